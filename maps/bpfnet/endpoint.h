@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Endpoints and addresses. bn_endpoints says what an interface is (by host-side ifindex, for
+ * the source check); bn_addresses says what an address is (for the destination and for peers'
+ * identities); bn_ranges says what a CIDR is.
+ */
+#pragma once
+
+#include <bpfnet/types.h>
+
+/* The MAC of every host side: pods' gateway. A pod's own MAC follows from its host ifindex. */
+#define BN_HOST_MAC {0x02, 0xbf, 0xff, 0xff, 0xff, 0xff}
+#define BN_POD_MAC_HI 0x02
+#define BN_POD_MAC_LO 0xbf /* 02:bf:<host ifindex, big endian> */
+
+/* The pods' gateway, the same on every host side; also the source of hairpinned flows. */
+#define BN_GATEWAY_V4 "169.254.1.1"
+#define BN_GATEWAY_V6 "fe80::1"
+
+/* Policy switches of an endpoint: set where some policy selects it in that direction. */
+enum bn_endpoint_flag {
+	BN_EP_INGRESS_ENFORCED = 1 << 0,
+	BN_EP_EGRESS_ENFORCED = 1 << 1,
+};
+
+/* bn_endpoints: key __u32 ifindex of the host side. */
+struct bn_endpoint {
+	union bn_addr v4; /* 0   mapped; all zero: none */
+	union bn_addr v6; /* 16  all zero: none */
+	__u32 identity;   /* 32 */
+	__u16 slot;       /* 36  index into bn_epochs; never BN_SLOT_NONE */
+	__u16 mtu;        /* 38  of the pod's interface */
+	__u32 flags;      /* 40  enum bn_endpoint_flag */
+	__u32 pad;        /* 44 */
+};
+BN_ASSERT_SIZE(struct bn_endpoint, 48);
+
+enum bn_address_kind {
+	BN_ADDR_LOCAL_POD = 1,   /* behind ifindex */
+	BN_ADDR_HOST = 2,        /* this node's own */
+	BN_ADDR_REMOTE_POD = 3,  /* a pod of another node, or one without an interface here */
+	BN_ADDR_REMOTE_NODE = 4,
+};
+
+/* bn_addresses: key union bn_addr. */
+struct bn_address {
+	__u32 identity; /* 0 */
+	__u32 ifindex;  /* 4   host side, BN_ADDR_LOCAL_POD only */
+	__u16 slot;     /* 8   BN_SLOT_NONE unless local pod */
+	__u16 mtu;      /* 10 */
+	__u8 kind;      /* 12  enum bn_address_kind */
+	__u8 pad[3];    /* 13 */
+	__u32 flags;    /* 16  enum bn_endpoint_flag of a local pod */
+};
+BN_ASSERT_SIZE(struct bn_address, 20);
+
+/* bn_ranges: longest prefix match; IPv4 prefixes are 96 bits longer. */
+struct bn_range_key {
+	__u32 prefixlen;
+	union bn_addr addr;
+};
+BN_ASSERT_SIZE(struct bn_range_key, 20);
+
+enum bn_range_flag {
+	BN_RANGE_SERVICE = 1 << 0, /* --service-cidr: never routed out */
+	BN_RANGE_POD = 1 << 1,     /* --pod-cidr: never masqueraded */
+};
+
+struct bn_range {
+	__u32 flags; /* enum bn_range_flag */
+};
+BN_ASSERT_SIZE(struct bn_range, 4);
+
+/* bn_policy: the place of NetworkPolicy in the decision; see bpf/lib/policy.h. */
+enum bn_policy_direction {
+	BN_POLICY_EGRESS = 0,
+	BN_POLICY_INGRESS = 1,
+};
+
+struct bn_policy_key {
+	__u32 identity;  /* 0   of the endpoint whose policy it is */
+	__u32 peer;      /* 4   of the other end */
+	__be16 port;     /* 8   destination port */
+	__u8 protocol;   /* 10 */
+	__u8 direction;  /* 11  enum bn_policy_direction */
+};
+BN_ASSERT_SIZE(struct bn_policy_key, 12);
+
+struct bn_policy_verdict {
+	__u32 rule; /* number of the rule that decided, for events */
+	__u8 allow;
+	__u8 pad[3];
+};
+BN_ASSERT_SIZE(struct bn_policy_verdict, 8);

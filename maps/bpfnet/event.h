@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Records of the ring buffer `bn_events`, and the counters that stay exact when records are
+ * lost. Every record begins with struct bn_event_header; a reader skips what it doesn't know.
+ */
+#pragma once
+
+#include <bpfnet/drop_reasons.h>
+#include <bpfnet/types.h>
+
+#define BN_EVENT_VERSION 1
+
+enum bn_event_type {
+	BN_EVENT_FLOW_OPENED = 1,
+	BN_EVENT_FLOW_CLOSED = 2,
+	BN_EVENT_DROP = 3,
+};
+
+/* Which program saw the packet. */
+enum bn_hook {
+	BN_HOOK_FROM_POD = 1,
+	BN_HOOK_TO_POD = 2,
+	BN_HOOK_FROM_UPLINK = 3,
+};
+
+/* Why a flow ended, bn_event.cause of BN_EVENT_FLOW_CLOSED. */
+enum bn_close_cause {
+	BN_CLOSE_FIN = 1,     /* both directions sent FIN */
+	BN_CLOSE_RST = 2,
+	BN_CLOSE_EXPIRED = 3, /* idle longer than its lifetime */
+	BN_CLOSE_EVICTED = 4, /* thrown out of a full set of the transient table */
+	BN_CLOSE_STALE = 5,   /* its decision no longer holds and none took its place */
+};
+
+struct bn_event_header {
+	__u8 version; /* BN_EVENT_VERSION */
+	__u8 type;    /* enum bn_event_type */
+	__u16 size;   /* of the whole record, bytes */
+};
+BN_ASSERT_SIZE(struct bn_event_header, 4);
+
+struct bn_event {
+	struct bn_event_header header; /* 0 */
+	__u8 hook;                     /* 4   enum bn_hook */
+	__u8 reason;                   /* 5   enum bn_drop_reason */
+	__u8 cause;                    /* 6   enum bn_close_cause */
+	__u8 flags;                    /* 7   enum bn_flow_flag */
+	__u64 time;                    /* 8   CLOCK_MONOTONIC, ns */
+	struct bn_tuple tuple;         /* 16  as the sender sent it */
+	union bn_addr to_saddr;        /* 56  as it leaves; all zero when not decided */
+	union bn_addr to_daddr;        /* 72 */
+	__be16 to_sport;               /* 88 */
+	__be16 to_dport;               /* 90 */
+	__u32 ifindex;                 /* 92  the hook's device */
+	__u32 src_identity;            /* 96 */
+	__u32 dst_identity;            /* 100 */
+	__u32 service;                 /* 104 service id, 0: none */
+	__u32 length;                  /* 108 of this packet, from the IP header on */
+	__u8 tcp_flags;                /* 112 of this packet */
+	__u8 state;                    /* 113 enum bn_flow_state of the origin, closed flows */
+	__u8 reply_state;              /* 114 the same of the reply direction */
+	__u8 pad;                      /* 115 */
+	__u32 duration;                /* 116 closed: milliseconds since opened */
+	__u64 packets;                 /* 120 closed: origin direction */
+	__u64 bytes;                   /* 128 */
+	__u64 reply_packets;           /* 136 closed: reply direction */
+	__u64 reply_bytes;             /* 144 */
+	__u32 handshake;               /* 152 closed: microseconds, 0: none seen */
+	__u32 backend;                 /* 156 index, valid with BN_FLOW_BACKEND */
+};
+BN_ASSERT_SIZE(struct bn_event, 160);
+BN_ASSERT_AT(struct bn_event, tuple, 16);
+BN_ASSERT_AT(struct bn_event, packets, 120);
+
+/* bn_drops: per-CPU array by reason. */
+struct bn_drop_counter {
+	__u64 packets;
+	__u64 bytes;
+	__u64 suppressed; /* drops whose record was withheld by the rate limit */
+	__u32 window;     /* jiffies when the current window began */
+	__u32 sent;       /* records of the current window */
+};
+BN_ASSERT_SIZE(struct bn_drop_counter, 32);
+
+/* bn_counters: per-CPU array of __u64, by enum bn_counter. */
+enum bn_counter {
+	BN_CNT_FLOWS_OPENED = 0,
+	BN_CNT_FLOWS_CLOSED = 1,
+	BN_CNT_FLOWS_PROMOTED = 2,  /* entries put into bn_flows */
+	BN_CNT_FLOWS_DEMOTED = 3,   /* entries taken out of bn_flows by the datapath */
+	BN_CNT_FLOWS_FULL = 4,      /* promotions refused by a full bn_flows */
+	BN_CNT_FLOWS_EVICTED = 5,   /* live entries thrown out of bn_transient */
+	BN_CNT_EVENTS_LOST = 6,     /* records that found the ring buffer full */
+	BN_CNT_FORWARDED_PACKETS = 7, /* packets that took the slow path and went on */
+	BN_CNT_DECISIONS = 8,       /* first packets decided */
+	BN_CNT_STALE = 9,           /* flows decided anew after an epoch or generation change */
+	BN_CNT_ICMP_TRANSLATED = 10,
+	BN_CNT_REJECTS = 11,        /* resets and ICMP unreachables answered */
+	BN_CNT_MAX,
+};

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Sizes: those that are part of the ABI (array lengths inside stored structs, slot counts) and
+ * the defaults of those that configuration may change. Entry counts, not bytes.
+ */
+#pragma once
+
+/* Bumped whenever a stored struct changes its meaning; a pinned map of another ABI is replaced. */
+#define BN_ABI_VERSION 1
+
+/* Endpoint slots of a node: an endpoint's index into the epoch array. 0 is "no endpoint". */
+#define BN_SLOTS 4096
+#define BN_SLOT_NONE 0
+
+/* Ways of one set of the transient table: tags and deadlines of a set fill one cache line. */
+#define BN_WAYS 7
+
+/* Defaults, `maps:` in the configuration file. */
+#define BN_DEFAULT_FLOWS 262144           /* established table: 2 entries a flow */
+#define BN_DEFAULT_TRANSIENT_SETS 16384   /* transient table: sets of BN_WAYS entries, 2^n */
+#define BN_DEFAULT_SERVICES 65536         /* frontends: address, port, protocol */
+#define BN_DEFAULT_BACKENDS 262144        /* distinct backend address, port, protocol */
+#define BN_DEFAULT_SERVICE_SLOTS 524288   /* places in all services' backend lists together */
+#define BN_DEFAULT_ADDRESSES 65536        /* pods and nodes known by address */
+#define BN_DEFAULT_RANGES 1024            /* CIDRs with a meaning to the datapath */
+#define BN_DEFAULT_FRAGMENTS 8192         /* datagrams with fragments under way */
+#define BN_DEFAULT_EVENT_BYTES (4u << 20) /* ring buffer, a power of two and of pages */
+
+/* Reserved identities (node-local numbers); pods get theirs from BN_IDENTITY_FIRST on. */
+enum bn_identity {
+	BN_IDENTITY_UNKNOWN = 0,
+	BN_IDENTITY_HOST = 1,        /* this node's own addresses */
+	BN_IDENTITY_WORLD = 2,       /* any address that is no pod's and no node's */
+	BN_IDENTITY_REMOTE_NODE = 3, /* another node */
+	BN_IDENTITY_FIRST = 256,
+};
