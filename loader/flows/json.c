@@ -348,6 +348,18 @@ static const char *event_type(const struct bn_event *e)
 	return "drop";
 }
 
+static const char *direction(const struct bn_event *e)
+{
+	switch (e->hook) {
+	case BN_HOOK_FROM_POD:
+		return "EGRESS";
+	case BN_HOOK_TO_POD:
+	case BN_HOOK_FROM_UPLINK:
+		return "INGRESS";
+	}
+	return "TRAFFIC_DIRECTION_UNKNOWN";
+}
+
 void bn_flow_json(struct bn_buf *b, const struct bn_flow_record *record, const char *node_name)
 {
 	const struct bn_event *e = &record->event;
@@ -375,7 +387,7 @@ void bn_flow_json(struct bn_buf *b, const struct bn_flow_record *record, const c
 	if (record->service)
 		put_service(b, reply == 1 ? "source_service" : "destination_service",
 			    record->service);
-	put_string(b, "traffic_direction", e->hook == BN_HOOK_FROM_POD ? "EGRESS" : "INGRESS");
+	put_string(b, "traffic_direction", direction(e));
 	if (reply == 0)
 		put_lit(b, ",\"is_reply\":false");
 	else if (reply == 1)
@@ -391,17 +403,4 @@ void bn_flow_json(struct bn_buf *b, const struct bn_flow_record *record, const c
 		put_totals(b, e);
 	put_summary(b, e);
 	bn_buf_putc(b, '}');
-}
-
-void bn_lost_json(struct bn_buf *b, const char *source, uint64_t count, uint64_t time,
-		  const char *node_name)
-{
-	put_lit(b, "{\"lost_events\":{\"source\":");
-	bn_buf_json_string(b, source);
-	put_number(b, "num_events_lost", count);
-	put_lit(b, "},\"node_name\":");
-	bn_buf_json_string(b, node_name);
-	put_lit(b, ",\"time\":\"");
-	put_time(b, time);
-	put_lit(b, "\"}");
 }

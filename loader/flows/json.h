@@ -18,7 +18,8 @@
  *                      "reserved:unknown"); a node has node_name in place of namespace and pod
  *   destination_service, source_service
  *                      namespace, name, port_name; the latter on a reply
- *   traffic_direction  EGRESS out of a pod, INGRESS into a pod or from outside
+ *   traffic_direction  EGRESS out of a pod, INGRESS into a pod or from outside,
+ *                      TRAFFIC_DIRECTION_UNKNOWN where a flow ended without a packet
  *   is_reply           left out where a packet was dropped without a known flow
  *   node_name, interface {index}, Summary
  *   original           ip, port: the destination that the sender addressed, where it is not the
@@ -40,10 +41,6 @@
 
 /* Appends the object without a newline. */
 void bn_flow_json(struct bn_buf *buf, const struct bn_flow_record *record, const char *node_name);
-
-/* Appends what Hubble sends where flows are missing: {"lost_events":{source,num_events_lost},...} */
-void bn_lost_json(struct bn_buf *buf, const char *source, uint64_t count, uint64_t time,
-		  const char *node_name);
 
 /* The label of a drop reason; "unknown" out of range. */
 const char *bn_drop_reason_label(unsigned int reason);
