@@ -79,9 +79,11 @@ static void put_addr(struct bn_buf *b, const union bn_addr *addr)
 	bn_buf_putc(b, '"');
 }
 
-/* ,"key":value */
+/* ,"key":value; readers of JSON stop at 63 bits, which no honest counter reaches. */
 static void put_number(struct bn_buf *b, const char *key, uint64_t value)
 {
+	if (value > INT64_MAX)
+		value = INT64_MAX;
 	put_lit(b, ",\"");
 	bn_buf_puts(b, key);
 	put_lit(b, "\":");

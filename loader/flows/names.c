@@ -34,10 +34,8 @@ struct name_key {
 	uint16_t port;
 	uint8_t protocol;
 	uint8_t space; /* enum name_space */
-};
-/* Hashed and compared byte by byte, so up to the last member and without a gap before it. */
-#define NAME_KEY_LEN (offsetof(struct name_key, space) + 1)
-_Static_assert(NAME_KEY_LEN == 20, "a gap between the members of struct name_key");
+} __attribute__((packed, aligned(4)));
+_Static_assert(sizeof(struct name_key) == 20, "hashed byte by byte: no padding");
 
 struct pool {
 	struct shared *table;
@@ -256,7 +254,7 @@ static struct bn_name *find(struct bn_names *names, const struct name_key *key)
 {
 	struct bn_name *name;
 
-	HASH_FIND(hh, names->live, key, NAME_KEY_LEN, name);
+	HASH_FIND(hh, names->live, key, sizeof(struct name_key), name);
 	return name;
 }
 
@@ -270,9 +268,9 @@ static int retire(struct bn_names *names, struct bn_name *name, uint64_t now)
 		return -ENOMEM;
 	g->name = name;
 	g->until = now;
-	HASH_FIND(hh, names->gone, &name->key, NAME_KEY_LEN, older);
+	HASH_FIND(hh, names->gone, &name->key, sizeof(struct name_key), older);
 	/* The new one first: a table that becomes empty is freed and may not come back. */
-	HASH_ADD_KEYPTR(hh, names->gone, &name->key, NAME_KEY_LEN, g);
+	HASH_ADD_KEYPTR(hh, names->gone, &name->key, sizeof(struct name_key), g);
 	if (!g->hh.tbl) {
 		free(g);
 		return -ENOMEM;
@@ -311,7 +309,7 @@ static int publish(struct bn_names *names, struct bn_name *name)
 			goto drop;
 	}
 	name->since = now;
-	HASH_ADD(hh, names->live, key, NAME_KEY_LEN, name);
+	HASH_ADD(hh, names->live, key, sizeof(struct name_key), name);
 	if (!name->hh.tbl) {
 		r = -ENOMEM;
 		goto drop;
@@ -362,7 +360,7 @@ static struct bn_name *resolve(struct bn_names *names, const struct name_key *ke
 
 	if (name && name->since <= time)
 		return bn_name_ref(name);
-	HASH_FIND(hh, names->gone, key, NAME_KEY_LEN, g);
+	HASH_FIND(hh, names->gone, key, sizeof(struct name_key), g);
 	if (g && !name && time > g->until + BN_NAMES_GRACE_NS)
 		return NULL;
 	for (; g; g = g->older) {

@@ -127,7 +127,7 @@ void bn_metric_f64(struct bn_metrics_out *out, enum bn_metric id, double value, 
 	else if (isinf(value))
 		snprintf(number, sizeof(number), value > 0 ? "+Inf\n" : "-Inf\n");
 	else
-		snprintf(number, sizeof(number), "%.17g\n", value);
+		snprintf(number, sizeof(number), "%.15g\n", value);
 	bn_buf_puts(b, number);
 }
 
