@@ -46,7 +46,8 @@ int bn_names_new(uint64_t (*clock)(void), struct bn_names **ret);
 void bn_names_free(struct bn_names *names);
 
 /* New or changed; setting what is there already is no change. */
-int bn_names_set(struct bn_names *names, const union bn_addr *addr, const struct bn_name_spec *spec);
+int bn_names_set(struct bn_names *names, const union bn_addr *addr,
+		 const struct bn_name_spec *spec);
 /* 0, or -ENOENT. */
 int bn_names_remove(struct bn_names *names, const union bn_addr *addr);
 /* A reference to the name that `addr` had at `time`, or NULL. */

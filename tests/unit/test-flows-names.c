@@ -160,9 +160,9 @@ static void test_services(void **state)
 	union bn_addr vip = fixture_addr("10.96.0.10");
 	struct bn_name *s;
 
-	assert_int_equal(bn_names_service_set(names, &vip, 53, IPPROTO_UDP, "kube-system", "dns",
-					      "dns-udp"),
-			 0);
+	assert_int_equal(
+		bn_names_service_set(names, &vip, 53, IPPROTO_UDP, "kube-system", "dns", "dns-udp"),
+		0);
 	assert_int_equal(bn_names_service_set(names, &vip, 80, IPPROTO_TCP, "default", "web", NULL),
 			 0);
 	assert_int_equal(bn_names_service_id_set(names, 7, "default", "web"), 0);
@@ -202,7 +202,8 @@ static void test_price(void **state)
 	char name[32];
 
 	for (uint32_t i = 0; i < COUNT; i++) {
-		const struct bn_label labels[] = {{"app", "web"}, {"pod-template-hash", "5d4f8c7b9"}};
+		const struct bn_label labels[] = {{"app", "web"},
+						  {"pod-template-hash", "5d4f8c7b9"}};
 		struct bn_name_spec spec = {
 			.kind = BN_NAME_POD,
 			.namespace = "default",

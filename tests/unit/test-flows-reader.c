@@ -20,8 +20,8 @@
 
 static void test_good_records(void **state)
 {
-	struct bn_event e = fixture_event(BN_EVENT_FLOW_OPENED, IPPROTO_TCP, "10.0.0.1", 1,
-					  "10.0.0.2", 2);
+	struct bn_event e =
+		fixture_event(BN_EVENT_FLOW_OPENED, IPPROTO_TCP, "10.0.0.1", 1, "10.0.0.2", 2);
 	struct bn_event got;
 
 	assert_int_equal(bn_event_check(&e, sizeof(e), &got), 0);
@@ -39,8 +39,8 @@ static void test_good_records(void **state)
 
 static void test_malformed_records(void **state)
 {
-	const struct bn_event good = fixture_event(BN_EVENT_FLOW_OPENED, IPPROTO_TCP, "10.0.0.1",
-						   1, "10.0.0.2", 2);
+	const struct bn_event good =
+		fixture_event(BN_EVENT_FLOW_OPENED, IPPROTO_TCP, "10.0.0.1", 1, "10.0.0.2", 2);
 	struct bn_event got;
 	static const struct {
 		const char *what;
@@ -109,7 +109,9 @@ static int program_new(int ring_fd, int size)
 		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = 1},
 		{.code = BPF_JMP | BPF_EXIT},
 		/* return bpf_ringbuf_output(ring, fp - 160, size, 0) */
-		{.code = BPF_LD | BPF_DW | BPF_IMM, .dst_reg = 1, .src_reg = BPF_PSEUDO_MAP_FD,
+		{.code = BPF_LD | BPF_DW | BPF_IMM,
+		 .dst_reg = 1,
+		 .src_reg = BPF_PSEUDO_MAP_FD,
 		 .imm = ring_fd},
 		{0},
 		{.code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = 2, .src_reg = 10},
@@ -299,8 +301,8 @@ static void test_storm(void **state)
 static void test_closed_descriptor(void **state)
 {
 	struct ring *r = *state;
-	struct bn_event e = fixture_event(BN_EVENT_DROP, IPPROTO_TCP, "10.0.0.1", 1000,
-					  "203.0.113.9", 80);
+	struct bn_event e =
+		fixture_event(BN_EVENT_DROP, IPPROTO_TCP, "10.0.0.1", 1000, "203.0.113.9", 80);
 	struct bn_observer_stats s;
 
 	if (!r)

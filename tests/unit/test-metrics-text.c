@@ -96,8 +96,8 @@ static void assert_has(const char *text, const char *line)
 
 static void test_sources(void **state)
 {
-	const struct bn_event closed = fixture_event(BN_EVENT_FLOW_CLOSED, IPPROTO_TCP, "10.0.0.1",
-						     1, "10.0.0.2", 2);
+	const struct bn_event closed =
+		fixture_event(BN_EVENT_FLOW_CLOSED, IPPROTO_TCP, "10.0.0.1", 1, "10.0.0.2", 2);
 	struct bn_observer_config config = {.events_fd = -1, .node_name = "n", .history = 10};
 	struct bn_metrics_flows flows = {0};
 	int result = 0;
