@@ -601,7 +601,13 @@ int bn_veth_repair(struct bn_nl *nl, const struct bn_veth_spec *spec, const stru
 {
 	int r = set_host_sysctls(spec, err);
 
-	return r < 0 ? r : raise_host(nl, spec, veth, NLM_F_CREATE | NLM_F_REPLACE, err);
+	return r < 0 ? r : bn_veth_refresh(nl, spec, veth, err);
+}
+
+int bn_veth_refresh(struct bn_nl *nl, const struct bn_veth_spec *spec, const struct bn_veth *veth,
+		    struct bn_error *err)
+{
+	return raise_host(nl, spec, veth, NLM_F_CREATE | NLM_F_REPLACE, err);
 }
 
 int bn_veth_remove(struct bn_nl *nl, int ifindex, struct bn_error *err)

@@ -63,12 +63,16 @@ typedef int (*bn_veth_attach_fn)(void *user, const struct bn_veth *veth, struct 
 int bn_veth_create(struct bn_nl *nl, const struct bn_veth_spec *spec, bn_veth_attach_fn attach,
 		   void *user, struct bn_veth *ret, struct bn_error *err);
 
-/*
- * Makes the host side as it should be, whatever it is now: sysctls, up, neighbours, routes. Also
- * after the node's address changed: the kernel deletes IPv4 routes with a source that is gone.
- */
+/* Makes the host side as it should be, whatever it is now: sysctls, up, neighbours, routes. */
 int bn_veth_repair(struct bn_nl *nl, const struct bn_veth_spec *spec, const struct bn_veth *veth,
 		   struct bn_error *err);
+
+/*
+ * The last three alone: after the node's address changed, as the kernel deletes IPv4 routes whose
+ * source is gone, or after the device was down, which loses all of it.
+ */
+int bn_veth_refresh(struct bn_nl *nl, const struct bn_veth_spec *spec, const struct bn_veth *veth,
+		    struct bn_error *err);
 
 /* Removes the pair and with it all addresses, routes and neighbours; fine where it is gone. */
 int bn_veth_remove(struct bn_nl *nl, int ifindex, struct bn_error *err);
