@@ -256,8 +256,8 @@ static void put_service(struct bn_buf *b, const char *key, const struct bn_name 
 	bn_buf_json_string(b, bn_name_text(service));
 	if (bn_name_namespace(service))
 		put_string(b, "namespace", bn_name_namespace(service));
-	if (bn_name_port(service))
-		put_string(b, "port_name", bn_name_port(service));
+	if (bn_name_port_name(service))
+		put_string(b, "port_name", bn_name_port_name(service));
 	bn_buf_putc(b, '}');
 }
 

@@ -530,7 +530,7 @@ const char *bn_name_text(const struct bn_name *name)
 	return name->text;
 }
 
-const char *bn_name_port(const struct bn_name *name)
+const char *bn_name_port_name(const struct bn_name *name)
 {
 	return name->kind == BN_NAME_SERVICE && name->extra ? name->extra->text : NULL;
 }

@@ -79,6 +79,6 @@ enum bn_name_kind bn_name_kind(const struct bn_name *name);
 uint32_t bn_name_identity(const struct bn_name *name);
 const char *bn_name_namespace(const struct bn_name *name); /* or NULL */
 const char *bn_name_text(const struct bn_name *name);
-const char *bn_name_port(const struct bn_name *name); /* a service's port name, or NULL */
+const char *bn_name_port_name(const struct bn_name *name); /* a service's port name, or NULL */
 /* Labels as "key=value", sorted: NULL gives the first one, the last one gives NULL. */
 const char *bn_name_label_next(const struct bn_name *name, const char *label);
