@@ -185,9 +185,10 @@ static void test_inventory(void **state)
 	assert_int_equal(bn_inventory_default_devices(nl, &devices, &n_default, NULL), 0);
 	assert_int_equal(n_default, 0);
 	free(devices);
-	tn_sh(-1, "ip addr add 10.65.0.1/24 dev tn1;"
-		  "ip route add default nexthop via 10.62.0.2 dev tn0 nexthop via 10.65.0.2 dev tn1;"
-		  "ip -6 route add default via fd62::2; ip route add default dev lo table 7");
+	tn_sh(-1,
+	      "ip addr add 10.65.0.1/24 dev tn1;"
+	      "ip route add default nexthop via 10.62.0.2 dev tn0 nexthop via 10.65.0.2 dev tn1;"
+	      "ip -6 route add default via fd62::2; ip route add default dev lo table 7");
 	assert_int_equal(bn_inventory_default_devices(nl, &devices, &n_default, NULL), 0);
 	assert_int_equal(n_default, 2);
 	assert_int_equal(devices[0], if_nametoindex("tn0"));
@@ -220,10 +221,10 @@ static void test_request_bounds(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_events, tn_fresh_node),
-		cmocka_unit_test_setup(test_overrun, tn_fresh_node),
-		cmocka_unit_test_setup(test_inventory, tn_fresh_node),
-		cmocka_unit_test_setup(test_request_bounds, tn_fresh_node),
+	    cmocka_unit_test_setup(test_events, tn_fresh_node),
+	    cmocka_unit_test_setup(test_overrun, tn_fresh_node),
+	    cmocka_unit_test_setup(test_inventory, tn_fresh_node),
+	    cmocka_unit_test_setup(test_request_bounds, tn_fresh_node),
 	};
 
 	return cmocka_run_group_tests(tests, tn_enter, tn_leave);

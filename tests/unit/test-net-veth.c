@@ -50,11 +50,11 @@ static struct bn_veth_spec spec_for(int pod)
 	assert_int_equal(bn_addr_parse("10.61.0.7", &ips[0], NULL), 0);
 	assert_int_equal(bn_addr_parse("fd61::7", &ips[1], NULL), 0);
 	return (struct bn_veth_spec){
-		.host_ifname = "bntest0",
-		.pod_ifname = "eth0",
-		.netns_fd = pod,
-		.ips = ips,
-		.n_ips = 2,
+	    .host_ifname = "bntest0",
+	    .pod_ifname = "eth0",
+	    .netns_fd = pod,
+	    .ips = ips,
+	    .n_ips = 2,
 	};
 }
 
@@ -179,18 +179,22 @@ static const struct failure {
 	int result;
 	const char *says;
 } failures[] = {
-	{.in_pod = "ip link add eth0 type bridge", .result = -EEXIST,
-	 .says = "eth0 exists already in the pod's"},
-	{.on_node = "ip link add bntest0 type bridge", .result = -EEXIST, .says = "bntest0"},
-	{.attach = -EPERM, .result = -EPERM, .says = "refused by the test"},
-	{.in_pod = "ip link set lo up; ip route add default dev lo", .result = -EEXIST,
-	 .says = "IPv4 default route already"},
-	{.in_pod = "ip link add br0 type bridge; ip link set br0 up; ip -6 route add default dev br0",
-	 .result = -EEXIST, .says = "IPv6 default route already"},
-	{.on_node = "ip route add 10.61.0.7/32 dev lo", .result = -EEXIST,
-	 .says = "a route to 10.61.0.7 already"},
-	{.mtu = 1000, .result = -EINVAL, .says = "IPv6 needs an MTU of 1280"},
-	{.mtu = 70000, .result = -EINVAL, .says = "cannot create the pair"},
+    {.in_pod = "ip link add eth0 type bridge",
+     .result = -EEXIST,
+     .says = "eth0 exists already in the pod's"},
+    {.on_node = "ip link add bntest0 type bridge", .result = -EEXIST, .says = "bntest0"},
+    {.attach = -EPERM, .result = -EPERM, .says = "refused by the test"},
+    {.in_pod = "ip link set lo up; ip route add default dev lo",
+     .result = -EEXIST,
+     .says = "IPv4 default route already"},
+    {.in_pod = "ip link add br0 type bridge; ip link set br0 up; ip -6 route add default dev br0",
+     .result = -EEXIST,
+     .says = "IPv6 default route already"},
+    {.on_node = "ip route add 10.61.0.7/32 dev lo",
+     .result = -EEXIST,
+     .says = "a route to 10.61.0.7 already"},
+    {.mtu = 1000, .result = -EINVAL, .says = "IPv6 needs an MTU of 1280"},
+    {.mtu = 70000, .result = -EINVAL, .says = "cannot create the pair"},
 };
 
 static void test_rollback(void **state)
@@ -202,8 +206,8 @@ static void test_rollback(void **state)
 		struct seen seen = {.result = f->attach};
 		struct bn_veth_spec spec;
 		struct bn_veth veth;
-		const char *state_of =
-			"ip -o link | sed 's/^[0-9]*: //; s/ qdisc [a-z]*//'; ip route; ip -6 route; ip neigh";
+		const char *state_of = "ip -o link | sed 's/^[0-9]*: //; s/ qdisc [a-z]*//'; ip "
+				       "route; ip -6 route; ip neigh";
 		int pod;
 
 		assert_int_equal(tn_fresh_node(state), 0);
@@ -218,7 +222,8 @@ static void test_rollback(void **state)
 			tn_sh(-1, "%s", f->on_node);
 		snprintf(before, sizeof(before), "%s", tn_sh(-1, "%s", state_of));
 		snprintf(pod_before, sizeof(pod_before), "%s", tn_sh(pod, "%s", state_of));
-		assert_int_equal(bn_veth_create(nl, &spec, on_attach, &seen, &veth, &err), f->result);
+		assert_int_equal(bn_veth_create(nl, &spec, on_attach, &seen, &veth, &err),
+				 f->result);
 		assert_true(tn_has(bn_error_text(&err), f->says));
 		assert_string_equal(tn_sh(-1, "%s", state_of), before);
 		assert_string_equal(tn_sh(pod, "%s", state_of), pod_before);
@@ -272,12 +277,12 @@ static void test_netns_return(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_end_state, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_carries, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_repair, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_rollback, setup, teardown),
-		cmocka_unit_test(test_names),
-		cmocka_unit_test_setup_teardown(test_netns_return, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_end_state, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_carries, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_repair, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_rollback, setup, teardown),
+	    cmocka_unit_test(test_names),
+	    cmocka_unit_test_setup_teardown(test_netns_return, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, tn_enter, tn_leave);
