@@ -5,23 +5,14 @@
  * kernel says ENOSPC and the buffer is doubled.
  */
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <bpfnet/access.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define BATCH 4096u
-
-static int possible_cpus(void)
-{
-	static int n;
-
-	if (!n)
-		n = (int)sysconf(_SC_NPROCESSORS_CONF);
-	return n;
-}
 
 int bn_map_shape(int fd, struct bn_map_shape *ret)
 {
@@ -247,7 +238,7 @@ int bn_counters_read(int fd, uint64_t ret[BN_CNT_MAX])
 	int r = 0;
 
 	if (cpus < 1)
-		cpus = possible_cpus();
+		return cpus;
 	values = calloc((size_t)cpus, sizeof(*values));
 	if (!values)
 		return -ENOMEM;
@@ -271,7 +262,7 @@ int bn_drops_read(int fd, struct bn_drop_counter ret[BN_DROP_MAX])
 	int r = 0;
 
 	if (cpus < 1)
-		cpus = possible_cpus();
+		return cpus;
 	values = calloc((size_t)cpus, sizeof(*values));
 	if (!values)
 		return -ENOMEM;
