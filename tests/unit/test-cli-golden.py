@@ -477,7 +477,32 @@ def test_follow_ends_on_interrupt_and_closed_pipe(agent):
     p.stderr.close()
 
 
+def test_a_change_is_waited_for_without_a_reader(agent, tmp_path):
+    """Who closes the pipe misses the text, not the result."""
+    def refuse(*_):
+        time.sleep(0.2)
+        raise Refuse("no")
+    agent.methods["apply"] = refuse
+    (tmp_path / "a.yaml").write_text("x")
+    r, w = os.pipe()
+    os.close(r)
+    p = subprocess.run([BPFNET, "--run-dir", agent.dir, "apply", "-f", tmp_path / "a.yaml"], stdout=w,
+                       stderr=subprocess.PIPE, text=True)
+    os.close(w)
+    assert p.returncode == 1 and p.stderr == "bpfnet: no\n"
+
+
+def test_closed_descriptors(agent):
+    r = subprocess.run(["sh", "-c", f"exec {BPFNET} --run-dir {agent.dir} ct list <&- >&- 2>&-"])
+    assert r.returncode == 0
+
+
 def test_full_disk(agent):
+    agent.methods["ct.list"] = tuple(CT * 10000)
+    with open("/dev/full", "w") as full:
+        p = subprocess.run([BPFNET, "--run-dir", agent.dir, "ct", "list"], stdout=full,
+                           stderr=subprocess.PIPE, text=True)
+    assert p.returncode == 1 and "can't write the output" in p.stderr
     with open("/dev/full", "w") as full:
         p = subprocess.run([BPFNET, "--run-dir", agent.dir, "svc", "list"], stdout=full,
                            stderr=subprocess.PIPE, text=True)
