@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@
 struct client {
 	const struct bn_call *call;
 	bool quiet;
+	bool streaming; /* output goes out while more comes in */
 	int fd;
 	char *data; /* received; the next line begins at `start` */
 	size_t start;
@@ -77,23 +79,26 @@ static int client_fail(const struct client *c, const char *format, ...)
 	return BN_EXIT_FAILED;
 }
 
-/* Waits for events on the socket. 0, -EINTR, or -EPIPE where nobody reads our output any more. */
+/*
+ * Waits for events on the socket. 0, -EINTR, or, of a stream, -EPIPE where nobody reads it any
+ * more and -EIO where it can't be written (main() says why).
+ */
 static int client_wait(struct client *c, short events)
 {
 	struct pollfd fds[2] = {
 		{.fd = c->fd, .events = events},
-		{.fd = STDOUT_FILENO}, /* errors only */
+		{.fd = c->streaming ? STDOUT_FILENO : -1}, /* errors only */
 	};
 
-	if (fflush(stdout) == EOF && errno == EPIPE)
-		return -EPIPE;
+	if (c->streaming && (fflush(stdout) == EOF || ferror(stdout)))
+		return -EIO;
 	while (!interrupted) {
 		if (ppoll(fds, 2, NULL, &wait_mask) < 0) {
 			if (errno == EINTR)
 				continue;
 			return -errno;
 		}
-		if (fds[1].revents & POLLERR)
+		if (fds[1].revents)
 			return -EPIPE;
 		if (fds[0].revents)
 			return 0;
@@ -263,8 +268,6 @@ static int client_lost(const struct client *c, const char *method, int r)
 			  : r == -EMSGSIZE ? "a line of the answer is too long"
 					   : strerror(-r);
 
-	if (r == -EPIPE)
-		return BN_EXIT_DONE;
 	return client_fail(c, "no answer to '%s' from bpfnetd at %s/%s: %s", method,
 			   c->call->run_dir, BN_CONTROL_SOCKET, why);
 }
@@ -323,12 +326,10 @@ int bn_client_ask(const struct bn_call *call, const struct bn_ask *ask, json_t *
 	int r;
 
 	r = client_begin(&c, ask, &answer);
-	if (!r && answer) {
+	if (!r) {
 		*ret = json_incref(json_object_get(answer, "result"));
 		if (!*ret)
 			r = client_fail(&c, "bpfnetd's answer to '%s' has no result", ask->method);
-	} else if (!r) {
-		r = BN_EXIT_FAILED;
 	}
 	json_decref(answer);
 	client_done(&c);
@@ -348,12 +349,13 @@ int bn_client_stream(const struct bn_call *call, const struct bn_ask *ask,
 
 	r = client_begin(&c, ask, &answer);
 	json_decref(answer);
+	c.streaming = true;
 	while (!r && !end) {
 		json_t *object, *lost;
 
 		r = client_line(&c, &text, &len);
 		if (r <= 0) {
-			if (r == -EINTR || r == -EPIPE)
+			if (r == -EINTR || r == -EPIPE || r == -EIO)
 				r = BN_EXIT_DONE;
 			else if (r == 0)
 				r = client_fail(&c, "bpfnetd hung up in the middle of '%s'; has it "

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* `--help` of every level, from the command table. */
+#include <ctype.h>
 #include <string.h>
 
 #include "command.h"
@@ -14,6 +15,8 @@ void bn_help_synopsis(FILE *f, const struct bn_command *const *path, int depth)
 
 	for (int i = 0; i < depth; i++)
 		fprintf(f, "%s%s", i ? " " : "", path[i]->name);
+	if (depth == 1)
+		fputs(" [COMMON OPTIONS]", f);
 	if (c->options)
 		fputs(" [OPTIONS]", f);
 	if (c->commands)
@@ -70,7 +73,7 @@ void bn_help_print(FILE *f, const struct bn_command *const *path, int depth)
 
 	fputs("Usage: ", f);
 	bn_help_synopsis(f, path, depth);
-	fprintf(f, "\n\n%s.\n", c->help);
+	fprintf(f, "\n\n%c%s.\n", toupper((unsigned char)*c->help), c->help + 1);
 	if (c->text) {
 		fputc('\n', f);
 		bn_text_fill(f, c->text, 0, WIDTH);

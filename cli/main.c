@@ -4,8 +4,11 @@
  * was printed has arrived. Exit codes: 0 done, 1 failed, 2 wrong usage; `status` has 3.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "client.h"
 #include "command.h"
@@ -33,19 +36,37 @@ static int run(struct bn_call *call, int argc, char **argv)
 	return bn_call_command(call)->run(call);
 }
 
+/* Without the usual three, the agent's socket would take the place of one of them. */
+static void open_usual_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
+static bool output_has_reader(void)
+{
+	struct pollfd p = {.fd = STDOUT_FILENO};
+
+	return poll(&p, 1, 0) <= 0 || !(p.revents & (POLLERR | POLLHUP));
+}
+
 int main(int argc, char **argv)
 {
 	struct bn_call call = {0};
 	int r;
 
+	open_usual_descriptors();
 	bn_client_signals();
 	r = run(&call, argc, argv);
 	bn_call_done(&call);
-	errno = 0;
-	if (fflush(stdout) == EOF || ferror(stdout)) {
-		/* a reader that has seen enough is nothing to complain about */
-		if (errno == EPIPE || errno == 0)
-			return r;
+	errno = EIO; /* where an earlier write failed, its own is lost */
+	/* a reader that has seen enough is nothing to complain about */
+	if ((fflush(stdout) == EOF || ferror(stdout)) && output_has_reader()) {
 		bn_fail("can't write the output: %s", strerror(errno));
 		return r ? r : BN_EXIT_FAILED;
 	}

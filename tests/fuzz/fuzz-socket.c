@@ -48,14 +48,23 @@ static int on_stream(struct bn_request *r, void *user)
 	return 0;
 }
 
+static char dir[] = "/tmp/bpfnet-fuzz-XXXXXX";
+
+static void stop(void)
+{
+	bn_server_free(server);
+	sd_event_unref(event);
+	rmdir(dir);
+}
+
 static void start(void)
 {
-	char dir[] = "/tmp/bpfnet-fuzz-XXXXXX";
 	struct bn_server_config config = {.run_dir = mkdtemp(dir), .group = BN_SERVER_NO_GROUP};
 
 	if (!config.run_dir || sd_event_new(&event) < 0 ||
 	    bn_server_new(event, &config, &server, NULL) < 0)
 		abort();
+	atexit(stop);
 	bn_log_setup(BN_LOG_ERROR, BN_LOG_TEXT);
 	bn_server_method(server, "apply", BN_ACCESS_WRITE, on_write, NULL);
 	bn_server_method(server, "status", BN_ACCESS_READ, on_read, NULL);

@@ -8,10 +8,18 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "log.h"
 #include "server/creds.h"
 #include "server/head.h"
 
@@ -79,6 +87,94 @@ static void test_read(void **state)
 	assert_int_equal(bn_creds_read(-1, &c), -EBADF);
 }
 
+static int on_any(struct bn_request *r, void *user)
+{
+	bn_reply(r, json_true());
+	return 0;
+}
+
+/* Connects as a stranger and asks; exits with 1 for each answer that is ok, 2 for the second. */
+static void child(const char *dir, gid_t group)
+{
+	static const char *const asks[] = {"{\"v\":1,\"method\":\"status\"}\n",
+					   "{\"v\":1,\"method\":\"apply\"}\n"};
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	char answer[512];
+	int result = 0;
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s/bpfnet.sock", dir);
+	if (setgroups(1, &group) < 0 || setgid(NOBODY) < 0 || setuid(NOBODY) < 0)
+		_exit(100);
+	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
+		_exit(errno == EACCES ? 101 : 102);
+	for (int i = 0; i < 2; i++) {
+		ssize_t n;
+
+		if (send(fd, asks[i], strlen(asks[i]), MSG_NOSIGNAL) < 0)
+			break;
+		n = recv(fd, answer, sizeof(answer) - 1, 0);
+		answer[n > 0 ? n : 0] = '\0';
+		if (strstr(answer, "\"ok\":true"))
+			result |= 1 << i;
+		else if (!strstr(answer, "\"forbidden\""))
+			_exit(103);
+	}
+	_exit(result);
+}
+
+static int on_child(sd_event_source *source, const siginfo_t *si, void *user)
+{
+	*(int *)user = si->si_status;
+	return 0;
+}
+
+/* What a stranger with this supplementary group gets. `mode`: of the socket, 0: as it is made. */
+static int try_as_stranger(gid_t configured, gid_t group, mode_t mode)
+{
+	char dir[] = "/tmp/bpfnet-server-XXXXXX", path[64];
+	struct bn_server_config config = {.run_dir = mkdtemp(dir), .group = configured};
+	struct bn_server *server;
+	sd_event *event;
+	int status = -1;
+	sigset_t mask;
+	pid_t pid;
+
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &mask, NULL);
+	assert_int_equal(chmod(dir, 0755), 0);
+	assert_int_equal(sd_event_new(&event), 0);
+	assert_int_equal(bn_server_new(event, &config, &server, NULL), 0);
+	bn_server_method(server, "status", BN_ACCESS_READ, on_any, NULL);
+	bn_server_method(server, "apply", BN_ACCESS_WRITE, on_any, NULL);
+	snprintf(path, sizeof(path), "%s/bpfnet.sock", dir);
+	if (mode)
+		assert_int_equal(chmod(path, mode), 0);
+	pid = fork();
+	if (pid == 0)
+		child(dir, group);
+	assert_true(sd_event_add_child(event, NULL, pid, WEXITED, on_child, &status) >= 0);
+	for (int i = 0; i < 100 && status < 0; i++)
+		sd_event_run(event, 100000);
+	bn_server_free(server);
+	sd_event_unref(event);
+	assert_int_equal(rmdir(dir), 0);
+	return status;
+}
+
+static void test_strangers(void **state)
+{
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(try_as_stranger(GROUP, GROUP, 0), 1); /* reads, may not write */
+	assert_int_equal(try_as_stranger(GROUP, GROUP + 1, 0), 101);
+	assert_int_equal(try_as_stranger(BN_SERVER_NO_GROUP, GROUP, 0), 101);
+	/* where the file's mode lets everybody in, the credentials still don't */
+	assert_int_equal(try_as_stranger(GROUP, GROUP + 1, 0666), 0);
+	assert_int_equal(try_as_stranger(BN_SERVER_NO_GROUP, GROUP, 0666), 0);
+}
+
 static int parse(const char *line, struct bn_head *ret, struct bn_error *err)
 {
 	return bn_head_parse(line, strlen(line), ret, err);
@@ -113,8 +209,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_may),
 		cmocka_unit_test(test_read),
+		cmocka_unit_test(test_strangers),
 		cmocka_unit_test(test_head),
 	};
 
+	bn_log_setup(BN_LOG_ERROR, BN_LOG_TEXT);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
