@@ -251,6 +251,9 @@ class Node:
     def link(ns, dev):
         return json.loads(netns.run(ns, "ip", "-j", "-d", "link", "show", "dev", dev).stdout)[0]
 
+    def link_names(self):
+        return {li["ifname"] for li in json.loads(netns.run(self.ns, "ip", "-j", "link").stdout)}
+
     # ------------------------------------------------------------------ agent
     def argv(self, *extra, binary=None):
         return [binary or f"{BIN}/bpfnetd", "--run-dir", self.run_dir, "--state-dir",

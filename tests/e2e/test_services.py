@@ -6,7 +6,7 @@ import socket
 import pytest
 
 import peers
-from harness import FAMILIES, SLOW, cluster_ips, eventually, service_manifest, slice_manifest
+from harness import FAMILIES, SLOW, cluster_ips, eventually, pod_manifest, service_manifest, slice_manifest
 
 BACKENDS = ("b1", "b2", "b3")
 numbers = itertools.count(10)
@@ -143,7 +143,6 @@ def test_readiness(node):
     late.tcp(8080)
     _, vip = make(node, [(80, 8080)], selector={"app": "late"})
     assert peers.tcp_error(node.client.ns, vip[4], 80) == "ECONNREFUSED"
-    from harness import pod_manifest
     node.apply(pod_manifest(late, {"app": "late"}, ready=True))
     for family in FAMILIES:
         assert peers.tcp(node.client.ns, vip[family], 80).name == "late"
