@@ -25,6 +25,14 @@ def session():
     s.close()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_stays(session):
+    """Reported as an error of the module's last test."""
+    yield
+    found = session.leftovers()
+    assert not found, f"left behind: {found}"
+
+
 def _node(request, session, **kw):
     nodes = request.config.stash.setdefault(NODES, [])
     node = harness.Node(session, **kw)
@@ -46,7 +54,7 @@ def make_node(request, session):
 
 
 @pytest.fixture(scope="module")
-def module_node(request, session):
+def module_node(request, session, nothing_stays):
     """Nodes that a module's tests share."""
     made = []
 

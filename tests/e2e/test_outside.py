@@ -110,12 +110,12 @@ def far(node, session):
     netns.ip(None, f"netns add {ns}",
              f"link add f0 netns {ns} type veth peer name w1 netns {node.world}")
     netns.sysctl(node.world, ipv4__ip_forward=1, ipv6__conf__all__forwarding=1)
-    for space, dev, v4, v6 in ((ns, "f0", FAR[4], FAR[6]),
-                               (node.world, "w1", "198.51.100.1", "fd00:51::1")):
+    for space, dev, v4, v6, local in ((ns, "f0", FAR[4], FAR[6], 2),
+                                      (node.world, "w1", "198.51.100.1", "fd00:51::1", 1)):
         netns.ip(space, "link set lo up", f"link set {dev} addrgenmode none",
                  f"link set {dev} mtu 1300 up", f"addr add {v4}/24 dev {dev}",
-                 f"addr add {v6}/64 dev {dev} nodad")
-    netns.ip(ns, "route add default via 198.51.100.1", "-6 route add default via fd00:51::1")
+                 f"addr add {v6}/64 dev {dev} nodad", f"addr add fe80::{local}/64 dev {dev} nodad")
+    netns.ip(ns, "route add default via 198.51.100.1", "route add default via fd00:51::1")
     sockets = [node.peers.tcp(ns, "far", 8080)]
     yield ns
     node.peers.close(*sockets)
