@@ -10,7 +10,7 @@ $(BUILD)/tests/unit/%: tests/unit/%.c $(UNIT_LINK)
 	@mkdir -p $(@D)
 	$(call say,TEST,$@)
 	$(Q)$(CC) $(BN_CFLAGS) $(LOADER_FLAGS) -Itests $(call pkg_cflags,$(PKGS_LOADER) cmocka) $< $(UNIT_LINK) \
-		-o $@ $(CFLAGS) $(call pkg_libs,$(PKGS_LOADER) cmocka)
+		-o $@ $(CFLAGS) $(call pkg_libs,$(PKGS_LOADER) cmocka) $(LIBS_LOADER)
 
 -include $(UNIT_BIN:=.d)
 
