@@ -4,9 +4,10 @@
 
   tools/run-tests.py SUITE... [-- PYTEST-ARGUMENTS]
 
-Suites: unit, program (cmocka binaries under build/tests), e2e, e2e-node-off and e2e-pod-off
-(pytest; the latter two repeat the traffic tests without checksum offload). The last line is
-`N passed, N failed`; the exit code is 1 if anything failed. Logs: build/test/SUITE.log.
+Suites: unit, program (cmocka binaries under build/tests), e2e (pytest), e2e-node-off and
+e2e-pod-off (the traffic tests again, without checksum offload), e2e-smoke (a few large tests, for
+slow machines). The last line is `N passed, N failed`; the exit code is 1 if anything failed.
+Logs: build/test/SUITE.log, or under BPFNET_TEST_LOGS.
 """
 import glob
 import os
@@ -19,10 +20,12 @@ import xml.etree.ElementTree
 
 ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 BUILD = os.path.join(ROOT, os.environ.get("BPFNET_BUILD", "build"))
-LOGS = os.path.join(BUILD, "test")
-# what carries real traffic: repeated with checksum offload switched off
+LOGS = os.environ.get("BPFNET_TEST_LOGS") or os.path.join(BUILD, "test")
+# suite: what of tests/e2e it runs, and with which checksum offload
 TRAFFIC = ["test_services.py", "test_pods.py", "test_outside.py"]
-LIMIT = 1500  # seconds, for one suite
+E2E = {"e2e": ([""], "as-is"), "e2e-node-off": (TRAFFIC, "node-off"),
+       "e2e-pod-off": (TRAFFIC, "pod-off"), "e2e-smoke": (["test_smoke.py"], "as-is")}
+LIMIT = 1500 * float(os.environ.get("BPFNET_TEST_SLOW", "1"))  # seconds, for one suite
 
 
 class Result:
@@ -38,7 +41,7 @@ def run(command, log, env=None):
                           errors="replace", cwd=ROOT, env={**os.environ, **(env or {})},
                           start_new_session=True) as p:
         signal.signal(signal.SIGALRM, lambda *_: os.killpg(p.pid, signal.SIGKILL))
-        signal.alarm(LIMIT)
+        signal.alarm(int(LIMIT))
         try:
             for line in p.stdout:
                 output.append(line)
@@ -86,8 +89,8 @@ def pytest(suite, log, arguments):
     xml_path = os.path.join(LOGS, suite + ".xml")
     if os.path.exists(xml_path):
         os.unlink(xml_path)
-    offload = suite[4:] or "as-is"
-    files = [os.path.join("tests/e2e", f) for f in TRAFFIC] if suite != "e2e" else ["tests/e2e"]
+    names, offload = E2E[suite]
+    files = [os.path.join("tests/e2e", f) for f in names]
     code, _ = run([sys.executable, "-m", "pytest", "-q", "--no-header", "-rsfE", "--tb=short",
                    "-p", "no:cacheprovider", f"--junitxml={xml_path}", *files, *arguments], log,
                   {"BPFNET_OFFLOAD": offload, "PYTHONDONTWRITEBYTECODE": "1"})
@@ -114,11 +117,11 @@ def refuse(reason):
 
 
 def main(argv):
-    suites, _, arguments = argv, None, []
+    suites, arguments = argv, []
     if "--" in argv:
         at = argv.index("--")
         suites, arguments = argv[:at], argv[at + 1:]
-    if not suites:
+    if not suites or not set(suites) <= {"unit", "program", *E2E}:
         sys.exit(__doc__)
     if any(s != "unit" for s in suites):
         if os.geteuid() != 0:
@@ -132,13 +135,13 @@ def main(argv):
         print(f"\n=== {suite}", flush=True)
         started = time.monotonic()
         with open(os.path.join(LOGS, suite + ".log"), "w") as log:
-            r = pytest(suite, log, arguments) if suite.startswith("e2e") else cmocka(suite, log)
+            r = pytest(suite, log, arguments) if suite in E2E else cmocka(suite, log)
         r.seconds = time.monotonic() - started
         results[suite] = r
     print()
     for suite, r in results.items():
         print(f"{suite:14} {r.passed:5} passed {r.failed:4} failed {r.skipped:4} skipped "
-              f"{r.seconds:7.1f} s   {os.path.relpath(LOGS, ROOT)}/{suite}.log")
+              f"{r.seconds:7.1f} s   {LOGS}/{suite}.log")
         for note in r.notes:
             print(f"  {note}")
     failed = sum(r.failed for r in results.values())

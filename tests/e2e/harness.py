@@ -23,6 +23,7 @@ import yaml
 
 import netns
 import peers
+from peers import SLOW
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BIN = os.path.join(ROOT, os.environ.get("BPFNET_BUILD", "build"))
@@ -30,7 +31,6 @@ BPFTOOL = os.environ.get("BPFTOOL") or "bpftool"
 PREFIX = os.environ.get("BPFNET_TEST_PREFIX", "bnt")
 # as-is, node-off (no tx checksum offload on the node's devices) or pod-off (on the pods')
 OFFLOAD = os.environ.get("BPFNET_OFFLOAD", "as-is")
-SLOW = float(os.environ.get("BPFNET_TEST_SLOW", "1"))  # stretches every deadline (emulation)
 FOLDER = "/tmp/bpfnet-test-"
 BPFFS = "/sys/fs/bpf"
 

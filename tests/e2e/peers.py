@@ -14,6 +14,9 @@ import threading
 
 from netns import within
 
+# stretches every deadline, for emulated machines
+SLOW = float(os.environ.get("BPFNET_TEST_SLOW", "1"))
+
 Banner = collections.namedtuple("Banner", "name client client_port local local_port")
 
 
@@ -201,7 +204,7 @@ class Peers:
 def tcp_socket(ns, ip, timeout=5):
     with within(ns):
         s = socket.socket(family(ip), socket.SOCK_STREAM)
-    s.settimeout(timeout)
+    s.settimeout(timeout * SLOW)
     return s
 
 
@@ -259,7 +262,7 @@ def tcp_error(ns, ip, port, timeout=5):
 def udp_socket(ns, ip, port, timeout=3, connect=True):
     with within(ns):
         s = socket.socket(family(ip), socket.SOCK_DGRAM)
-    s.settimeout(timeout)
+    s.settimeout(timeout * SLOW)
     if connect:
         s.connect((ip, port))
     return s
@@ -309,7 +312,7 @@ def sctp(ns, ip, port, sport=None, timeout=3):
     with within(ns):
         s = socket.socket(fam, socket.SOCK_RAW, socket.IPPROTO_SCTP)
     with s:
-        s.settimeout(timeout)
+        s.settimeout(timeout * SLOW)
         s.sendto(sctp_init(sport, port, tag), (ip, 0))
         while True:
             data, peer = s.recvfrom(65536)
