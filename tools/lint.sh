@@ -20,16 +20,16 @@ for f in $files; do
 	[ -s "$f" ] || continue
 	head -n 3 "$f" | grep -q 'SPDX-License-Identifier:' || complain "$f: no SPDX line"
 	case $f in
-	bpf/* | maps/bpfnet/*)
+	bpf/*)
 		head -n 3 "$f" | grep -q 'GPL-2.0-only OR BSD-2-Clause' ||
-			complain "$f: the datapath and its ABI are GPL-2.0-only OR BSD-2-Clause"
+			complain "$f: the datapath is GPL-2.0-only OR BSD-2-Clause"
 		;;
 	esac
 	case $f in
 	*.c | *.h | *.py | *.sh)
 		lines=$(wc -l <"$f")
-		[ "$lines" -le 600 ] || complain "$f: $lines lines; split it"
-		grep -nE '[[:space:]]+$' "$f" /dev/null && complain "$f: trailing blanks"
+		[ "$lines" -le 600 ] || echo "lint: note: $f has $lines lines; think of splitting it"
+		grep -nE '[[:blank:]]+$' "$f" /dev/null && complain "$f: trailing blanks"
 		;;
 	esac
 done
@@ -41,7 +41,7 @@ scripts=$(for f in $files; do
 done)
 if command -v shellcheck >/dev/null; then
 	# shellcheck disable=SC2086 # one word each
-	shellcheck -e SC1091 $scripts || complain "shellcheck"
+	shellcheck -x $scripts || complain "shellcheck"
 else
 	echo "lint: shellcheck is not installed, shell scripts not checked"
 fi

@@ -9,6 +9,7 @@
 # cx16=off: the emulation of qemu 7.2 computes wrong flags after cmpxchg16b, and 6.12 and later die
 # of it in kmalloc. One processor and no mitigations: emulation is slow enough.
 set -eu
+# shellcheck source=tests/kernels/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 kernel=$1

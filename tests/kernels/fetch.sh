@@ -4,6 +4,7 @@
 # Unpack a stock Debian kernel under the cache, without installing it.
 # usage: fetch.sh 5.10|6.1|6.12|newest      prints the folder: boot/vmlinuz-REL, lib/modules/REL
 set -eu
+# shellcheck source=tests/kernels/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 suite=$(suite_of "$1")
@@ -34,7 +35,7 @@ while [ -n "$todo" ]; do
 		all="$all $package"
 		next="$next $(depends "$package")"
 	done
-	todo=$(echo $next)
+	todo=$(echo "$next" | xargs)
 done
 [ -n "$all" ] || die "$meta $version depends on no kernel"
 

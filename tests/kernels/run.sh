@@ -5,6 +5,7 @@
 # usage: run.sh KERNEL...     5.10, 6.1, 6.12, newest; the last line is `N passed, N failed`
 set -u
 here=$(dirname "$0")
+# shellcheck source=tests/kernels/lib.sh
 . "$here/lib.sh"
 
 "$here/tools.sh" || die "qemu or virtme-ng is missing"

@@ -4,6 +4,7 @@
 # Install what booting kernels takes: qemu, virtme-ng and udev (without it the guest lacks
 # /dev/virtio-ports, and the exit code is lost). Fast when all is there.
 set -eu
+# shellcheck source=tests/kernels/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 if command -v vng >/dev/null && command -v qemu-system-x86_64 >/dev/null && [ -x /lib/systemd/systemd-udevd ]; then
