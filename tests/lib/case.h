@@ -45,6 +45,8 @@ struct bn_case {
 	void (*prepare)(struct bn_rig *rig, int family);
 	void (*restore)(struct bn_rig *rig, int family);
 	struct bn_step step[BN_CASE_STEPS]; /* ends with one that has no hook */
+	/* What a table can't say; after the steps. Returns what is wrong, or NULL. */
+	const char *(*run)(struct bn_rig *rig, int family);
 };
 
 /* Runs a case in one family; the number of things found wrong, each printed with its reason. */
@@ -53,6 +55,9 @@ int bn_case_run(struct bn_rig *rig, const struct bn_case *c, int family);
 /* Builds a step's packet: names resolved, MACs filled in where they are zero. */
 void bn_step_packet(struct bn_rig *rig, const struct bn_step *s, int family,
 		    struct bn_packet *ret);
+
+/* Runs one packet without expectations. */
+int bn_step_send(struct bn_rig *rig, const struct bn_step *s, int family, struct bn_result *ret);
 
 /* The key under which a tuple is kept; ports in host order, names as in bn_rig_address(). */
 struct bn_tuple bn_tuple_make(int family, __u8 protocol, const char *src, __u16 sport,

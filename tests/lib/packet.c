@@ -145,7 +145,8 @@ static void build_transport(struct bn_packet *p, const struct bn_packet_spec *sp
 		put32(l4 + 8, spec->ack);
 		l4[12] = (5 + spec->tcp_options_len / 4) << 4;
 		l4[13] = spec->tcp_flags;
-		put16(l4 + 14, spec->window ? spec->window : 0xffff);
+		if (!spec->no_window)
+			put16(l4 + 14, spec->window ? spec->window : 0xffff);
 		if (spec->tcp_options_len)
 			memcpy(l4 + 20, spec->tcp_options, spec->tcp_options_len);
 		break;

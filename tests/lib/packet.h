@@ -74,6 +74,7 @@ struct bn_packet_spec {
 	__u8 tcp_flags;
 	__u32 seq, ack;
 	__u16 window;          /* 0: 0xffff */
+	__u8 no_window;        /* a window of 0 */
 	const void *tcp_options;
 	__u8 tcp_options_len;
 	/* ICMP */
