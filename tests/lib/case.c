@@ -7,7 +7,7 @@
 #include "case.h"
 
 #include <arpa/inet.h>
-#include <linux/in.h>
+#include <netinet/in.h>
 #include <linux/pkt_cls.h>
 #include <string.h>
 

@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include <netinet/in.h>
+
 #include "rig.h"
 
 enum bn_outcome {

@@ -10,8 +10,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_ether.h>
-#include <linux/in.h>
-#include <linux/in6.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 

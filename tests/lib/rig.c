@@ -14,8 +14,6 @@
 #include "pod.skel.h"
 #include "uplink.skel.h"
 
-static const struct bn_mac host_mac = {BN_HOST_MAC};
-
 static int map_of(struct bpf_object *o, const char *name)
 {
 	return bpf_object__find_map_fd_by_name(o, name);
@@ -160,7 +158,7 @@ static void range_add(struct bn_rig *rig, const char *addr, __u32 len, __u32 fla
 	struct bn_range_key key = {.prefixlen = len};
 	struct bn_range value = {.flags = flags};
 
-	if (bn_address_parse(addr, key.addr.b) == 4)
+	if (bn_address_parse(addr, (__u8 *)key.addr) == 4)
 		key.prefixlen += 96;
 	update(rig, "bn_ranges", &key, &value);
 }
