@@ -19,12 +19,14 @@ struct run {
 	const struct bn_case *c;
 	const struct bn_step *s;
 	int family, wrong, number;
+	bool complete;
 };
 
 static FILE *complain(struct run *run)
 {
 	run->wrong++;
-	fprintf(stderr, "%s, IPv%d, step %d (%s): ", run->c->name, run->family, run->number,
+	fprintf(stderr, "%s, IPv%d%s, step %d (%s): ", run->c->name, run->family,
+		run->complete ? ", CHECKSUM_COMPLETE" : "", run->number,
 		run->s->what ? run->s->what : "-");
 	return stderr;
 }
@@ -115,6 +117,8 @@ static void expected_packet(struct run *run, const struct bn_packet *in, struct 
 		out.sport = s->to_sport;
 	if (s->to_dport)
 		out.dport = s->to_dport;
+	if (s->to_quote)
+		out.quote = s->to_quote;
 	if (s->outcome == BN_FORWARDED) {
 		out.ttl = (out.ttl ? out.ttl : 64) - 1;
 		out.smac = host_mac;
@@ -172,6 +176,10 @@ static void check_output(struct run *run, const struct bn_packet *in, const stru
 	struct bn_packet want;
 	char why[128];
 
+	if (r->verdict == BN_VERDICT_BAD_SUM) {
+		fprintf(complain(run), "skb->csum is not the packet's sum any more\n");
+		return;
+	}
 	if (!verdict_wanted(run->s->outcome, r->verdict)) {
 		fprintf(complain(run), "verdict %d, should be %s\n", r->verdict,
 			outcomes[run->s->outcome]);
@@ -306,7 +314,10 @@ static void step_run(struct run *run)
 		s->before(run->rig, run->family);
 	bn_step_packet(run->rig, s, run->family, &in);
 	bn_rig_counts(run->rig, &before);
+	/* answers replace the whole packet; only pods get them, whose packets are never COMPLETE */
+	run->rig->complete = run->complete && s->outcome != BN_ANSWERED;
 	bn_rig_run(run->rig, s->hook, s->device, s->ingress, &in, &result);
+	run->rig->complete = false;
 	bn_rig_counts(run->rig, &after);
 	check_output(run, &in, &result);
 	check_counts(run, &before, &after);
@@ -318,9 +329,9 @@ static void step_run(struct run *run)
 	}
 }
 
-int bn_case_run(struct bn_rig *rig, const struct bn_case *c, int family)
+int bn_case_run(struct bn_rig *rig, const struct bn_case *c, int family, bool complete)
 {
-	struct run run = {.rig = rig, .c = c, .family = family};
+	struct run run = {.rig = rig, .c = c, .family = family, .complete = complete};
 
 	bn_rig_forget(rig);
 	if (c->prepare)
@@ -330,7 +341,7 @@ int bn_case_run(struct bn_rig *rig, const struct bn_case *c, int family)
 		run.number = i + 1;
 		step_run(&run);
 	}
-	if (c->run && !run.wrong) {
+	if (c->run && !run.wrong && !complete) {
 		const char *wrong = c->run(rig, family);
 
 		if (wrong) {

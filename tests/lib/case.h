@@ -29,6 +29,7 @@ struct bn_step {
 	/* What changes, empty: nothing. */
 	const char *to_src, *to_dst;
 	__u16 to_sport, to_dport;
+	const struct bn_packet *to_quote; /* what an ICMP error quotes afterwards */
 	struct bn_packet_spec answer;
 	bool quote;           /* the answer quotes the packet as it came in, answer.quote_len bytes */
 	__u64 count[BN_CNT_MAX];
@@ -51,8 +52,11 @@ struct bn_case {
 	const char *(*run)(struct bn_rig *rig, int family);
 };
 
-/* Runs a case in one family; the number of things found wrong, each printed with its reason. */
-int bn_case_run(struct bn_rig *rig, const struct bn_case *c, int family);
+/*
+ * Runs a case in one family; the number of things found wrong, each printed with its reason. With
+ * `complete`, its steps run once more as packets whose sum a NIC has taken, which must follow.
+ */
+int bn_case_run(struct bn_rig *rig, const struct bn_case *c, int family, bool complete);
 
 /* Builds a step's packet: names resolved, MACs filled in where they are zero. */
 void bn_step_packet(struct bn_rig *rig, const struct bn_step *s, int family,

@@ -3,10 +3,14 @@
 #include "rig.h"
 
 #include <errno.h>
+#include <linux/if_ether.h>
+#include <linux/ipv6.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define SK_BUFF_BYTES sizeof(struct __sk_buff)
+#ifndef BPF_F_TEST_SKB_CHECKSUM_COMPLETE
+#define BPF_F_TEST_SKB_CHECKSUM_COMPLETE (1U << 2)
+#endif
 
 void bn_rig_run_fd(struct bn_rig *rig, int prog_fd, __u32 ifindex, __u32 ingress,
 		   const struct bn_packet *in, __u32 repeat, struct bn_result *ret)
@@ -14,14 +18,35 @@ void bn_rig_run_fd(struct bn_rig *rig, int prog_fd, __u32 ifindex, __u32 ingress
 	struct __sk_buff ctx = {.ifindex = ifindex, .ingress_ifindex = ingress};
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in->data, .data_size_in = in->len,
 		    .data_out = ret->out.data, .data_size_out = sizeof(ret->out.data),
-		    .ctx_in = &ctx, .ctx_size_in = SK_BUFF_BYTES, .repeat = repeat);
+		    .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .repeat = repeat,
+		    .flags = rig->complete ? BPF_F_TEST_SKB_CHECKSUM_COMPLETE : 0);
 	int r = bpf_prog_test_run_opts(prog_fd, &opts);
 
+	if (r == -EINVAL && in->len < ETH_HLEN + sizeof(struct ipv6hdr)) {
+		ret->out.len = 0;
+		ret->verdict = BN_VERDICT_REFUSED;
+		return;
+	}
+	if (r == -EBADMSG && rig->complete) {
+		ret->out.len = 0;
+		ret->verdict = BN_VERDICT_BAD_SUM;
+		return;
+	}
 	if (r)
 		bn_rig_die("BPF_PROG_TEST_RUN", -r);
 	ret->out.len = opts.data_size_out;
 	bn_packet_locate(&ret->out);
 	ret->verdict = (int)opts.retval;
+}
+
+bool bn_rig_can_complete(struct bn_rig *rig)
+{
+	__u8 data[128] = {[12] = 8, [14] = 0x45};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = data, .data_size_in = sizeof(data),
+		    .flags = BPF_F_TEST_SKB_CHECKSUM_COMPLETE);
+
+	return !bpf_prog_test_run_opts(bpf_program__fd(bn_rig_program(rig, BN_HOOK_FROM_POD)),
+				       &opts);
 }
 
 void bn_rig_run(struct bn_rig *rig, __u8 hook, int device, __u32 ingress,

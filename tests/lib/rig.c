@@ -100,21 +100,21 @@ static int libbpf_say(enum libbpf_print_level level, const char *format, va_list
 	return level == LIBBPF_WARN ? vfprintf(stderr, format, args) : 0;
 }
 
-static void endpoint_publish(struct bn_rig *rig, int pod, __u32 flags)
+static void endpoint_publish(struct bn_rig *rig, int pod)
 {
 	const struct bn_rig_dev *d = &rig->dev[pod];
 	struct bn_endpoint e = {.v4 = d->v4,
 				.v6 = d->v6,
 				.identity = d->identity,
 				.slot = d->slot,
-				.mtu = 1500,
-				.flags = flags};
+				.mtu = d->mtu,
+				.flags = d->flags};
 	struct bn_address a = {.identity = d->identity,
 			       .ifindex = d->ifindex,
 			       .slot = d->slot,
-			       .mtu = 1500,
+			       .mtu = d->mtu,
 			       .kind = BN_ADDR_LOCAL_POD,
-			       .flags = flags};
+			       .flags = d->flags};
 
 	update(rig, "bn_addresses", &d->v4, &a);
 	update(rig, "bn_addresses", &d->v6, &a);
@@ -123,7 +123,15 @@ static void endpoint_publish(struct bn_rig *rig, int pod, __u32 flags)
 
 void bn_rig_endpoint_set(struct bn_rig *rig, int pod, __u32 flags)
 {
-	endpoint_publish(rig, pod, flags);
+	rig->dev[pod].flags = flags;
+	endpoint_publish(rig, pod);
+	bn_rig_epoch_bump(rig, rig->dev[pod].slot);
+}
+
+void bn_rig_mtu_set(struct bn_rig *rig, int pod, __u16 mtu)
+{
+	rig->dev[pod].mtu = mtu;
+	endpoint_publish(rig, pod);
 	bn_rig_epoch_bump(rig, rig->dev[pod].slot);
 }
 
@@ -149,6 +157,7 @@ static void devices_find(struct bn_rig *rig)
 		d->v4 = bn_rig_addr(pods[i], 4);
 		d->v6 = bn_rig_addr(pods[i], 6);
 		d->slot = i + 1;
+		d->mtu = 1500;
 		d->identity = BN_IDENTITY_FIRST + i;
 	}
 }
@@ -190,7 +199,7 @@ static void node_fill(struct bn_rig *rig)
 	address_add(rig, "NODE", BN_ADDR_HOST, BN_IDENTITY_HOST);
 	address_add(rig, "REMOTE", BN_ADDR_REMOTE_POD, BN_IDENTITY_FIRST + 100);
 	for (int i = 0; i < BN_RIG_PODS; i++)
-		endpoint_publish(rig, i, 0);
+		endpoint_publish(rig, i);
 }
 
 static int event_take(void *ctx, void *data, size_t size)

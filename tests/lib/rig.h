@@ -35,7 +35,8 @@ struct bn_rig_dev {
 	struct bn_mac mac;     /* of the far side */
 	union bn_addr v4, v6;  /* of the pod */
 	__u16 slot;
-	__u32 identity;
+	__u16 mtu;
+	__u32 identity, flags;
 };
 
 struct bn_rig_options {
@@ -59,6 +60,7 @@ struct bn_rig {
 	__u32 next_backend, next_place, next_service;
 	int cpus;
 	struct bn_config config;
+	bool complete; /* run packets as CHECKSUM_COMPLETE, as a NIC would deliver them */
 };
 
 /* One frontend with its backends. */
@@ -97,6 +99,7 @@ __u32 bn_rig_service(struct bn_rig *rig, const union bn_addr *addr, __u16 port, 
 void bn_rig_own_address(struct bn_rig *rig, const union bn_addr *addr);
 void bn_rig_backend_set(struct bn_rig *rig, __u32 index, __u8 state, int bump_generation);
 void bn_rig_endpoint_set(struct bn_rig *rig, int pod, __u32 flags);
+void bn_rig_mtu_set(struct bn_rig *rig, int pod, __u16 mtu);
 void bn_rig_policy_allow(struct bn_rig *rig, __u32 identity, __u32 peer, __u16 port, __u8 protocol,
 			 __u8 direction);
 void bn_rig_policy_clear(struct bn_rig *rig);
@@ -114,6 +117,11 @@ void bn_rig_transient_each(const struct bn_rig *rig,
 			   void (*fn)(const struct bn_transient_entry *e, void *data), void *data);
 __u32 bn_rig_flows_count(const struct bn_rig *rig);
 
+/* Since 6.18 the kernel itself refuses to run a program on less than an IP header. */
+#define BN_VERDICT_REFUSED (-1000)
+/* With `complete`: skb->csum no longer agrees with the packet. */
+#define BN_VERDICT_BAD_SUM (-1001)
+
 /* What one run of a program did. */
 struct bn_result {
 	int verdict;
@@ -123,6 +131,8 @@ struct bn_result {
 /* `ingress` is what the stack would have as the packet's first device, 0 for local ones. */
 void bn_rig_run(struct bn_rig *rig, __u8 hook, int device, __u32 ingress,
 		const struct bn_packet *in, struct bn_result *ret);
+/* Whether this kernel can run packets as CHECKSUM_COMPLETE (6.15 and later). */
+bool bn_rig_can_complete(struct bn_rig *rig);
 /* The same for any program. */
 void bn_rig_run_fd(struct bn_rig *rig, int prog_fd, __u32 ifindex, __u32 ingress,
 		   const struct bn_packet *in, __u32 repeat, struct bn_result *ret);

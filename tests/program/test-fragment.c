@@ -10,9 +10,9 @@ static struct bn_packet whole, want_whole, part[4], want[4];
 static void build(struct bn_rig *rig, int family, size_t first, __u32 id)
 {
 	struct bn_step s = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_A,
-			    UDP("A", 7000, "VIP", 53, .payload = 1500)};
+			    UDP("A", 7000, "VIP", 53, .payload = 2000)};
 	struct bn_step out = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_A,
-			      UDP("A", 7000, "B", 5353, .payload = 1500, .ttl = 63)};
+			      UDP("A", 7000, "B", 5353, .payload = 2000, .ttl = 63)};
 	size_t total;
 
 	bn_step_packet(rig, &s, family, &whole);

@@ -26,6 +26,8 @@ static const char *truncations_of(struct bn_rig *rig, int family, const struct b
 		cut = whole;
 		cut.len = len;
 		bn_rig_run(rig, s->hook, s->device, 0, &cut, &r);
+		if (r.verdict == BN_VERDICT_REFUSED)
+			continue;
 		if (r.verdict != 2) {
 			snprintf(why, sizeof(why), "protocol %u cut to %zu of %zu bytes: verdict %d",
 				 s->in.protocol, len, whole.len, r.verdict);
@@ -66,8 +68,7 @@ static const char *truncated(struct bn_rig *rig, int family)
 	return NULL;
 }
 
-/* The same on a connection that exists: the established path parses for itself. */
-static const char *truncated_established(struct bn_rig *rig, int family)
+static int established_flow(struct bn_rig *rig, int family)
 {
 	struct bn_step s = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_A,
 			    TCP("A", 1000, "VIP", 80, SYN)};
@@ -76,17 +77,58 @@ static const char *truncated_established(struct bn_rig *rig, int family)
 	struct bn_result r;
 
 	if (bn_step_send(rig, &s, family, &r) != 7 || bn_step_send(rig, &back, family, &r) != 7)
-		return "handshake";
+		return 0;
 	s.in.tcp_flags = ACK;
-	if (bn_step_send(rig, &s, family, &r) != 7 || !bn_rig_flows_count(rig))
+	return bn_step_send(rig, &s, family, &r) == 7 && bn_rig_flows_count(rig) == 2;
+}
+
+/* The same on a connection that exists: the established path parses for itself. */
+static const char *truncated_established(struct bn_rig *rig, int family)
+{
+	struct bn_step s = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_A,
+			    TCP("A", 1000, "VIP", 80, ACK, .payload = 20)};
+
+	if (!established_flow(rig, family))
 		return "handshake";
-	s.in.payload = 20;
 	s.in.options = family == 4 ? "\1\1\1\1" : NULL;
 	for (s.in.options_len = 0; s.in.options_len <= (family == 4 ? 4 : 0); s.in.options_len += 4) {
 		const char *wrong = truncations_of(rig, family, &s);
 
 		if (wrong)
 			return wrong;
+	}
+	return NULL;
+}
+
+static const char *lies_established(struct bn_rig *rig, int family)
+{
+	/* by offset into the packet and value: lengths that the established path must look at */
+	const struct {
+		const char *what;
+		int in_l4, offset;
+		__u8 value;
+	} lies[] = {
+		{"TCP header of 16 bytes", 1, 12, 0x40},
+		{"TCP header beyond the packet", 1, 12, 0xf0},
+		{"IP length beyond the packet", 0, family == 4 ? 2 : 4, 0x20},
+		{"IP length within the headers", 0, family == 4 ? 3 : 5, family == 4 ? 30 : 10},
+	};
+	struct bn_step s = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_A,
+			    TCP("A", 1000, "VIP", 80, ACK, .payload = 20)};
+	static char why[128];
+	struct bn_packet p;
+	struct bn_result r;
+
+	if (!established_flow(rig, family))
+		return "handshake";
+	for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
+		bn_step_packet(rig, &s, family, &p);
+		p.data[(lies[i].in_l4 ? p.l4 : p.l3) + lies[i].offset] = lies[i].value;
+		bn_rig_run(rig, s.hook, s.device, 0, &p, &r);
+		if (r.verdict != 2) {
+			snprintf(why, sizeof(why), "%s: verdict %d", lies[i].what, r.verdict);
+			return why;
+		}
 	}
 	return NULL;
 }
@@ -232,6 +274,7 @@ static void lies_prepare(struct bn_rig *rig, int family)
 static const struct bn_case cases[] = {
 	{"truncated anywhere", .run = truncated},
 	{"truncated anywhere, on an established connection", .run = truncated_established},
+	{"lengths that lie, on an established connection", .run = lies_established},
 	{"lengths that lie", .prepare = lies_prepare,
 	 .step = {{"header length", RAW(0), DROP(MALFORMED_HEADER)},
 		  {"version", RAW(1), DROP(MALFORMED_HEADER)},
