@@ -148,14 +148,19 @@ __u32 bn_rig_flows_count(const struct bn_rig *rig)
 
 static void map_empty(int fd)
 {
-	__u8 key[64];
+	__u8 key[64], next[64];
+	int r = bpf_map_get_next_key(fd, NULL, key);
 
-	while (!bpf_map_get_next_key(fd, NULL, key))
+	while (!r) {
+		/* the successor first: without its key the search would begin at the start */
+		r = bpf_map_get_next_key(fd, key, next);
 		if (bpf_map_delete_elem(fd, key))
 			bn_rig_die("emptying a map", errno);
+		memcpy(key, next, sizeof(key));
+	}
 }
 
-void bn_rig_forget(struct bn_rig *rig)
+void bn_rig_forget_transient(struct bn_rig *rig)
 {
 	__u32 n = rig->config.transient_mask + 1, *keys = calloc(n, sizeof(*keys));
 	struct bn_transient_set *sets = calloc(n, sizeof(*sets));
@@ -169,6 +174,11 @@ void bn_rig_forget(struct bn_rig *rig)
 		bn_rig_die("bn_transient", errno);
 	free(keys);
 	free(sets);
+}
+
+void bn_rig_forget(struct bn_rig *rig)
+{
+	bn_rig_forget_transient(rig);
 	map_empty(bn_rig_map(rig, "bn_flows"));
 	map_empty(bn_rig_map(rig, "bn_fragments"));
 	ring_buffer__consume(rig->ring);

@@ -81,6 +81,7 @@ void bn_rig_new(struct bn_rig *rig, const struct bn_rig_options *options);
 void bn_rig_free(struct bn_rig *rig);
 /* Forgets all flows, fragments and pending records; services and endpoints stay. */
 void bn_rig_forget(struct bn_rig *rig);
+void bn_rig_forget_transient(struct bn_rig *rig);
 
 int bn_rig_map(const struct bn_rig *rig, const char *name);
 struct bpf_program *bn_rig_program(const struct bn_rig *rig, __u8 hook);
