@@ -37,6 +37,8 @@ endif
 include mk/userspace.mk
 include mk/bpf.mk
 include mk/tests.mk
+include mk/program.mk
+include mk/bench.mk
 include mk/install.mk
 
 all: $(BUILD)/bpfnetd $(BUILD)/bpfnet compile_commands.json ## build everything
