@@ -21,13 +21,16 @@ enum bn_checksum_offset {
 };
 
 /* Fills the deltas that turn `key` into f->to_*. */
-static __always_inline void nat_prepare(struct bn_flow *f, const struct bn_tuple *key)
+static __noinline int nat_prepare(struct bn_flow *f, const struct bn_tuple *key)
 {
-	__u64 addr = csum_addr_delta(&key->saddr, &f->to_saddr) +
-		     csum_addr_delta(&key->daddr, &f->to_daddr);
-	__u64 ports = csum_u16_delta(key->sport, f->to_sport) +
-		      csum_u16_delta(key->dport, f->to_dport);
+	__u64 addr, ports;
 
+	if (!f || !key)
+		return 0;
+	addr = csum_addr_delta(&key->saddr, &f->to_saddr) +
+	       csum_addr_delta(&key->daddr, &f->to_daddr);
+	ports = csum_u16_delta(key->sport, f->to_sport) +
+		csum_u16_delta(key->dport, f->to_dport);
 	f->l3_delta = csum_fold16(addr);
 	f->l4_pseudo = 0;
 	f->l4_delta = 0;
@@ -42,6 +45,7 @@ static __always_inline void nat_prepare(struct bn_flow *f, const struct bn_tuple
 		f->l4_delta = csum_fold16(ports);
 		break;
 	}
+	return 0;
 }
 
 /* One step of a hop: TTL - 1 in the IPv4 word TTL|protocol, hop limit - 1 in next header|limit. */
