@@ -177,8 +177,8 @@ static bool unconditional(const struct table *t, const struct entry *e)
 
 static bool names_pods(const struct entry *e, size_t at)
 {
-	/* "bn+" is kept as bn and a mask of two characters. */
-	return !strncmp(e->start + at, HOST_PREFIX, IFNAMSIZ);
+	/* As it was typed; the plus sign is outside the mask. */
+	return !strncmp(e->start + at, HOST_PREFIX "+", IFNAMSIZ);
 }
 
 static int check(struct bn_hostcheck *h, const struct table *t)
