@@ -244,5 +244,5 @@ int main(void)
 	};
 
 	libbpf_set_print(quiet);
-	return cmocka_run_group_tests(tests, tn_enter, tn_leave);
+	return cmocka_run_group_tests(tests, tn_enter, NULL);
 }

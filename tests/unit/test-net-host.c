@@ -263,5 +263,5 @@ int main(void)
 		cmocka_unit_test_setup(test_identities, setup),
 	};
 
-	return cmocka_run_group_tests(tests, tn_enter, tn_leave);
+	return cmocka_run_group_tests(tests, tn_enter, NULL);
 }

@@ -285,5 +285,5 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_netns_return, setup, teardown),
 	};
 
-	return cmocka_run_group_tests(tests, tn_enter, tn_leave);
+	return cmocka_run_group_tests(tests, tn_enter, NULL);
 }
