@@ -57,7 +57,7 @@ BN_ASSERT_SIZE(struct bn_address, 20);
 /* bn_ranges: longest prefix match; IPv4 prefixes are 96 bits longer. */
 struct bn_range_key {
 	__u32 prefixlen;
-	union bn_addr addr;
+	__be32 addr[4]; /* as union bn_addr, which would be aligned to 8 */
 };
 BN_ASSERT_SIZE(struct bn_range_key, 20);
 

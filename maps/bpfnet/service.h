@@ -16,9 +16,9 @@ struct bn_service_key {
 	union bn_addr addr; /* 0 */
 	__be16 port;        /* 16 */
 	__u8 protocol;      /* 18  IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP */
-	__u8 pad;           /* 19 */
+	__u8 pad[5];        /* 19 */
 };
-BN_ASSERT_SIZE(struct bn_service_key, 20);
+BN_ASSERT_SIZE(struct bn_service_key, 24);
 
 enum bn_frontend_kind {
 	BN_FRONTEND_CLUSTER_IP = 0,

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Answers to a pod whose packet goes no further: a reset for TCP (RFC 9293 3.10.7.1), an ICMP
+ * error for the rest (RFC 792, RFC 4443), an echo reply of a service's address. The packet in
+ * hand becomes the answer and goes back to its sender. Always before NAT, so that the sender sees
+ * its packet quoted as it was sent.
+ */
+#pragma once
+
+#include "lib/csum.h"
+#include "lib/endpoint.h"
+
+/* The frame's and the network header's part of an answer, at s->header. */
+struct bn_answer4 {
+	struct ethhdr eth;
+	struct iphdr ip;
+	__u8 l4[20];
+} __attribute__((packed));
+
+struct bn_answer6 {
+	struct ethhdr eth;
+	struct ipv6hdr ip;
+} __attribute__((packed));
+
+static __always_inline void answer_eth(struct ethhdr *eth, __u32 ifindex, __be16 protocol)
+{
+	mac_set(eth, ifindex);
+	eth->h_proto = protocol;
+}
+
+static __always_inline void answer_ip4(struct iphdr *ip, const union bn_addr *from,
+				       const union bn_addr *to, __u8 protocol, __u32 len)
+{
+	__builtin_memset(ip, 0, sizeof(*ip));
+	ip->version = 4;
+	ip->ihl = 5;
+	ip->tot_len = bpf_htons(sizeof(*ip) + len);
+	ip->frag_off = bpf_htons(IP_DF);
+	ip->ttl = 64;
+	ip->protocol = protocol;
+	ip->saddr = from->w[3];
+	ip->daddr = to->w[3];
+	ip->check = ~csum_fold16(bpf_csum_diff(NULL, 0, (__be32 *)ip, sizeof(*ip), 0) & 0xffffffff);
+}
+
+static __always_inline void answer_ip6(struct ipv6hdr *ip, const union bn_addr *from,
+				       const union bn_addr *to, __u8 protocol, __u32 len)
+{
+	__builtin_memset(ip, 0, sizeof(*ip));
+	ip->version = 6;
+	ip->payload_len = bpf_htons(len);
+	ip->nexthdr = protocol;
+	ip->hop_limit = 64;
+	__builtin_memcpy(&ip->saddr, from, 16);
+	__builtin_memcpy(&ip->daddr, to, 16);
+}
+
+static __always_inline __u64 answer_pseudo(const union bn_addr *from, const union bn_addr *to,
+					   __u8 family, __u8 protocol, __u32 len)
+{
+	__u64 sum = bpf_htonl(len) + (__u64)bpf_htonl(protocol);
+
+	sum += (__u64)from->w[3] + to->w[3];
+	if (family == BN_IPV6)
+		sum += (__u64)from->w[0] + from->w[1] + from->w[2] + to->w[0] + to->w[1] +
+		       to->w[2];
+	return sum;
+}
+
+static __always_inline int answer_send(struct __sk_buff *skb)
+{
+	bn_count(BN_CNT_REJECTS, 1);
+	bpf_skb_change_type(skb, PACKET_HOST);
+	return bpf_redirect_peer(skb->ifindex, 0);
+}
+
+/* A reset in answer to the TCP segment in hand; a reset itself gets none. */
+static __noinline int answer_reset(struct __sk_buff *skb, struct bn_scratch *s)
+{
+	const union bn_addr *from, *to;
+	struct tcphdr th;
+	__u32 seq, ack, len, off;
+	__u8 flags;
+
+	if (!s || s->pkt.tcp_flags & TCP_RST)
+		return TC_ACT_SHOT;
+	if (bpf_skb_load_bytes(skb, s->pkt.l4_off, &th, sizeof(th)))
+		return TC_ACT_SHOT;
+	len = s->pkt.len + ETH_HLEN - s->pkt.l4_off - s->pkt.tcp_hlen;
+	len += !!(s->pkt.tcp_flags & TCP_SYN) + !!(s->pkt.tcp_flags & TCP_FIN);
+	if (s->pkt.tcp_flags & TCP_ACK) {
+		seq = th.ack_seq;
+		ack = 0;
+		flags = TCP_RST;
+	} else {
+		seq = 0;
+		ack = bpf_htonl(bpf_ntohl(th.seq) + len);
+		flags = TCP_RST | TCP_ACK;
+	}
+	from = &s->pkt.tuple.daddr;
+	to = &s->pkt.tuple.saddr;
+	__builtin_memset(&th, 0, sizeof(th));
+	th.source = s->pkt.tuple.dport;
+	th.dest = s->pkt.tuple.sport;
+	th.seq = seq;
+	th.ack_seq = ack;
+	th.doff = 5;
+	((__u8 *)&th)[13] = flags;
+	th.check = ~csum_fold16(answer_pseudo(from, to, s->pkt.tuple.family, IPPROTO_TCP,
+					      sizeof(th)) +
+				(bpf_csum_diff(NULL, 0, (__be32 *)&th, sizeof(th), 0) & 0xffffffff));
+	if (s->pkt.tuple.family == BN_IPV4) {
+		struct bn_answer4 *h = (void *)s->header;
+
+		off = ETH_HLEN + sizeof(h->ip);
+		answer_eth(&h->eth, s->pkt.ifindex, bpf_htons(ETH_P_IP));
+		answer_ip4(&h->ip, from, to, IPPROTO_TCP, sizeof(th));
+		if (bpf_skb_change_tail(skb, off + sizeof(th), 0) ||
+		    bpf_skb_store_bytes(skb, 0, h, ETH_HLEN + sizeof(h->ip), BPF_F_INVALIDATE_HASH))
+			return TC_ACT_SHOT;
+	} else {
+		struct bn_answer6 *h = (void *)s->header;
+
+		off = ETH_HLEN + sizeof(h->ip);
+		answer_eth(&h->eth, s->pkt.ifindex, bpf_htons(ETH_P_IPV6));
+		answer_ip6(&h->ip, from, to, IPPROTO_TCP, sizeof(th));
+		if (bpf_skb_change_tail(skb, off + sizeof(th), 0) ||
+		    bpf_skb_store_bytes(skb, 0, h, sizeof(*h), BPF_F_INVALIDATE_HASH))
+			return TC_ACT_SHOT;
+	}
+	if (bpf_skb_store_bytes(skb, off, &th, sizeof(th), 0))
+		return TC_ACT_SHOT;
+	return answer_send(skb);
+}
+
+/* An echo request to a service's address, answered in its place. */
+static __noinline int answer_echo(struct __sk_buff *skb, struct bn_scratch *s)
+{
+	__u8 type = s && s->pkt.tuple.family == BN_IPV4 ? ICMP_ECHOREPLY : ICMPV6_ECHO_REPLY;
+	struct ethhdr eth;
+	__u16 check, before, after;
+	__u8 word[2];
+
+	if (!s || bpf_skb_load_bytes(skb, s->pkt.l4_off, word, 2) ||
+	    bpf_skb_load_bytes(skb, s->pkt.l4_off + 2, &check, 2))
+		return TC_ACT_SHOT;
+	/* addresses trade places, which no sum notices; the type changes */
+	__builtin_memcpy(&before, word, 2);
+	word[0] = type;
+	__builtin_memcpy(&after, word, 2);
+	check = csum_apply(check, csum_fold16(csum_u16_delta(before, after)));
+	eth.h_proto = skb->protocol;
+	mac_set(&eth, s->pkt.ifindex);
+	if (bpf_skb_store_bytes(skb, s->pkt.l4_off, word, 2, BPF_F_RECOMPUTE_CSUM) ||
+	    bpf_skb_store_bytes(skb, s->pkt.l4_off + 2, &check, 2, BPF_F_RECOMPUTE_CSUM) ||
+	    bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth), 0))
+		return TC_ACT_SHOT;
+	if (s->pkt.tuple.family == BN_IPV4) {
+		if (bpf_skb_store_bytes(skb, ETH_HLEN + 12, &s->pkt.tuple.daddr.w[3], 4,
+					BPF_F_RECOMPUTE_CSUM) ||
+		    bpf_skb_store_bytes(skb, ETH_HLEN + 16, &s->pkt.tuple.saddr.w[3], 4,
+					BPF_F_RECOMPUTE_CSUM))
+			return TC_ACT_SHOT;
+	} else if (bpf_skb_store_bytes(skb, ETH_HLEN + 8, &s->pkt.tuple.daddr, 16,
+				       BPF_F_RECOMPUTE_CSUM) ||
+		   bpf_skb_store_bytes(skb, ETH_HLEN + 24, &s->pkt.tuple.saddr, 16,
+				       BPF_F_RECOMPUTE_CSUM)) {
+		return TC_ACT_SHOT;
+	}
+	bpf_skb_change_type(skb, PACKET_HOST);
+	return bpf_redirect_peer(skb->ifindex, 0);
+}
+
+/* The sum of `len` bytes at s->quote (len <= BN_QUOTE_MAX, padded with zeros to a word). */
+static __noinline __u32 answer_quote_sum(struct bn_scratch *s, __u32 len)
+{
+	__u32 sum = 0, at = 0;
+	int i;
+
+	if (!s)
+		return 0;
+	/* kernels before 6.13 sum at most 512 bytes a call */
+#pragma unroll
+	for (i = 0; i < 3; i++) {
+		__u32 n = len - at;
+
+		if (at >= len)
+			break;
+		if (n > 512)
+			n = 512;
+		n = (n + 3) & ~3u;
+		barrier_data((long)n);
+		if (n > 512)
+			break;
+		sum = (__u32)csum_fold16((bpf_csum_diff(NULL, 0, (__be32 *)(s->quote + i * 512),
+						n > 208 && i == 2 ? 208 : n, 0) &
+					  0xffffffff) +
+					 (__u64)sum);
+		at += 512;
+	}
+	return sum;
+}
+
+/* ICMP error to answer with. `info` is the second header word, network byte order. */
+struct bn_icmp_spec {
+	__u8 type4, code4;
+	__u8 type6, code6;
+	__be32 info4, info6;
+};
+
+struct bn_icmp_header {
+	__u8 type, code;
+	__u16 check;
+	__be32 info;
+};
+
+/*
+ * Turns the packet in hand into an ICMP error that quotes it, from `from`, and sends it back.
+ * No error is ever answered with an error (the caller sees to that), nor a later fragment
+ * (RFC 1122 3.2.2).
+ */
+static __noinline int answer_icmp(struct __sk_buff *skb, struct bn_scratch *s,
+				  const struct bn_icmp_spec *spec, const union bn_addr *from)
+{
+	struct bn_icmp_header icmp = {};
+	const union bn_addr *to;
+	__u32 quote, limit, grow, off;
+	__u64 sum;
+
+	if (!s || !spec || !from)
+		return TC_ACT_SHOT;
+	if (s->pkt.flags & (BN_PKT_FRAG_LATER | BN_PKT_ICMP_ERROR | BN_PKT_ND))
+		return TC_ACT_SHOT;
+	to = &s->pkt.tuple.saddr;
+	/* RFC 1812 4.3.2.3: at most 576 bytes in all; RFC 4443 2.4: the minimum MTU */
+	limit = s->pkt.tuple.family == BN_IPV4 ? 576 - 28 : BN_QUOTE_MAX;
+	quote = s->pkt.len;
+	if (quote > limit)
+		quote = limit;
+	if (quote < 20 || quote > BN_QUOTE_MAX)
+		return TC_ACT_SHOT;
+	*(__u32 *)(s->quote + (quote & ~3u)) = 0;
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, s->quote, quote))
+		return TC_ACT_SHOT;
+	sum = answer_quote_sum(s, quote);
+	if (skb->len != ETH_HLEN + quote && bpf_skb_change_tail(skb, ETH_HLEN + quote, 0))
+		return TC_ACT_SHOT;
+	if (s->pkt.tuple.family == BN_IPV4) {
+		struct bn_answer4 *h = (void *)s->header;
+
+		icmp.type = spec->type4;
+		icmp.code = spec->code4;
+		icmp.info = spec->info4;
+		off = ETH_HLEN + sizeof(h->ip);
+		grow = sizeof(h->ip) + sizeof(icmp);
+		answer_eth(&h->eth, s->pkt.ifindex, bpf_htons(ETH_P_IP));
+		answer_ip4(&h->ip, from, to, IPPROTO_ICMP, sizeof(icmp) + quote);
+	} else {
+		struct bn_answer6 *h = (void *)s->header;
+
+		icmp.type = spec->type6;
+		icmp.code = spec->code6;
+		icmp.info = spec->info6;
+		off = ETH_HLEN + sizeof(h->ip);
+		grow = sizeof(h->ip) + sizeof(icmp);
+		answer_eth(&h->eth, s->pkt.ifindex, bpf_htons(ETH_P_IPV6));
+		answer_ip6(&h->ip, from, to, IPPROTO_ICMPV6, sizeof(icmp) + quote);
+		sum += answer_pseudo(from, to, BN_IPV6, IPPROTO_ICMPV6, sizeof(icmp) + quote);
+	}
+	sum += bpf_csum_diff(NULL, 0, (__be32 *)&icmp, sizeof(icmp), 0) & 0xffffffff;
+	icmp.check = ~csum_fold16(sum);
+	if (bpf_skb_adjust_room(skb, grow, BPF_ADJ_ROOM_MAC, 0) ||
+	    bpf_skb_store_bytes(skb, 0, s->header, off <= sizeof(s->header) ? off : 0,
+				BPF_F_INVALIDATE_HASH) ||
+	    bpf_skb_store_bytes(skb, off, &icmp, sizeof(icmp), 0))
+		return TC_ACT_SHOT;
+	return answer_send(skb);
+}
+
+/* What this node's errors come from: its own address, or the pods' gateway. */
+static __always_inline const union bn_addr *answer_source(struct bn_scratch *s)
+{
+	__u32 zero = 0;
+	struct bn_node *n = bpf_map_lookup_elem(&bn_node, &zero);
+	const union bn_addr *a;
+
+	if (n) {
+		a = s->pkt.tuple.family == BN_IPV4 ? &n->v4 : &n->v6;
+		if (!bn_addr_zero(a))
+			return a;
+	}
+	bn_gateway(s->pkt.tuple.family, &s->inner.saddr);
+	return &s->inner.saddr;
+}
+
+/* A refused connection: reset or port unreachable, as if from where it was sent to. */
+static __noinline int answer_refused(struct __sk_buff *skb, struct bn_scratch *s, __u32 reason)
+{
+	struct bn_icmp_spec spec = {
+		.type4 = ICMP_DEST_UNREACH,
+		.code4 = ICMP_PORT_UNREACH,
+		.type6 = ICMPV6_DEST_UNREACH,
+		.code6 = ICMPV6_PORT_UNREACH,
+	};
+
+	if (!s)
+		return TC_ACT_SHOT;
+	bn_drop(s, reason);
+	if (s->pkt.flags & BN_PKT_FRAG_LATER)
+		return TC_ACT_SHOT;
+	if (s->pkt.tuple.protocol == IPPROTO_TCP)
+		return answer_reset(skb, s);
+	return answer_icmp(skb, s, &spec, &s->pkt.tuple.daddr);
+}
+
+static __noinline int answer_ttl(struct __sk_buff *skb, struct bn_scratch *s)
+{
+	struct bn_icmp_spec spec = {
+		.type4 = ICMP_TIME_EXCEEDED,
+		.type6 = ICMPV6_TIME_EXCEED,
+	};
+
+	if (!s)
+		return TC_ACT_SHOT;
+	bn_drop(s, BN_DROP_TTL_EXCEEDED);
+	return answer_icmp(skb, s, &spec, answer_source(s));
+}
+
+static __noinline int answer_too_big(struct __sk_buff *skb, struct bn_scratch *s, __u32 mtu)
+{
+	struct bn_icmp_spec spec = {
+		.type4 = ICMP_DEST_UNREACH,
+		.code4 = ICMP_FRAG_NEEDED,
+		.info4 = bpf_htonl(mtu & 0xffff),
+		.type6 = ICMPV6_PKT_TOOBIG,
+		.info6 = bpf_htonl(mtu),
+	};
+
+	if (!s)
+		return TC_ACT_SHOT;
+	bn_drop(s, BN_DROP_PACKET_TOO_BIG);
+	return answer_icmp(skb, s, &spec, answer_source(s));
+}

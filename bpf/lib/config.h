@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* The node's constants, in .rodata: the verifier drops branches that they rule out. */
+#pragma once
+
+#include "lib/uapi.h"
+#include <bpfnet/config.h>
+#include <bpfnet/limits.h>
+
+const volatile struct bn_config bn_config = {
+	.hash_seed = 0x9e3779b97f4a7c15ull,
+	.transient_mask = BN_DEFAULT_TRANSIENT_SETS - 1,
+	.hz = 250,
+	.features = BN_FEATURE_EVENTS | BN_FEATURE_REDIRECT_PEER,
+	.event_rate = 1000,
+	.nat_port_min = 61000,
+	.nat_port_max = 65535,
+	.gateway4 = {.b = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 169, 254, 1, 1}},
+	.gateway6 = {.b = {0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}},
+	.life = {
+#define BN_X(name, seconds, text) .name = (seconds)*250,
+		BN_LIFETIMES(BN_X)
+#undef BN_X
+	},
+};
+
+static __always_inline __u32 bn_now(void)
+{
+	return (__u32)bpf_jiffies64();
+}
+
+/* The gateway's address: what hairpinned flows seem to come from. */
+static __always_inline void bn_gateway(__u8 family, union bn_addr *ret)
+{
+	if (family == BN_IPV4) {
+		ret->d[0] = bn_config.gateway4.d[0];
+		ret->d[1] = bn_config.gateway4.d[1];
+	} else {
+		ret->d[0] = bn_config.gateway6.d[0];
+		ret->d[1] = bn_config.gateway6.d[1];
+	}
+}

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The decision on a flow's first packet: service and backend, both ends' policy, NAT, route; and
+ * on a stale flow's next packet the same without a new backend. s->src is known, s->dst is found
+ * here. The result is a pair of entries, s->fwd and s->rev.
+ */
+#pragma once
+
+#include "lib/answer.h"
+#include "lib/epoch.h"
+#include "lib/flow.h"
+#include "lib/policy.h"
+#include "lib/rewrite.h"
+#include "lib/route.h"
+#include "lib/service.h"
+
+/* Source ports that are tried for a translated tuple before the flow is refused. */
+#define BN_NAT_TRIES 16
+
+/* The pair's reply direction, from s->fwd. */
+static __always_inline void decide_reply(struct __sk_buff *skb, struct bn_scratch *s)
+{
+	struct bn_flow *f = &s->fwd, *r = &s->rev;
+	struct bn_tuple *t = &s->pkt.tuple;
+
+	__builtin_memset(r, 0, sizeof(*r));
+	r->to_saddr = t->daddr;
+	r->to_daddr = t->saddr;
+	r->to_sport = t->dport;
+	r->to_dport = t->sport;
+	r->flags = f->flags & (BN_FLOW_NAT | BN_FLOW_SERVICE | BN_FLOW_HAIRPIN | BN_FLOW_MASQ);
+	r->service = f->service;
+	r->created = s->pkt.now;
+	r->last_seen = s->pkt.now;
+	r->epoch = f->epoch;
+	r->src_slot = s->dst.slot;
+	r->dst_slot = s->src.slot;
+	r->in_ifindex = s->dst.kind == BN_ADDR_LOCAL_POD ? s->dst.ifindex : 0;
+	if (s->src.kind == BN_ADDR_LOCAL_POD) {
+		/* Back into the pod, past the stack from wherever an ingress hook sees it. */
+		r->action = BN_ACT_PEER;
+		r->out_ifindex = s->src.ifindex;
+		r->mtu = s->src.mtu;
+	} else {
+		r->action = BN_ACT_PASS;
+	}
+	nat_prepare(r, &s->peer);
+}
+
+/* Whether the source becomes the node's: a local pod towards what is no pod and no node. */
+static __always_inline bool decide_masquerades(const struct bn_scratch *s)
+{
+	return bn_config.features & BN_FEATURE_MASQUERADE && s->src.kind == BN_ADDR_LOCAL_POD &&
+	       !s->dst.kind && s->fwd.action == BN_ACT_NEIGH &&
+	       !(range_flags(&s->fwd.to_daddr) & BN_RANGE_POD);
+}
+
+/* Gives the flow the node's address; false where the device has none of the family. */
+static __always_inline bool decide_masquerade(struct bn_scratch *s)
+{
+	__u32 ifindex = s->fwd.out_ifindex;
+	struct bn_device *dev = bpf_map_lookup_elem(&bn_devices, &ifindex);
+	const union bn_addr *a;
+
+	if (!dev)
+		return false;
+	a = s->pkt.tuple.family == BN_IPV4 ? &dev->v4 : &dev->v6;
+	if (bn_addr_zero(a))
+		return false;
+	s->fwd.to_saddr = *a;
+	s->fwd.flags |= BN_FLOW_NAT | BN_FLOW_MASQ;
+	return true;
+}
+
+static __always_inline bool decide_has_ports(__u8 protocol)
+{
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP ||
+	       protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6;
+}
+
+/*
+ * Records the pair. The reply's entry is the reservation of the translated tuple: where it is
+ * taken by another flow, another source port is tried, at most BN_NAT_TRIES from a random start.
+ * Returns 0 or the reason.
+ */
+static __noinline int decide_record(struct __sk_buff *skb, struct bn_scratch *s)
+{
+	__u32 range, base, life;
+	__u8 protocol;
+	int i;
+
+	if (!s)
+		return BN_DROP_INTERNAL;
+	protocol = s->pkt.tuple.protocol;
+	life = flow_life(&s->fwd, protocol);
+	range = (__u32)bn_config.nat_port_max - bn_config.nat_port_min + 1;
+	base = bpf_get_prandom_u32();
+	if (s->fwd.flags & BN_FLOW_MASQ && decide_has_ports(protocol) && s->fwd.to_sport) {
+		__u32 port = bpf_ntohs(s->fwd.to_sport);
+
+		/* outside the range it could be a socket's of the node itself */
+		if (port < bn_config.nat_port_min || port > bn_config.nat_port_max)
+			s->fwd.to_sport = bpf_htons(bn_config.nat_port_min + base % range);
+	}
+	for (i = 0; i < BN_NAT_TRIES; i++) {
+		int r = 0;
+
+		flow_peer_key(&s->peer, &s->pkt.tuple, &s->fwd);
+		if (s->fwd.flags & BN_FLOW_NAT && bpf_map_lookup_elem(&bn_flows, &s->peer))
+			r = -17;
+		if (!r) {
+			decide_reply(skb, s);
+			r = transient_insert(&s->peer, &s->rev, s, life, &s->pkt.tuple);
+		}
+		if (!r) {
+			nat_prepare(&s->fwd, &s->pkt.tuple);
+			return transient_insert(&s->pkt.tuple, &s->fwd, s, life, NULL)
+				       ? BN_DROP_INTERNAL
+				       : 0;
+		}
+		if (r != -17)
+			return BN_DROP_INTERNAL;
+		if (!(s->fwd.flags & BN_FLOW_NAT) || !decide_has_ports(protocol))
+			return BN_DROP_NAT_LOOP;
+		s->fwd.to_sport = bpf_htons(bn_config.nat_port_min + (base + i) % range);
+	}
+	return BN_DROP_NAT_PORTS_EXHAUSTED;
+}
+
+/* A refusal worth remembering, so that a flood of it costs a lookup: policy's. */
+static __noinline int decide_refuse(struct bn_scratch *s, __u32 reason)
+{
+	if (!s)
+		return 0;
+	s->fwd.action = BN_ACT_DROP;
+	s->fwd.reason = (__u8)reason;
+	s->fwd.flags &= ~BN_FLOW_NAT;
+	transient_insert(&s->pkt.tuple, &s->fwd, s, bn_config.life.refusal, NULL);
+	return 0;
+}
+
+/* Fills what both a first decision and a repeated one need. */
+static __always_inline void decide_begin(struct bn_scratch *s, const struct bn_epochs *ep)
+{
+	struct bn_flow *f = &s->fwd;
+
+	__builtin_memset(f, 0, sizeof(*f));
+	f->to_saddr = s->pkt.tuple.saddr;
+	f->to_daddr = s->pkt.tuple.daddr;
+	f->to_sport = s->pkt.tuple.sport;
+	f->to_dport = s->pkt.tuple.dport;
+	f->flags = BN_FLOW_ORIGIN;
+	f->created = s->pkt.now;
+	f->last_seen = s->pkt.now;
+	f->packets = 1;
+	f->bytes = s->pkt.len;
+	f->in_ifindex = s->pkt.hook == BN_HOOK_FROM_POD ? s->pkt.ifindex : 0;
+	if (s->pkt.tuple.protocol == IPPROTO_TCP) {
+		if (s->pkt.tcp_flags & TCP_SYN)
+			f->state = BN_FS_SYN;
+		if (s->pkt.tcp_flags & TCP_FIN)
+			f->state |= BN_FS_FIN;
+		if (s->pkt.tcp_flags & TCP_RST)
+			f->state |= BN_FS_RST;
+	}
+}
+
+/* Returns 0, or the reason; *ret_refuse says that the sender is to be told. */
+static __noinline int decide_new(struct __sk_buff *skb, struct bn_scratch *s)
+{
+	const struct bn_epochs *ep = epochs_get();
+	struct bn_service *svc;
+	__u32 epoch_node, epoch_src;
+	struct bn_flow *f;
+	int r;
+
+	if (!s || !ep)
+		return BN_DROP_INTERNAL;
+	f = &s->fwd;
+	bn_count(BN_CNT_DECISIONS, 1);
+	decide_begin(s, ep);
+	/* epochs before the tables they guard; the destination's is read again below */
+	epoch_node = ep->slot[BN_SLOT_NONE];
+	epoch_src = ep->slot[s->src.slot & (BN_SLOTS - 1)];
+	if (s->pkt.hook == BN_HOOK_FROM_POD) {
+		svc = service_lookup(&f->to_daddr, f->to_dport, s->pkt.tuple.protocol);
+		if (svc) {
+			r = service_choose(s, svc);
+			if (r)
+				return r;
+		} else if (service_owns(&f->to_daddr)) {
+			return BN_DROP_SERVICE_UNKNOWN;
+		}
+	}
+	party_of_address(&s->dst, &f->to_daddr);
+	if (s->dst.slot) {
+		__u32 before = ep->slot[s->dst.slot & (BN_SLOTS - 1)];
+
+		party_of_address(&s->dst, &f->to_daddr);
+		f->epoch = epoch_node + epoch_src + before;
+	} else {
+		f->epoch = epoch_node + epoch_src + epoch_node;
+	}
+	f->src_slot = s->src.slot;
+	f->dst_slot = s->dst.slot;
+	if (s->pkt.hook == BN_HOOK_FROM_POD) {
+		if (!s->dst.kind && range_flags(&f->to_daddr) & BN_RANGE_SERVICE)
+			return BN_DROP_SERVICE_UNKNOWN;
+		if (s->dst.kind == BN_ADDR_LOCAL_POD && s->dst.ifindex == s->pkt.ifindex) {
+			if (!(f->flags & BN_FLOW_SERVICE))
+				return BN_DROP_NAT_LOOP;
+			bn_gateway(s->pkt.tuple.family, &f->to_saddr);
+			f->flags |= BN_FLOW_HAIRPIN | BN_FLOW_NAT;
+		}
+	}
+	r = policy_check(&s->src, &s->dst, &s->pkt.tuple, f->to_dport);
+	if (r) {
+		decide_refuse(s, r);
+		return r;
+	}
+	route_set(skb, f, &s->dst, s->pkt.tuple.family, s->pkt.tuple.protocol, s->pkt.hook);
+	if (decide_masquerades(s))
+		decide_masquerade(s);
+	r = decide_record(skb, s);
+	if (r)
+		return r;
+	if (f->flags & BN_FLOW_BACKEND) {
+		__u32 index = f->backend;
+		struct bn_backend_stats *st = bpf_map_lookup_elem(&bn_backend_stats, &index);
+
+		if (st)
+			__sync_fetch_and_add(&st->opened, 1);
+	}
+	bn_count(BN_CNT_FLOWS_OPENED, 1);
+	event_opened(s);
+	return 0;
+}
+
+/*
+ * A stale entry, whose epoch has passed: policy and route are judged anew in the flow's original
+ * direction, the NAT binding stays. s->fwd is the entry, s->src/s->dst are overwritten. Returns 0
+ * or the reason.
+ */
+static __noinline int decide_again(struct __sk_buff *skb, struct bn_scratch *s, int where)
+{
+	const struct bn_epochs *ep = epochs_get();
+	struct bn_flow *f, *live;
+	struct bn_party *hop;
+	struct bn_place place;
+	__be16 dport;
+	__u32 epoch;
+	int r;
+
+	if (!s || !ep)
+		return BN_DROP_INTERNAL;
+	f = &s->fwd;
+	bn_count(BN_CNT_STALE, 1);
+	epoch = epoch_sum(ep, f->src_slot, f->dst_slot);
+	if (f->flags & BN_FLOW_ORIGIN) {
+		if (s->pkt.hook != BN_HOOK_FROM_POD)
+			party_of_address(&s->src, &s->pkt.tuple.saddr);
+		party_of_address(&s->dst, &f->to_daddr);
+		dport = f->to_dport;
+		hop = &s->dst;
+	} else {
+		/* the origin is where this reply goes, its destination is who replies */
+		party_of_address(&s->src, &f->to_daddr);
+		party_of_address(&s->dst, &s->pkt.tuple.saddr);
+		dport = s->pkt.tuple.sport;
+		hop = &s->src;
+	}
+	r = policy_check(&s->src, &s->dst, &s->pkt.tuple, dport);
+	/* An address that has changed hands is another flow. */
+	if (!r && hop->slot != f->dst_slot)
+		r = BN_DROP_WRONG_DESTINATION;
+	if (r) {
+		flow_peer_key(&s->peer, &s->pkt.tuple, f);
+		flow_report_closed(s, flow_peer(s, where), BN_CLOSE_STALE);
+		flow_delete(s, where);
+		return r;
+	}
+	if (f->flags & BN_FLOW_ORIGIN) {
+		route_set(skb, f, hop, s->pkt.tuple.family, s->pkt.tuple.protocol, s->pkt.hook);
+	} else if (hop->kind == BN_ADDR_LOCAL_POD) {
+		f->out_ifindex = hop->ifindex;
+		f->mtu = hop->mtu;
+	}
+	f->epoch = epoch;
+	if (where == BN_IN_FLOWS) {
+		live = bpf_map_lookup_elem(&bn_flows, &s->pkt.tuple);
+	} else {
+		transient_find(&s->pkt.tuple, s->pkt.now, &place);
+		live = transient_flow(&place);
+	}
+	if (live) {
+		live->action = f->action;
+		live->out_ifindex = f->out_ifindex;
+		live->mtu = f->mtu;
+		live->epoch = f->epoch;
+	}
+	return 0;
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Records for the agent, and the one way out for a packet that is dropped. */
+#pragma once
+
+#include "lib/packet.h"
+
+static __always_inline struct bn_event *event_reserve(__u8 type, __u8 hook)
+{
+	struct bn_event *e = bpf_ringbuf_reserve(&bn_events, sizeof(*e), 0);
+
+	if (!e) {
+		bn_count(BN_CNT_EVENTS_LOST, 1);
+		return NULL;
+	}
+	__builtin_memset(e, 0, sizeof(*e));
+	e->header.version = BN_EVENT_VERSION;
+	e->header.type = type;
+	e->header.size = sizeof(*e);
+	e->hook = hook;
+	e->time = bpf_ktime_get_ns();
+	return e;
+}
+
+static __always_inline void event_target(struct bn_event *e, const struct bn_flow *f)
+{
+	e->to_saddr = f->to_saddr;
+	e->to_daddr = f->to_daddr;
+	e->to_sport = f->to_sport;
+	e->to_dport = f->to_dport;
+	e->flags = f->flags;
+	e->service = f->service;
+	e->backend = f->backend;
+}
+
+static __always_inline void event_opened(const struct bn_scratch *s)
+{
+	struct bn_event *e;
+
+	if (!(bn_config.features & BN_FEATURE_EVENTS))
+		return;
+	e = event_reserve(BN_EVENT_FLOW_OPENED, s->pkt.hook);
+	if (!e)
+		return;
+	e->tuple = s->pkt.tuple;
+	event_target(e, &s->fwd);
+	e->ifindex = s->pkt.ifindex;
+	e->src_identity = s->src.identity;
+	e->dst_identity = s->dst.identity;
+	e->length = s->pkt.len;
+	e->tcp_flags = s->pkt.tcp_flags;
+	bpf_ringbuf_submit(e, 0);
+}
+
+/* `key` and `f` are the origin direction; `r` is the reply direction or NULL. */
+static __noinline int event_closed(const struct bn_tuple *key, const struct bn_flow *f,
+				   const struct bn_flow *r, __u32 now, __u8 cause)
+{
+	struct bn_event *e;
+
+	if (!key || !f)
+		return 0;
+	bn_count(BN_CNT_FLOWS_CLOSED, 1);
+	if (f->flags & BN_FLOW_BACKEND) {
+		__u32 backend = f->backend;
+		struct bn_backend_stats *st = bpf_map_lookup_elem(&bn_backend_stats, &backend);
+
+		if (st)
+			__sync_fetch_and_add(&st->closed, 1);
+	}
+	if (!(bn_config.features & BN_FEATURE_EVENTS))
+		return 0;
+	e = event_reserve(BN_EVENT_FLOW_CLOSED, 0);
+	if (!e)
+		return 0;
+	e->cause = cause;
+	e->tuple = *key;
+	event_target(e, f);
+	e->state = f->state;
+	e->duration = (__u32)((__u64)(now - f->created) * 1000 / bn_config.hz);
+	e->packets = f->packets;
+	e->bytes = f->bytes;
+	e->handshake = f->handshake;
+	if (r) {
+		e->reply_state = r->state;
+		e->reply_packets = r->packets;
+		e->reply_bytes = r->bytes;
+	}
+	bpf_ringbuf_submit(e, 0);
+	return 0;
+}
+
+/* Counts a drop; says whether a record may be sent, at most event_rate a second per CPU. */
+static __always_inline bool drop_count(__u32 reason, __u32 len, __u32 now)
+{
+	struct bn_drop_counter *c = bpf_map_lookup_elem(&bn_drops, &reason);
+
+	if (!c)
+		return false;
+	c->packets++;
+	c->bytes += len;
+	if (now - c->window >= bn_config.hz) {
+		c->window = now;
+		c->sent = 0;
+	}
+	if (c->sent >= bn_config.event_rate) {
+		c->suppressed++;
+		return false;
+	}
+	c->sent++;
+	return true;
+}
+
+/*
+ * The one exit of a packet that goes nowhere. `s` holds whatever was learnt of the packet; all of
+ * its tuple is zero when nothing was.
+ */
+static __noinline int bn_drop(struct bn_scratch *s, __u32 reason)
+{
+	struct bn_event *e;
+
+	if (!s)
+		return TC_ACT_SHOT;
+	if (!drop_count(reason, s->pkt.len, s->pkt.now))
+		return TC_ACT_SHOT;
+	e = event_reserve(BN_EVENT_DROP, s->pkt.hook);
+	if (!e)
+		return TC_ACT_SHOT;
+	e->reason = (__u8)reason;
+	e->tuple = s->pkt.tuple;
+	event_target(e, &s->fwd);
+	e->ifindex = s->pkt.ifindex;
+	e->src_identity = s->src.identity;
+	e->dst_identity = s->dst.identity;
+	e->length = s->pkt.len;
+	e->tcp_flags = s->pkt.tcp_flags;
+	bpf_ringbuf_submit(e, 0);
+	return TC_ACT_SHOT;
+}
+
+/* Counted like any drop, but without a record: chatter that every pod's kernel makes. */
+static __always_inline int bn_drop_quiet(struct bn_scratch *s, __u32 reason)
+{
+	struct bn_drop_counter *c = bpf_map_lookup_elem(&bn_drops, &reason);
+
+	if (c) {
+		c->packets++;
+		c->bytes += s->pkt.len;
+	}
+	return TC_ACT_SHOT;
+}

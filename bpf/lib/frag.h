@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Fragments: the first one leaves its ports for those that follow in order. */
+#pragma once
+
+#include "lib/packet.h"
+
+static __always_inline void frag_key(struct bn_fragment_key *k, const struct bn_packet *p)
+{
+	k->saddr = p->tuple.saddr;
+	k->daddr = p->tuple.daddr;
+	k->id = p->frag_id;
+	k->protocol = p->tuple.protocol;
+	k->family = p->tuple.family;
+	k->pad = 0;
+}
+
+/* Remembers the ports of a first fragment or finds those of a later one. 0 or the reason. */
+static __noinline int frag_ports(struct bn_scratch *s)
+{
+	struct bn_fragment_key key;
+	struct bn_fragment *f, first;
+
+	if (!s)
+		return BN_DROP_INTERNAL;
+	frag_key(&key, &s->pkt);
+	if (s->pkt.flags & BN_PKT_FRAG_FIRST) {
+		first.sport = s->pkt.tuple.sport;
+		first.dport = s->pkt.tuple.dport;
+		first.seen = s->pkt.now;
+		bpf_map_update_elem(&bn_fragments, &key, &first, BPF_ANY);
+		return 0;
+	}
+	f = bpf_map_lookup_elem(&bn_fragments, &key);
+	if (!f || s->pkt.now - f->seen > bn_config.life.fragment)
+		return BN_DROP_FRAGMENT_UNKNOWN;
+	s->pkt.tuple.sport = f->sport;
+	s->pkt.tuple.dport = f->dport;
+	return 0;
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What the slow path knows of the packet in hand, and the scratch space it works in. There is
+ * one scratch area per CPU: our programs run with bottom halves off and never nest.
+ */
+#pragma once
+
+#include "lib/config.h"
+#include "lib/uapi.h"
+#include <bpfnet/maps.bpf.h>
+
+enum bn_packet_flag {
+	BN_PKT_FRAG_FIRST = 1 << 0, /* first of several: has the transport header */
+	BN_PKT_FRAG_LATER = 1 << 1, /* no transport header */
+	BN_PKT_ICMP_ERROR = 1 << 2, /* quotes another packet */
+	BN_PKT_ECHO_REQUEST = 1 << 3,
+	BN_PKT_ECHO_REPLY = 1 << 4,
+	BN_PKT_DF = 1 << 5,         /* must not be fragmented (IPv6: always) */
+	BN_PKT_ND = 1 << 6,         /* neighbour discovery or MLD */
+};
+
+struct bn_packet {
+	struct bn_tuple tuple;
+	__be32 frag_id;
+	__u32 len;      /* from the IP header on */
+	__u16 l4_off;   /* from the start of the frame */
+	__u8 flags;     /* enum bn_packet_flag */
+	__u8 tcp_flags;
+	__u8 ttl;
+	__u8 tcp_hlen;  /* bytes */
+	__u8 icmp_type;
+	__u8 hook;      /* enum bn_hook */
+	__u32 ifindex;
+	__u32 now;      /* jiffies */
+};
+
+/* One end of a flow, as far as this node knows it. */
+struct bn_party {
+	__u32 identity;
+	__u32 ifindex; /* local pods */
+	__u32 flags;   /* enum bn_endpoint_flag */
+	__u16 slot;
+	__u16 mtu;
+	__u8 kind; /* enum bn_address_kind; 0: world */
+	__u8 pad[3];
+};
+
+#define BN_QUOTE_MAX 1232 /* IPv6: 1280 less the outer headers (RFC 4443 2.4) */
+
+struct bn_scratch {
+	struct bn_packet pkt;
+	struct bn_party src;
+	struct bn_party dst;
+	struct bn_tuple peer;  /* key of the opposite direction */
+	struct bn_flow fwd;
+	struct bn_flow rev;
+	struct bn_transient_entry victim;
+	struct bn_tuple inner; /* quoted by an ICMP error, as quoted */
+	struct bn_tuple inner_to;
+	__u32 crc;             /* sctp.h's accumulator */
+	__u32 pad;
+	__u8 header[64];       /* under construction */
+	__u8 quote[BN_QUOTE_MAX + 4];
+};
+
+BN_MAP(bn_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct bn_scratch, 1);
+
+static __always_inline struct bn_scratch *bn_scratch_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&bn_scratch, &zero);
+}
+
+static __always_inline void bn_count(__u32 counter, __u64 n)
+{
+	__u64 *c = bpf_map_lookup_elem(&bn_counters, &counter);
+
+	if (c)
+		*c += n;
+}
+
+static __always_inline bool bn_addr_zero(const union bn_addr *a)
+{
+	return !(a->d[0] | a->d[1]);
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* From a frontend to one of its backends. */
+#pragma once
+
+#include "lib/packet.h"
+
+static __always_inline struct bn_service *service_lookup(const union bn_addr *addr, __be16 port,
+							 __u8 protocol)
+{
+	struct bn_service_key key = {.port = port, .protocol = protocol};
+
+	key.addr = *addr;
+	return bpf_map_lookup_elem(&bn_services, &key);
+}
+
+/* Whether some service owns the address, on whatever port. */
+static __always_inline bool service_owns(const union bn_addr *addr)
+{
+	return service_lookup(addr, 0, 0) != NULL;
+}
+
+static __always_inline __u32 range_flags(const union bn_addr *addr)
+{
+	struct bn_range_key key = {.prefixlen = 128};
+	struct bn_range *r;
+
+	__builtin_memcpy(key.addr, addr, sizeof(key.addr));
+	r = bpf_map_lookup_elem(&bn_ranges, &key);
+	return r ? r->flags : 0;
+}
+
+/* Chooses at random among the frontend's places: s->fwd gets the backend. 0 or the reason. */
+static __always_inline int service_choose(struct bn_scratch *s, const struct bn_service *svc)
+{
+	struct bn_backend *b;
+	__u32 place, *index;
+
+	s->fwd.service = svc->id;
+	s->fwd.flags |= BN_FLOW_SERVICE;
+	if (!svc->count)
+		return BN_DROP_SERVICE_NO_BACKEND;
+	place = svc->first + bpf_get_prandom_u32() % svc->count;
+	index = bpf_map_lookup_elem(&bn_service_slots, &place);
+	if (!index)
+		return BN_DROP_INTERNAL;
+	s->fwd.backend = *index;
+	b = bpf_map_lookup_elem(&bn_backends, index);
+	if (!b || b->state == BN_BACKEND_FREE)
+		return BN_DROP_SERVICE_NO_BACKEND;
+	s->fwd.to_daddr = b->addr;
+	s->fwd.to_dport = b->port;
+	s->fwd.backend_gen = b->gen;
+	s->fwd.flags |= BN_FLOW_BACKEND | BN_FLOW_NAT;
+	return 0;
+}
+
+/* Whether the flow's backend still takes what is not established. */
+static __always_inline bool service_backend_current(const struct bn_flow *f)
+{
+	__u32 index = f->backend;
+	struct bn_backend *b;
+
+	if (!(f->flags & BN_FLOW_BACKEND))
+		return true;
+	b = bpf_map_lookup_elem(&bn_backends, &index);
+	return b && b->gen == f->backend_gen;
+}

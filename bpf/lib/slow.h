@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Everything that the established path leaves: first packets, handshakes and closes, fragments,
+ * options and extension headers, SCTP, ICMP and its errors, refusals. The same steps for every
+ * hook: who sends, what packet, which flow, decide or follow, send on.
+ */
+#pragma once
+
+#include "lib/decide.h"
+#include "lib/frag.h"
+#include "lib/icmp_error.h"
+#include "lib/parse.h"
+
+static __always_inline void slow_begin(struct __sk_buff *skb, struct bn_scratch *s, __u32 hook)
+{
+	__builtin_memset(&s->pkt, 0, sizeof(s->pkt));
+	__builtin_memset(&s->src, 0, sizeof(s->src));
+	__builtin_memset(&s->dst, 0, sizeof(s->dst));
+	__builtin_memset(&s->fwd, 0, sizeof(s->fwd));
+	s->pkt.hook = hook;
+	s->pkt.ifindex = skb->ifindex;
+	s->pkt.now = bn_now();
+	s->pkt.len = skb->len > ETH_HLEN ? skb->len - ETH_HLEN : 0;
+}
+
+/* Whether the next hop takes the packet as it is: GSO packets are cut to gso_size on the way. */
+static __always_inline bool slow_fits(struct __sk_buff *skb, const struct bn_scratch *s)
+{
+	__u32 len = s->pkt.len, headers;
+
+	if (!s->fwd.mtu || len <= s->fwd.mtu)
+		return true;
+	if (!skb->gso_size)
+		return false;
+	headers = s->pkt.l4_off - ETH_HLEN +
+		  (s->pkt.tuple.protocol == IPPROTO_TCP ? s->pkt.tcp_hlen : 8);
+	return headers + skb->gso_size <= s->fwd.mtu;
+}
+
+/* Sends the packet on as s->fwd says: TTL and MTU first, then NAT, then out. */
+static __noinline int slow_send(struct __sk_buff *skb, struct bn_scratch *s)
+{
+	__u8 macs[12];
+	__u32 action, hop, r;
+
+	if (!s)
+		return TC_ACT_SHOT;
+	action = s->pkt.hook == BN_HOOK_TO_POD ? BN_ACT_PASS : s->fwd.action;
+	hop = action == BN_ACT_PEER || action == BN_ACT_NEIGH;
+	if (hop) {
+		if (s->pkt.ttl <= 1)
+			return answer_ttl(skb, s);
+		if (!slow_fits(skb, s)) {
+			if (s->pkt.flags & BN_PKT_DF)
+				return answer_too_big(skb, s, s->fwd.mtu);
+			action = BN_ACT_PASS; /* the stack fragments it */
+			hop = 0;
+		}
+	}
+	if (hop || s->fwd.flags & BN_FLOW_NAT || s->pkt.flags & BN_PKT_ICMP_ERROR) {
+		r = nat_rewrite(skb, s, hop);
+		if (r)
+			return bn_drop(s, r);
+	}
+	bn_count(BN_CNT_FORWARDED_PACKETS, 1);
+	if (action == BN_ACT_PEER) {
+		const __u8 host[6] = BN_HOST_MAC;
+
+		mac_of_pod(macs, s->fwd.out_ifindex);
+		__builtin_memcpy(macs + 6, host, 6);
+		if (bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0))
+			return bn_drop(s, BN_DROP_CHECKSUM_UPDATE);
+		return bpf_redirect_peer(s->fwd.out_ifindex, 0);
+	}
+	if (action == BN_ACT_NEIGH)
+		return bpf_redirect_neigh(s->fwd.out_ifindex, NULL, 0, 0);
+	return TC_ACT_UNSPEC;
+}
+
+static __noinline int slow_refuse(struct __sk_buff *skb, struct bn_scratch *s, __u32 reason)
+{
+	if (!s)
+		return TC_ACT_SHOT;
+	if (s->pkt.hook == BN_HOOK_FROM_POD &&
+	    (reason == BN_DROP_SERVICE_UNKNOWN || reason == BN_DROP_SERVICE_NO_BACKEND)) {
+		if (s->pkt.flags & BN_PKT_ECHO_REQUEST && service_owns(&s->pkt.tuple.daddr))
+			return answer_echo(skb, s);
+		return answer_refused(skb, s, reason);
+	}
+	return bn_drop(s, reason);
+}
+
+/*
+ * A packet that came by the stack and was decided where it entered: too large to go past it. Its
+ * flow's entry names the pod it came from and this one.
+ */
+static __noinline int slow_by_stack(struct __sk_buff *skb, struct bn_scratch *s)
+{
+	struct bn_place place;
+	struct bn_flow *f;
+
+	if (!s)
+		return 0;
+	bn_tuple_reverse(&s->peer, &s->pkt.tuple);
+	f = bpf_map_lookup_elem(&bn_flows, &s->peer);
+	if (!f) {
+		transient_find(&s->peer, s->pkt.now, &place);
+		f = transient_flow(&place);
+	}
+	return f && f->flags & BN_FLOW_NAT && f->in_ifindex == s->pkt.ifindex &&
+	       f->out_ifindex == skb->ingress_ifindex;
+}
+
+/*
+ * Whether the entry found serves this packet: 0 no (it has been removed; decide anew), 1 yes,
+ * 2 yes and it has been counted already.
+ */
+static __noinline int slow_entry_serves(struct __sk_buff *skb, struct bn_scratch *s, int where)
+{
+	struct bn_flow *f;
+	__u32 in;
+
+	if (!s)
+		return 0;
+	f = &s->fwd;
+	in = s->pkt.hook == BN_HOOK_FROM_POD ? s->pkt.ifindex : 0;
+	if (f->action == BN_ACT_DROP) {
+		const struct bn_epochs *ep = epochs_get();
+
+		return f->in_ifindex == in && ep && f->epoch == epoch_sum(ep, f->src_slot, f->dst_slot);
+	}
+	if (s->pkt.hook == BN_HOOK_TO_POD && f->in_ifindex &&
+	    f->in_ifindex == skb->ingress_ifindex && f->out_ifindex == s->pkt.ifindex)
+		return 2;
+	if (f->in_ifindex == in &&
+	    (s->pkt.hook != BN_HOOK_TO_POD || f->out_ifindex == s->pkt.ifindex)) {
+		bool fresh = (s->pkt.tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN &&
+			     f->state & BN_FS_CLOSING;
+		bool held = s->pkt.tuple.protocol == IPPROTO_TCP &&
+			    f->state & (BN_FS_ESTABLISHED | BN_FS_CLOSING);
+
+		if (!fresh && (held || !(f->flags & BN_FLOW_ORIGIN) || service_backend_current(f)))
+			return 1;
+	}
+	flow_peer_key(&s->peer, &s->pkt.tuple, f);
+	flow_report_closed(s, flow_peer(s, where), BN_CLOSE_STALE);
+	flow_delete(s, where);
+	return 0;
+}
+
+/* From a parsed packet with a known sender to its verdict. */
+static __noinline int slow_flow(struct __sk_buff *skb, struct bn_scratch *s)
+{
+	const struct bn_epochs *ep = epochs_get();
+	int where, r;
+
+	if (!s || !ep)
+		return TC_ACT_SHOT;
+	where = flow_lookup(s);
+	if (where) {
+		r = slow_entry_serves(skb, s, where);
+		if (r == 2)
+			return TC_ACT_UNSPEC;
+		if (r && s->fwd.action == BN_ACT_DROP)
+			return bn_drop(s, s->fwd.reason);
+		if (!r)
+			where = BN_NOWHERE;
+	}
+	if (where && s->fwd.epoch != epoch_sum(ep, s->fwd.src_slot, s->fwd.dst_slot)) {
+		r = decide_again(skb, s, where);
+		if (r == BN_DROP_WRONG_DESTINATION)
+			where = BN_NOWHERE;
+		else if (r)
+			return bn_drop(s, r);
+	}
+	if (where) {
+		flow_track(s, where);
+		return slow_send(skb, s);
+	}
+	if (s->pkt.hook == BN_HOOK_TO_POD && slow_by_stack(skb, s))
+		return TC_ACT_UNSPEC;
+	if (s->pkt.flags & BN_PKT_ECHO_REPLY)
+		return bn_drop(s, BN_DROP_ICMP_UNSOLICITED);
+	r = decide_new(skb, s);
+	if (r)
+		return slow_refuse(skb, s, r);
+	return slow_send(skb, s);
+}
+
+/* Fragments' ports and ICMP errors' flows, then the flow. */
+static __always_inline int slow_packet(struct __sk_buff *skb, struct bn_scratch *s)
+{
+	int r;
+
+	if (!s)
+		return TC_ACT_SHOT;
+	if (s->pkt.flags & BN_PKT_ICMP_ERROR) {
+		r = icmp_error_translate(skb, s);
+		return r ? bn_drop(s, r) : slow_send(skb, s);
+	}
+	if (s->pkt.flags & (BN_PKT_FRAG_FIRST | BN_PKT_FRAG_LATER)) {
+		r = frag_ports(s);
+		if (r)
+			return bn_drop(s, r);
+	}
+	return slow_flow(skb, s);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What differs between nodes and is fixed for the life of a loaded program: `bn_config` in
+ * .rodata, filled between open and load. What changes at run time lives in maps.
+ */
+#pragma once
+
+#include <bpfnet/types.h>
+
+/* Lifetimes in seconds; the agent turns them into jiffies. Keys of `lifetimes:` in the file. */
+#define BN_LIFETIMES(X) \
+	X(syn, 60, "half-open TCP") \
+	X(established, 21600, "established TCP, idle") \
+	X(closing, 120, "TCP after the first FIN") \
+	X(closed, 10, "TCP after both FINs or a reset") \
+	X(udp, 30, "UDP and SCTP that is not lasting") \
+	X(udp_lasting, 180, "UDP and SCTP seen in both directions over seconds, idle") \
+	X(icmp, 30, "ICMP echo and protocols without ports") \
+	X(refusal, 5, "a cached refusal") \
+	X(fragment, 30, "ports of a fragmented datagram")
+
+struct bn_config {
+	__u64 hash_seed;      /* 0   of the transient table; secret, kept over restarts */
+	__u32 transient_mask; /* 8   sets - 1 */
+	__u32 hz;             /* 12  jiffies a second */
+	__u32 features;       /* 16  enum bn_feature */
+	__u32 event_rate;     /* 20  drop records a second, per reason and CPU */
+	__u16 nat_port_min;   /* 24  source ports of masquerade and hairpin, host order */
+	__u16 nat_port_max;   /* 26  inclusive */
+	__u32 pad;            /* 28 */
+	union bn_addr gateway4; /* 32 */
+	union bn_addr gateway6; /* 48 */
+	struct {
+#define BN_X(name, seconds, text) __u32 name;
+		BN_LIFETIMES(BN_X)
+#undef BN_X
+	} life; /* 64  jiffies */
+	__u32 pad2;
+};
+BN_ASSERT_SIZE(struct bn_config, 104);
+BN_ASSERT_AT(struct bn_config, gateway4, 32);
+BN_ASSERT_AT(struct bn_config, life, 64);
+
+enum bn_feature {
+	BN_FEATURE_MASQUERADE = 1 << 0,
+	BN_FEATURE_EVENTS = 1 << 1,      /* flow records; drops are always reported */
+	BN_FEATURE_REDIRECT_PEER = 1 << 2, /* bpf_redirect_peer(), 5.10 and later */
+};
+
+/* bn_devices: key __u32 ifindex; devices that lead out of the node. */
+struct bn_device {
+	union bn_addr v4; /* 0   the address to masquerade with; zero: none of that family */
+	union bn_addr v6; /* 16 */
+	__u32 mtu;        /* 32 */
+	__u32 flags;      /* 36 */
+};
+BN_ASSERT_SIZE(struct bn_device, 40);
+
+/*
+ * bn_node: one element. What of the node changes at run time or must outlive the agent: its own
+ * address of each family (zero where it has none), the transient table's seed, the ABI of the
+ * pinned maps.
+ */
+struct bn_node {
+	union bn_addr v4; /* 0 */
+	union bn_addr v6; /* 16 */
+	__u64 hash_seed;  /* 32 */
+	__u32 abi;        /* 40  BN_ABI_VERSION */
+	__u32 pad;        /* 44 */
+};
+BN_ASSERT_SIZE(struct bn_node, 48);

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The maps, as the datapath declares them. Sizes are the defaults; the agent sets the configured
+ * ones before it creates the maps, and pins each under its name. Names stay within 15 characters,
+ * which is what the kernel keeps.
+ */
+#pragma once
+
+#include <bpfnet/config.h>
+#include <bpfnet/endpoint.h>
+#include <bpfnet/event.h>
+#include <bpfnet/flow.h>
+#include <bpfnet/service.h>
+#include <bpf/bpf_helpers.h>
+
+#define BN_MAP(_name, _type, _key, _value, _max) \
+	struct { \
+		__uint(type, _type); \
+		__uint(max_entries, _max); \
+		__type(key, _key); \
+		__type(value, _value); \
+	} _name SEC(".maps")
+
+BN_MAP(bn_flows, BPF_MAP_TYPE_HASH, struct bn_tuple, struct bn_flow, BN_DEFAULT_FLOWS);
+BN_MAP(bn_transient, BPF_MAP_TYPE_ARRAY, __u32, struct bn_transient_set, BN_DEFAULT_TRANSIENT_SETS);
+BN_MAP(bn_services, BPF_MAP_TYPE_HASH, struct bn_service_key, struct bn_service,
+       BN_DEFAULT_SERVICES);
+BN_MAP(bn_service_slots, BPF_MAP_TYPE_ARRAY, __u32, __u32, BN_DEFAULT_SERVICE_SLOTS);
+BN_MAP(bn_backends, BPF_MAP_TYPE_ARRAY, __u32, struct bn_backend, BN_DEFAULT_BACKENDS);
+BN_MAP(bn_backend_stats, BPF_MAP_TYPE_ARRAY, __u32, struct bn_backend_stats, BN_DEFAULT_BACKENDS);
+BN_MAP(bn_endpoints, BPF_MAP_TYPE_HASH, __u32, struct bn_endpoint, BN_SLOTS);
+BN_MAP(bn_addresses, BPF_MAP_TYPE_HASH, union bn_addr, struct bn_address, BN_DEFAULT_ADDRESSES);
+BN_MAP(bn_devices, BPF_MAP_TYPE_HASH, __u32, struct bn_device, 256);
+BN_MAP(bn_node, BPF_MAP_TYPE_ARRAY, __u32, struct bn_node, 1);
+BN_MAP(bn_policy, BPF_MAP_TYPE_HASH, struct bn_policy_key, struct bn_policy_verdict, 16384);
+BN_MAP(bn_fragments, BPF_MAP_TYPE_LRU_HASH, struct bn_fragment_key, struct bn_fragment,
+       BN_DEFAULT_FRAGMENTS);
+BN_MAP(bn_drops, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct bn_drop_counter, BN_DROP_MAX);
+BN_MAP(bn_counters, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, BN_CNT_MAX);
+
+/* Mapped by the agent, so that a bump is one store. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct bn_epochs);
+} bn_epochs SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, BN_DEFAULT_RANGES);
+	__type(key, struct bn_range_key);
+	__type(value, struct bn_range);
+} bn_ranges SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, BN_DEFAULT_EVENT_BYTES);
+} bn_events SEC(".maps");
