@@ -174,7 +174,8 @@ static const struct firewall {
 	{"iptables-nft -P FORWARD DROP && iptables-nft -N DOCKER-USER && iptables-nft -I FORWARD -j DOCKER-USER && "
 	 "iptables-nft -I DOCKER-USER -i bn+ -j ACCEPT && iptables-nft -I DOCKER-USER -o bn+ -j ACCEPT",
 	 NULL, NULL},
-	{"iptables-legacy -P FORWARD DROP", "forward-legacy-drop", "iptables-legacy -I FORWARD -i bn+"},
+	{"iptables-legacy -P FORWARD DROP", "forward-legacy-drop",
+	 "iptables-legacy -I FORWARD -i bn+"},
 	{"ip6tables-legacy -P FORWARD DROP", "forward-legacy-drop", "ip6tables-legacy"},
 	{"iptables-legacy -A FORWARD -s 192.0.2.1 -j DROP", NULL, NULL},
 	{"iptables-legacy -A FORWARD -j REJECT", "forward-legacy-drop", "iptables-legacy"},
@@ -215,8 +216,10 @@ static void test_no_trace(void **state)
 	tn_sh(-1, "ip link add tn0 type bridge");
 	run(true, &h);
 	bn_hostcheck_done(&h);
-	assert_string_equal(tn_sh(-1, "cat /proc/net/ip_tables_names /proc/net/ip6_tables_names; nft list ruleset"),
-			    "");
+	assert_string_equal(
+		tn_sh(-1,
+		      "cat /proc/net/ip_tables_names /proc/net/ip6_tables_names; nft list ruleset"),
+		"");
 }
 
 static void test_identities(void **state)

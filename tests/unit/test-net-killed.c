@@ -17,7 +17,7 @@
 
 #define PODS 4
 #define KILLS 40
-#define LONGEST_NS 12000000
+#define LONGEST_NS 40000000
 
 static struct bn_endpoints *open_registry(sd_event *event)
 {
@@ -109,7 +109,8 @@ static void check_consistent(struct bn_endpoints *e)
 	snprintf(count, sizeof(count), "%zu\n", c.n);
 	assert_string_equal(tn_sh(-1, "ls " TN_STATE "/endpoints | grep -c 'json$'; true"), count);
 	snprintf(count, sizeof(count), "%zu\n", 2 * c.n);
-	assert_string_equal(tn_sh(-1, "(ip route; ip -6 route) | grep -c 'proto 191'; true"), count);
+	assert_string_equal(tn_sh(-1, "(ip route; ip -6 route) | grep -c 'proto 191'; true"),
+			    count);
 	free(links);
 	bn_nl_free(c.nl);
 }
