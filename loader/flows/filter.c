@@ -62,8 +62,8 @@ static const struct field {
 
 #define N_FIELDS (sizeof(fields) / sizeof(*fields))
 
-#define FIELD_NAMES                                                                            \
-	"pod, from-pod, to-pod, namespace, from-namespace, to-namespace, label, ip, from-ip, " \
+#define FIELD_NAMES                                                                                \
+	"pod, from-pod, to-pod, namespace, from-namespace, to-namespace, label, ip, from-ip, "     \
 	"to-ip, port, from-port, to-port, protocol, verdict, drop-reason or service"
 
 enum label_operator {
@@ -75,20 +75,20 @@ enum label_operator {
 struct label_term {
 	const char *key;
 	const char *value;
-	enum label_operator operator;
+	enum label_operator op;
 	bool reserved; /* key is the name of a reserved identity */
 };
 
 struct term {
 	const struct field *field;
 	bool negate;
-	char *text;	       /* what the strings below point into */
+	char *text;            /* what the strings below point into */
 	const char *namespace; /* pod, service, namespace */
 	const char *prefix;    /* pod, service */
 	struct label_term *labels;
 	size_t n_labels;
 	struct bn_cidr cidr;
-	unsigned int number;	/* port, drop reason, verdict (event type), protocol */
+	unsigned int number;    /* port, drop reason, verdict (event type), protocol */
 	unsigned int alternate; /* protocol */
 };
 
@@ -136,13 +136,13 @@ static int parse_one_label(struct label_term *l, char *text)
 		return -EINVAL;
 	}
 	l->key = text;
-	l->operator = LABEL_EXISTS;
+	l->op = LABEL_EXISTS;
 	if (equal) {
-		l->operator = LABEL_EQUAL;
+		l->op = LABEL_EQUAL;
 		l->value = equal + 1;
 		*equal = 0;
 		if (equal > text && equal[-1] == '!') {
-			l->operator = LABEL_NOT_EQUAL;
+			l->op = LABEL_NOT_EQUAL;
 			equal[-1] = 0;
 		} else if (*l->value == '=') { /* == is = in Kubernetes' selectors */
 			l->value++;
@@ -202,12 +202,9 @@ static int parse_protocol(struct term *t)
 		const char *name;
 		unsigned int number, alternate;
 	} protocols[] = {
-		{"tcp", IPPROTO_TCP, IPPROTO_TCP},
-		{"udp", IPPROTO_UDP, IPPROTO_UDP},
-		{"sctp", IPPROTO_SCTP, IPPROTO_SCTP},
-		{"icmp", IPPROTO_ICMP, IPPROTO_ICMPV6},
-		{"icmpv4", IPPROTO_ICMP, IPPROTO_ICMP},
-		{"icmpv6", IPPROTO_ICMPV6, IPPROTO_ICMPV6},
+		{"tcp", IPPROTO_TCP, IPPROTO_TCP},      {"udp", IPPROTO_UDP, IPPROTO_UDP},
+		{"sctp", IPPROTO_SCTP, IPPROTO_SCTP},   {"icmp", IPPROTO_ICMP, IPPROTO_ICMPV6},
+		{"icmpv4", IPPROTO_ICMP, IPPROTO_ICMP}, {"icmpv6", IPPROTO_ICMPV6, IPPROTO_ICMPV6},
 	};
 
 	for (size_t i = 0; i < sizeof(protocols) / sizeof(*protocols); i++) {
@@ -265,7 +262,8 @@ static int parse_term(struct term *t, const json_t *o, struct bn_error *err)
 	const struct parser *parser;
 	int r;
 
-	if (!json_is_string(field) || !json_is_string(value) || (negate && !json_is_boolean(negate)))
+	if (!json_is_string(field) || !json_is_string(value) ||
+	    (negate && !json_is_boolean(negate)))
 		return bn_error_set(err, -EINVAL,
 				    "cannot filter flows: expected {\"field\": TEXT, \"value\": "
 				    "TEXT, \"not\": true or false} in every place of 'filters'");
@@ -273,9 +271,10 @@ static int parse_term(struct term *t, const json_t *o, struct bn_error *err)
 		if (strcmp(fields[i].name, json_string_value(field)) == 0)
 			t->field = &fields[i];
 	if (!t->field)
-		return bn_error_set(err, -EINVAL,
-				    "cannot filter flows by '%.64s': no such field; use " FIELD_NAMES,
-				    json_string_value(field));
+		return bn_error_set(
+			err, -EINVAL,
+			"cannot filter flows by '%.64s': no such field; use " FIELD_NAMES,
+			json_string_value(field));
 	parser = &parsers[t->field->kind];
 	t->negate = json_is_true(negate);
 	/* a NUL inside, or too much of it, is no name of anything */
@@ -288,9 +287,8 @@ static int parse_term(struct term *t, const json_t *o, struct bn_error *err)
 	if (r == -ENOMEM)
 		return r;
 	if (r < 0)
-		return bn_error_set(err, -EINVAL,
-				    "cannot filter flows by %s '%.64s': expected %s", t->field->name,
-				    json_string_value(value), parser->expected);
+		return bn_error_set(err, -EINVAL, "cannot filter flows by %s '%.64s': expected %s",
+				    t->field->name, json_string_value(value), parser->expected);
 	return 0;
 }
 
@@ -310,8 +308,7 @@ int bn_flow_filter_parse(const json_t *filters, struct bn_flow_filter **ret, str
 	int r;
 
 	if (filters && !json_is_array(filters))
-		return bn_error_set(err, -EINVAL,
-				    "cannot filter flows: 'filters' is not an array");
+		return bn_error_set(err, -EINVAL, "cannot filter flows: 'filters' is not an array");
 	if (n > BN_FLOW_FILTERS_MAX)
 		return bn_error_set(err, -E2BIG,
 				    "cannot filter flows: %zu filters, at most %d are taken", n,
@@ -376,11 +373,11 @@ static bool match_one_label(const struct label_term *l, const struct bn_name *na
 	while (name && (label = bn_name_label_next(name, label))) {
 		if (strncmp(label, l->key, len) != 0 || label[len] != '=')
 			continue;
-		if (l->operator == LABEL_EXISTS)
+		if (l->op == LABEL_EXISTS)
 			return true;
-		return (strcmp(label + len + 1, l->value) == 0) == (l->operator == LABEL_EQUAL);
+		return (strcmp(label + len + 1, l->value) == 0) == (l->op == LABEL_EQUAL);
 	}
-	return l->operator == LABEL_NOT_EQUAL;
+	return l->op == LABEL_NOT_EQUAL;
 }
 
 static bool match_label(const struct term *t, const struct bn_name *name, uint32_t identity)

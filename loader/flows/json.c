@@ -32,13 +32,13 @@ const char *bn_drop_reason_label(unsigned int reason)
 const char *bn_close_cause_label(unsigned int cause)
 {
 	static const char *const labels[] = {
-		[BN_CLOSE_FIN] = "fin",		[BN_CLOSE_RST] = "rst",
+		[BN_CLOSE_FIN] = "fin",         [BN_CLOSE_RST] = "rst",
 		[BN_CLOSE_EXPIRED] = "expired", [BN_CLOSE_EVICTED] = "evicted",
 		[BN_CLOSE_STALE] = "stale",
 	};
 
 	return cause < sizeof(labels) / sizeof(*labels) && labels[cause] ? labels[cause]
-									  : "unknown";
+									 : "unknown";
 }
 
 const char *bn_identity_label(uint32_t identity)
@@ -256,8 +256,8 @@ static void put_service(struct bn_buf *b, const char *key, const struct bn_name 
 	bn_buf_json_string(b, bn_name_text(service));
 	if (bn_name_namespace(service))
 		put_string(b, "namespace", bn_name_namespace(service));
-	if (bn_name_port(service))
-		put_string(b, "port_name", bn_name_port(service));
+	if (bn_name_port_name(service))
+		put_string(b, "port_name", bn_name_port_name(service));
 	bn_buf_putc(b, '}');
 }
 

@@ -289,8 +289,8 @@ static int retire(struct bn_names *names, struct bn_name *name, uint64_t now)
 static bool same(const struct bn_name *a, const struct bn_name *b)
 {
 	/* shared strings are equal where their addresses are */
-	return a->namespace == b->namespace && a->extra == b->extra &&
-	       a->identity == b->identity && a->kind == b->kind && strcmp(a->text, b->text) == 0;
+	return a->namespace == b->namespace && a->extra == b->extra && a->identity == b->identity &&
+	       a->kind == b->kind && strcmp(a->text, b->text) == 0;
 }
 
 /* Takes `name`. */
@@ -530,7 +530,7 @@ const char *bn_name_text(const struct bn_name *name)
 	return name->text;
 }
 
-const char *bn_name_port(const struct bn_name *name)
+const char *bn_name_port_name(const struct bn_name *name)
 {
 	return name->kind == BN_NAME_SERVICE && name->extra ? name->extra->text : NULL;
 }

@@ -46,7 +46,8 @@ int bn_names_new(uint64_t (*clock)(void), struct bn_names **ret);
 void bn_names_free(struct bn_names *names);
 
 /* New or changed; setting what is there already is no change. */
-int bn_names_set(struct bn_names *names, const union bn_addr *addr, const struct bn_name_spec *spec);
+int bn_names_set(struct bn_names *names, const union bn_addr *addr,
+		 const struct bn_name_spec *spec);
 /* 0, or -ENOENT. */
 int bn_names_remove(struct bn_names *names, const union bn_addr *addr);
 /* A reference to the name that `addr` had at `time`, or NULL. */
@@ -78,6 +79,6 @@ enum bn_name_kind bn_name_kind(const struct bn_name *name);
 uint32_t bn_name_identity(const struct bn_name *name);
 const char *bn_name_namespace(const struct bn_name *name); /* or NULL */
 const char *bn_name_text(const struct bn_name *name);
-const char *bn_name_port(const struct bn_name *name); /* a service's port name, or NULL */
+const char *bn_name_port_name(const struct bn_name *name); /* a service's port name, or NULL */
 /* Labels as "key=value", sorted: NULL gives the first one, the last one gives NULL. */
 const char *bn_name_label_next(const struct bn_name *name, const char *label);

@@ -68,8 +68,7 @@ static void take(struct bn_observer *o, const struct bn_event *event, uint64_t t
 
 	if (e->tuple.family) {
 		record.source = bn_names_get(o->names, &e->tuple.saddr, e->time);
-		record.destination =
-			bn_names_get(o->names, bn_flow_destination(e, &port), e->time);
+		record.destination = bn_names_get(o->names, bn_flow_destination(e, &port), e->time);
 		record.service = service_of(o->names, e);
 	}
 	switch (e->header.type) {
@@ -160,8 +159,7 @@ void bn_observer_free(struct bn_observer *o)
 }
 
 void bn_observer_set_sink(struct bn_observer *o,
-			  void (*sink)(void *user, const struct bn_flow_record *record),
-			  void *user)
+			  void (*sink)(void *user, const struct bn_flow_record *record), void *user)
 {
 	o->sink = sink;
 	o->sink_user = user;

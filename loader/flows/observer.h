@@ -14,28 +14,28 @@ struct bn_observer;
 struct bn_subscription;
 
 struct bn_observer_config {
-	int events_fd;		/* the map bn_events; -1: injected events only */
-	const char *node_name;	/* copied */
+	int events_fd;          /* the map bn_events; -1: injected events only */
+	const char *node_name;  /* copied */
 	struct bn_names *names; /* borrowed for the observer's life */
-	size_t history;		/* flows kept; 0: BN_HISTORY_DEFAULT */
+	size_t history;         /* flows kept; 0: BN_HISTORY_DEFAULT */
 	/* Records that found the ring buffer full, since ever; may be NULL. 0 or -errno. */
 	int (*lost)(void *user, uint64_t *ret);
 	void *user;
 };
 
 struct bn_observer_stats {
-	uint64_t received;    /* records taken from the ring buffer */
-	uint64_t malformed;   /* of these, out of range and skipped */
-	uint64_t lost;	      /* records that found the ring buffer full */
-	uint64_t injected;    /* events the agent made itself */
+	uint64_t received;                /* records taken from the ring buffer */
+	uint64_t malformed;               /* of these, out of range and skipped */
+	uint64_t lost;                    /* records that found the ring buffer full */
+	uint64_t injected;                /* events the agent made itself */
 	uint64_t opened, closed, dropped; /* flows taken, by type */
-	uint64_t overwritten; /* flows that made room for newer ones */
-	uint64_t kept;	      /* flows in the history now */
+	uint64_t overwritten;             /* flows that made room for newer ones */
+	uint64_t kept;                    /* flows in the history now */
 	uint64_t max_kept;
-	uint64_t readers;	 /* subscriptions now */
-	uint64_t readers_total;	 /* since the start */
-	uint64_t reader_sent;	 /* lines taken by readers */
-	uint64_t reader_lost;	 /* flows that readers were too slow for */
+	uint64_t readers;       /* subscriptions now */
+	uint64_t readers_total; /* since the start */
+	uint64_t reader_sent;   /* lines taken by readers */
+	uint64_t reader_lost;   /* flows that readers were too slow for */
 };
 
 /*

@@ -52,12 +52,12 @@ struct bn_subscription {
 	enum state state;
 	bool dead;
 	uint64_t wanted; /* SCANNING: matches still to be found */
-	uint64_t scan;	 /* SCANNING: everything from here on has been looked at */
+	uint64_t scan;   /* SCANNING: everything from here on has been looked at */
 	uint64_t cursor; /* the next flow to look at; not kept up in LIVE */
-	uint64_t stop;	 /* where a reader that does not follow ends */
+	uint64_t stop;   /* where a reader that does not follow ends */
 	uint64_t untold; /* losses to be told before the next flow */
 	struct bn_reader_totals totals;
-	int error; /* ENDING */
+	int error;              /* ENDING */
 	sd_event_source *timer; /* the end of a follower's time */
 	bn_flow_send_fn send;
 	bn_flow_end_fn end;
@@ -171,8 +171,7 @@ static int deliver(struct bn_subscription *sub, uint64_t number)
 
 	if (r < 0)
 		return r;
-	r = refused(sub, number,
-		    sub->send(sub->user, readers->line.data, readers->line.len - 1));
+	r = refused(sub, number, sub->send(sub->user, readers->line.data, readers->line.len - 1));
 	if (r == 0) {
 		sub->totals.sent++;
 		readers->sent++;

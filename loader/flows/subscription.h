@@ -10,7 +10,7 @@
 struct bn_readers {
 	sd_event *loop;
 	sd_event_source *turn; /* on while some reader has something to do */
-	int turn_fd;	       /* always readable */
+	int turn_fd;           /* always readable */
 	unsigned int runnable; /* readers that have */
 	struct bn_history *history;
 	char *node_name;

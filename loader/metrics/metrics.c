@@ -60,8 +60,7 @@ void bn_metrics_free(struct bn_metrics *m)
 
 int bn_metrics_register(struct bn_metrics *m, bn_metrics_fn collect, void *user)
 {
-	struct source *sources =
-		reallocarray(m->sources, m->n_sources + 1, sizeof(*m->sources));
+	struct source *sources = reallocarray(m->sources, m->n_sources + 1, sizeof(*m->sources));
 
 	if (!sources)
 		return -ENOMEM;

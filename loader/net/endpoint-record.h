@@ -28,7 +28,8 @@ struct endpoint {
 	uint16_t slot;
 	uint32_t identity; /* 0: none taken yet; not part of the record */
 	enum bn_endpoint_state state;
-	bool up;
+	/* As notifications say: those of its making come first, and say down. */
+	enum { LINK_MAKING, LINK_UP, LINK_DOWN } link;
 };
 
 /* Copies what the request says; -ENOMEM. */

@@ -56,7 +56,8 @@ struct bn_endpoints_ops {
 	int (*attach)(void *user, const struct bn_endpoint_info *info, struct bn_error *err);
 	/* Undoes both. The device is gone already. */
 	void (*withdraw)(void *user, const struct bn_endpoint_info *info);
-	/* An object of strings for the pod's labels (the caller's to decref), -ENOENT: none known. */
+	/* An object of strings for the pod's labels (the caller's to decref), -ENOENT: none known.
+	 */
 	int (*labels)(void *user, const char *namespace, const char *pod, json_t **ret_labels);
 	void *user;
 };

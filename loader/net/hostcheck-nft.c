@@ -7,8 +7,8 @@
  * unless its table has rules that accept both what comes from and what goes to bn* devices, which
  * is what the explanation asks for.
  *
- * Invariant: rules are read only of tables with a forward chain, and only until the answer is known;
- * an expression that is not understood makes its rule conditional.
+ * Invariant: rules are read only of tables with a forward chain, and only until the answer is
+ * known; an expression that is not understood makes its rule conditional.
  */
 #include "net/hostcheck.h"
 #include "net/netlink.h"
@@ -31,7 +31,7 @@ struct chain {
 	char name[NAME_MAX_LEN];
 	uint8_t family;
 	bool policy_drop;
-	bool drops;    /* a rule without a condition does */
+	bool drops;     /* a rule without a condition does */
 	bool from_pods; /* the table accepts iifname bn* */
 	bool to_pods;
 };
@@ -118,7 +118,7 @@ static void read_immediate(const struct nlattr *data, struct meaning *ret)
 		return;
 	ret->drops = ret->drops || bn_nl_u32(v[NFTA_VERDICT_CODE], UINT32_MAX) == htonl(NF_DROP);
 	ret->accepts =
-		ret->accepts || bn_nl_u32(v[NFTA_VERDICT_CODE], UINT32_MAX) == htonl(NF_ACCEPT);
+	    ret->accepts || bn_nl_u32(v[NFTA_VERDICT_CODE], UINT32_MAX) == htonl(NF_ACCEPT);
 }
 
 static void read_target(const struct nlattr *data, struct meaning *ret)
@@ -136,7 +136,7 @@ static void read_rule(const struct nlattr *expressions, struct meaning *ret)
 
 	memset(ret, 0, sizeof(*ret));
 	ret->meta_key = UINT32_MAX;
-	mnl_attr_for_each_nested(one, expressions) {
+	mnl_attr_for_each_nested (one, expressions) {
 		const struct nlattr *a[NFTA_EXPR_DATA + 1];
 		const char *kind;
 
@@ -169,8 +169,8 @@ static int take_rule(const struct nlmsghdr *m, void *user)
 	nfg = mnl_nlmsg_get_payload(m);
 	bn_nl_attrs(m, sizeof(*nfg), a, NFTA_RULE_EXPRESSIONS);
 	/* Older kernels don't filter by table. */
-	if (nfg->nfgen_family != c->family || strcmp(bn_nl_str(a[NFTA_RULE_TABLE]), c->table) != 0 ||
-	    !a[NFTA_RULE_EXPRESSIONS])
+	if (nfg->nfgen_family != c->family ||
+	    strcmp(bn_nl_str(a[NFTA_RULE_TABLE]), c->table) != 0 || !a[NFTA_RULE_EXPRESSIONS])
 		return 0;
 	read_rule(a[NFTA_RULE_EXPRESSIONS], &rule);
 	if (rule.drops && !rule.conditional && !strcmp(bn_nl_str(a[NFTA_RULE_CHAIN]), c->name))
@@ -183,8 +183,8 @@ static int take_rule(const struct nlmsghdr *m, void *user)
 static int dump(struct bn_nl *nl, uint16_t type, const struct chain *c, bn_nl_fn fn, void *user)
 {
 	const struct nfgenmsg nfg = {
-		.nfgen_family = c ? c->family : NFPROTO_UNSPEC,
-		.version = NFNETLINK_V0,
+	    .nfgen_family = c ? c->family : NFPROTO_UNSPEC,
+	    .version = NFNETLINK_V0,
 	};
 
 	bn_nl_begin(nl, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type), 0);
@@ -199,12 +199,11 @@ static int report(struct bn_hostcheck *h, const struct chain *c)
 	const char *family = family_name(c->family);
 
 	return bn_hostcheck_add(
-		h, c->policy_drop ? "forward-policy-drop" : "forward-rule-drop",
-		BN_HOSTCHECK_DEGRADED,
-		"the chain %s %s %s drops what it does not know (%s; Docker, ufw or firewalld do that), pods' traffic past this node included: 'nft insert rule %s %s %s iifname \"" HOST_PREFIX
-		"*\" accept' and the same with oifname",
-		family, c->table, c->name, c->policy_drop ? "policy drop" : "a last rule", family,
-		c->table, c->name);
+	    h, c->policy_drop ? "forward-policy-drop" : "forward-rule-drop", BN_HOSTCHECK_DEGRADED,
+	    "the chain %s %s %s drops what it does not know (%s; Docker, ufw or firewalld do that), pods' traffic past this node included: 'nft insert rule %s %s %s iifname \"" HOST_PREFIX
+	    "*\" accept' and the same with oifname",
+	    family, c->table, c->name, c->policy_drop ? "policy drop" : "a last rule", family,
+	    c->table, c->name);
 }
 
 /* The generation of the ruleset changes often on a busy node: as far as it goes is good enough. */

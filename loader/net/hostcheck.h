@@ -26,7 +26,10 @@ struct bn_hostcheck {
 	size_t n;
 };
 
-#define BN_HOSTCHECK_INIT {0}
+#define BN_HOSTCHECK_INIT                                                                          \
+	{                                                                                          \
+		0                                                                                  \
+	}
 
 /*
  * Looks at the network namespace that the caller is in, through netlink, getsockopt and /proc: no
@@ -38,8 +41,7 @@ int bn_hostcheck_run(const char *const *uplinks, size_t n_uplinks, bool v6,
 void bn_hostcheck_done(struct bn_hostcheck *h);
 
 /* For the files that look, see hostcheck-nft.c and hostcheck-legacy.c. */
-int bn_hostcheck_add(struct bn_hostcheck *h, const char *name,
-		     enum bn_hostcheck_severity severity, const char *format, ...)
-	__attribute__((format(printf, 4, 5)));
+int bn_hostcheck_add(struct bn_hostcheck *h, const char *name, enum bn_hostcheck_severity severity,
+		     const char *format, ...) __attribute__((format(printf, 4, 5)));
 int bn_hostcheck_nft(struct bn_hostcheck *h);
 int bn_hostcheck_legacy(struct bn_hostcheck *h);

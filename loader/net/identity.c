@@ -13,8 +13,8 @@
 
 #include <bpfnet/limits.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -99,7 +99,7 @@ static int load(struct bn_identities *ids, const json_t *file)
 	    json_integer_value(next) < BN_IDENTITY_FIRST || json_integer_value(next) > UINT32_MAX)
 		return -EBADMSG;
 	ids->next = (uint32_t)json_integer_value(next);
-	json_object_foreach(known, key, value) {
+	json_object_foreach (known, key, value) {
 		json_int_t number = json_integer_value(value);
 
 		if (number < BN_IDENTITY_FIRST || number >= ids->next ||
@@ -146,7 +146,8 @@ int bn_identities_new(const char *state_dir, struct bn_identities **ret, struct 
 		r = 0;
 	json_decref(file);
 	if (r == -EBADMSG)
-		bn_error_set(err, r, "%s is damaged; remove it while bpfnetd does not run", ids->path);
+		bn_error_set(err, r, "%s is damaged; remove it while bpfnetd does not run",
+			     ids->path);
 	if (r < 0)
 		goto fail;
 	*ret = ids;
@@ -211,7 +212,7 @@ int bn_identities_settle(struct bn_identities *ids, struct bn_error *err)
 	struct identity *i, *tmp;
 	bool changed = false;
 
-	HASH_ITER(by_number, ids->by_number, i, tmp) {
+	HASH_ITER (by_number, ids->by_number, i, tmp) {
 		if (i->references)
 			continue;
 		drop(ids, i);

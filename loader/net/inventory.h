@@ -23,7 +23,7 @@ struct bn_link {
 	char kind[16]; /* "veth", "bridge", ...; "" of a hardware device */
 	uint8_t mac[6];
 	uint32_t mtu;
-	uint32_t flags; /* IFF_* */
+	uint32_t flags;    /* IFF_* */
 	uint8_t operstate; /* IF_OPER_* */
 };
 

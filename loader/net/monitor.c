@@ -103,8 +103,8 @@ static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *
 		ssize_t n;
 		int left;
 
-		n = recvfrom(fd, m->message.bytes, sizeof(m->message.bytes), MSG_DONTWAIT | MSG_TRUNC,
-			     (struct sockaddr *)&from, &size);
+		n = recvfrom(fd, m->message.bytes, sizeof(m->message.bytes),
+			     MSG_DONTWAIT | MSG_TRUNC, (struct sockaddr *)&from, &size);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == ENOBUFS) {

@@ -59,12 +59,14 @@ int bn_netns_open(const char *name, int *ret_fd, struct bn_error *err)
 		return bn_error_set(err, -EINVAL, "no network namespace given");
 	if (snprintf(path, sizeof(path), "%s%s", strchr(name, '/') ? "" : NAMED, name) >=
 	    (int)sizeof(path))
-		return bn_error_set(err, -ENAMETOOLONG, "the name of the network namespace is too long");
+		return bn_error_set(err, -ENAMETOOLONG,
+				    "the name of the network namespace is too long");
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
-		return bn_error_set(err, -errno,
-				    "cannot open network namespace %s: %s; 'ip netns list' shows the named ones",
-				    name, strerror(errno));
+		return bn_error_set(
+		    err, -errno,
+		    "cannot open network namespace %s: %s; 'ip netns list' shows the named ones",
+		    name, strerror(errno));
 	r = bn_netns_identify(fd, &id);
 	if (r < 0) {
 		close(fd);

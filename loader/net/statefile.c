@@ -35,7 +35,8 @@ int bn_statefile_read(const char *path, json_t **ret, struct bn_error *err)
 	size = lseek(fd, 0, SEEK_END);
 	if (size < 0 || size > SIZE_MAX_BYTES || lseek(fd, 0, SEEK_SET) < 0) {
 		close(fd);
-		return bn_error_set(err, -EBADMSG, "%s is too large to be a state file of bpfnet", path);
+		return bn_error_set(err, -EBADMSG, "%s is too large to be a state file of bpfnet",
+				    path);
 	}
 	value = json_loadfd(fd, JSON_REJECT_DUPLICATES, &why);
 	close(fd);

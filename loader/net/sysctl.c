@@ -34,7 +34,8 @@ static int open_key(const char *key, int flags)
 	char path[256];
 	int fd;
 
-	if (strstr(key, "..") || snprintf(path, sizeof(path), "/proc/sys/%s", key) >= (int)sizeof(path))
+	if (strstr(key, "..") ||
+	    snprintf(path, sizeof(path), "/proc/sys/%s", key) >= (int)sizeof(path))
 		return -EINVAL;
 	fd = open(path, flags | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
@@ -94,16 +95,17 @@ int bn_sysctl_new(const char *state_dir, struct bn_sysctl **ret, struct bn_error
 	else if (r < 0)
 		goto fail;
 	r = s->changed ? 0 : -ENOMEM;
-	json_array_foreach((json_t *)s->changed, i, e) {
+	json_array_foreach ((json_t *)s->changed, i, e) {
 		if (!entry_ok(e))
 			r = -EBADMSG;
 	}
 	if (r == 0 && !json_is_array(s->changed))
 		r = -EBADMSG;
 	if (r == -EBADMSG)
-		bn_error_set(err, r,
-			     "%s is damaged; it holds the kernel settings from before bpfnet: repair or remove it",
-			     s->path);
+		bn_error_set(
+		    err, r,
+		    "%s is damaged; it holds the kernel settings from before bpfnet: repair or remove it",
+		    s->path);
 	if (r < 0)
 		goto fail;
 	*ret = s;
@@ -127,7 +129,7 @@ static json_t *find(const struct bn_sysctl *s, const char *key)
 	json_t *e;
 	size_t i;
 
-	json_array_foreach((json_t *)s->changed, i, e) {
+	json_array_foreach ((json_t *)s->changed, i, e) {
 		if (!strcmp(json_string_value(json_object_get(e, "key")), key))
 			return e;
 	}
@@ -144,8 +146,8 @@ static int remember(struct bn_sysctl *s, const char *key, const char *old, const
 	if (e)
 		r = json_object_set_new(e, "new", json_string(value));
 	else
-		r = json_array_append_new(s->changed, json_pack("{ssssss}", "key", key, "old", old,
-								"new", value));
+		r = json_array_append_new(
+		    s->changed, json_pack("{ssssss}", "key", key, "old", old, "new", value));
 	if (r < 0)
 		return bn_error_set(err, -ENOMEM, "cannot remember %s: out of memory", key);
 	return bn_statefile_write(s->path, s->changed, err);
@@ -158,15 +160,16 @@ int bn_sysctl_set(struct bn_sysctl *s, const char *key, const char *value, struc
 
 	r = bn_sysctl_read(key, old);
 	if (r < 0)
-		return bn_error_set(err, r, "cannot read the kernel setting %s: %s", key, strerror(-r));
+		return bn_error_set(err, r, "cannot read the kernel setting %s: %s", key,
+				    strerror(-r));
 	if (!strcmp(old, value))
 		return 0;
 	r = remember(s, key, old, value, err);
 	if (r < 0)
 		return r;
 	r = bn_sysctl_write(key, value);
-	return r < 0 ? bn_error_set(err, r, "cannot set %s to %s: %s; is /proc/sys writable here?", key,
-				    value, strerror(-r))
+	return r < 0 ? bn_error_set(err, r, "cannot set %s to %s: %s; is /proc/sys writable here?",
+				    key, value, strerror(-r))
 		     : 0;
 }
 

@@ -13,7 +13,7 @@
 #include "net/inventory.h"
 #include "net/netlink.h"
 #include "net/netns.h"
-#include "net/sysctl.h"
+#include "net/veth-settings.h"
 
 #include <arpa/inet.h>
 #include <bpfnet/endpoint.h>
@@ -54,7 +54,8 @@ void bn_veth_host_name(const char *namespace, const char *pod, unsigned attempt,
 		for (const char *p = parts[i]; *p; p++)
 			h = (h ^ (uint8_t)*p) * 1099511628211u;
 	}
-	snprintf(ret, IF_NAMESIZE, "bn%012llx", (unsigned long long)((h ^ h >> 48) & 0xffffffffffff));
+	snprintf(ret, IF_NAMESIZE, "bn%012llx",
+		 (unsigned long long)((h ^ h >> 48) & 0xffffffffffff));
 }
 
 void bn_veth_pod_mac(int host_ifindex, uint8_t ret[6])
@@ -96,9 +97,9 @@ static uint8_t whole(const union bn_addr *addr)
 static int link_flags(struct bn_nl *nl, int ifindex, bool up)
 {
 	const struct ifinfomsg ifi = {
-		.ifi_index = ifindex,
-		.ifi_flags = up ? IFF_UP : 0,
-		.ifi_change = IFF_UP,
+	    .ifi_index = ifindex,
+	    .ifi_flags = up ? IFF_UP : 0,
+	    .ifi_change = IFF_UP,
 	};
 
 	bn_nl_begin(nl, RTM_NEWLINK, 0);
@@ -148,92 +149,6 @@ static int create_pair(struct work *w)
 	return 0;
 }
 
-/* Settings of one device, `%s`; IPv6's are only there where the kernel has IPv6. */
-struct setting {
-	const char *key;
-	const char *value;
-};
-
-static const struct setting host_v4[] = {
-	{"net/ipv4/conf/%s/rp_filter", "0"}, /* the source is checked by the program */
-	{"net/ipv4/conf/%s/accept_local", "1"}, /* hairpins and service replies */
-	{"net/ipv4/conf/%s/forwarding", "1"},
-	{"net/ipv4/conf/%s/proxy_arp", "0"},
-	{"net/ipv4/conf/%s/send_redirects", "0"},
-	{"net/ipv4/conf/%s/accept_redirects", "0"},
-};
-
-static const struct setting host_v6[] = {
-	{"net/ipv6/conf/%s/addr_gen_mode", "1"}, /* none: no link-local address */
-	{"net/ipv6/conf/%s/accept_ra", "0"},
-	{"net/ipv6/conf/%s/autoconf", "0"},
-	{"net/ipv6/conf/%s/accept_dad", "0"},
-	{"net/ipv6/conf/%s/dad_transmits", "0"},
-	{"net/ipv6/conf/%s/accept_redirects", "0"},
-	{"net/ipv6/conf/%s/proxy_ndp", "0"},
-	{"net/ipv6/conf/%s/forwarding", "1"},
-};
-
-static const struct setting wanted_v6[] = {
-	{"net/ipv6/conf/%s/disable_ipv6", "0"},
-};
-
-static const struct setting pod_v6[] = {
-	{"net/ipv6/conf/%s/accept_dad", "0"}, /* else the link-local address waits a second */
-	{"net/ipv6/conf/%s/disable_ipv6", "0"},
-};
-
-static int apply(const struct setting *settings, size_t n, const char *ifname, struct bn_error *err)
-{
-	for (size_t i = 0; i < n; i++) {
-		char have[BN_SYSCTL_VALUE_MAX];
-		char key[128];
-		int r;
-
-		snprintf(key, sizeof(key), settings[i].key, ifname);
-		r = bn_sysctl_read(key, have);
-		if (r == 0 && !strcmp(have, settings[i].value))
-			continue;
-		r = bn_sysctl_write(key, settings[i].value);
-		if (r < 0)
-			return bn_error_set(err, r,
-					    "cannot set %s to %s: %s; is /proc/sys writable here?",
-					    key, settings[i].value, strerror(-r));
-	}
-	return 0;
-}
-
-#define APPLY(settings, ifname, err) \
-	apply(settings, sizeof(settings) / sizeof((settings)[0]), ifname, err)
-
-static bool has_v6(const char *ifname)
-{
-	char value[BN_SYSCTL_VALUE_MAX];
-	char key[128];
-
-	snprintf(key, sizeof(key), "net/ipv6/conf/%s/disable_ipv6", ifname);
-	return bn_sysctl_read(key, value) == 0;
-}
-
-static int set_host_sysctls(const struct bn_veth_spec *spec, struct bn_error *err)
-{
-	int r;
-
-	r = APPLY(host_v4, spec->host_ifname, err);
-	if (r < 0)
-		return r;
-	if (!has_v6(spec->host_ifname)) {
-		if (!wants_v6(spec))
-			return 0;
-		return bn_error_set(err, -EAFNOSUPPORT,
-				    "an IPv6 address was asked for, but this node's kernel runs without IPv6; boot it without ipv6.disable=1");
-	}
-	r = APPLY(host_v6, spec->host_ifname, err);
-	if (r == 0 && wants_v6(spec))
-		r = APPLY(wanted_v6, spec->host_ifname, err);
-	return r;
-}
-
 /* ---- the pod's side ---- */
 
 static int open_watch(struct mnl_socket **ret)
@@ -275,9 +190,10 @@ static int enter_pod(struct work *w)
 				    strerror(-r));
 	r = bn_link_get(w->pod, ifname, 0, &link);
 	if (r == 0)
-		return bn_error_set(w->err, -EEXIST,
-				    "interface %s exists already in the pod's network namespace; choose another --ifname",
-				    ifname);
+		return bn_error_set(
+		    w->err, -EEXIST,
+		    "interface %s exists already in the pod's network namespace; choose another --ifname",
+		    ifname);
 	return r == -ENODEV ? 0 : r;
 }
 
@@ -285,10 +201,7 @@ static int set_pod_sysctls(void *user)
 {
 	struct work *w = user;
 
-	if (!has_v6(w->spec->pod_ifname))
-		return bn_error_set(w->err, -EAFNOSUPPORT,
-				    "an IPv6 address was asked for, but the pod's network namespace has no IPv6");
-	return APPLY(pod_v6, w->spec->pod_ifname, w->err);
+	return bn_veth_set_pod(w->spec->pod_ifname, w->err);
 }
 
 static int raise_loopback(struct work *w)
@@ -323,10 +236,10 @@ static int set_pod_mac(struct work *w)
 static int add_pod_address(struct work *w, const union bn_addr *ip)
 {
 	const struct ifaddrmsg ifa = {
-		.ifa_family = af(ip),
-		.ifa_prefixlen = whole(ip),
-		.ifa_scope = RT_SCOPE_UNIVERSE,
-		.ifa_index = (uint32_t)w->veth.peer_ifindex,
+	    .ifa_family = af(ip),
+	    .ifa_prefixlen = whole(ip),
+	    .ifa_scope = RT_SCOPE_UNIVERSE,
+	    .ifa_index = (uint32_t)w->veth.peer_ifindex,
 	};
 	char text[BN_ADDR_STRLEN];
 	int r;
@@ -356,14 +269,14 @@ struct route {
 static int add_route(struct bn_nl *nl, const struct route *route, uint16_t flags)
 {
 	const struct rtmsg rt = {
-		.rtm_family = route->family,
-		.rtm_dst_len = route->dst ? whole(route->dst) : 0,
-		.rtm_table = RT_TABLE_MAIN,
-		.rtm_protocol = BN_ROUTE_PROTOCOL,
-		/* IPv6 has no scopes. */
-		.rtm_scope = route->gateway || route->family == AF_INET6 ? RT_SCOPE_UNIVERSE
-									 : RT_SCOPE_LINK,
-		.rtm_type = RTN_UNICAST,
+	    .rtm_family = route->family,
+	    .rtm_dst_len = route->dst ? whole(route->dst) : 0,
+	    .rtm_table = RT_TABLE_MAIN,
+	    .rtm_protocol = BN_ROUTE_PROTOCOL,
+	    /* IPv6 has no scopes. */
+	    .rtm_scope =
+		route->gateway || route->family == AF_INET6 ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK,
+	    .rtm_type = RTN_UNICAST,
 	};
 
 	bn_nl_begin(nl, RTM_NEWROUTE, flags);
@@ -397,9 +310,10 @@ static int add_pod_routes(struct work *w, const union bn_addr *ip)
 		r = add_route(w->pod, &route, NLM_F_CREATE | NLM_F_EXCL);
 	}
 	if (r == -EEXIST)
-		return bn_error_set(w->err, r,
-				    "the pod's network namespace has an %s default route already; remove it first",
-				    v4 ? "IPv4" : "IPv6");
+		return bn_error_set(
+		    w->err, r,
+		    "the pod's network namespace has an %s default route already; remove it first",
+		    v4 ? "IPv4" : "IPv6");
 	return r < 0 ? bn_error_set(w->err, r, "cannot add the pod's %s default route: %s",
 				    v4 ? "IPv4" : "IPv6", bn_nl_reason(w->pod, r))
 		     : 0;
@@ -413,7 +327,8 @@ static int raise_pod(struct work *w)
 	if (wants_v6(spec)) {
 		r = bn_netns_run(spec->netns_fd, set_pod_sysctls, w);
 		if (r < 0)
-			return bn_error_set(w->err, r, "cannot enter the pod's network namespace: %s",
+			return bn_error_set(w->err, r,
+					    "cannot enter the pod's network namespace: %s",
 					    strerror(-r));
 	}
 	r = raise_loopback(w);
@@ -436,9 +351,9 @@ static int add_neighbour(struct bn_nl *nl, int ifindex, const union bn_addr *ip,
 			 const uint8_t mac[6])
 {
 	const struct ndmsg nd = {
-		.ndm_family = af(ip),
-		.ndm_ifindex = ifindex,
-		.ndm_state = NUD_PERMANENT,
+	    .ndm_family = af(ip),
+	    .ndm_ifindex = ifindex,
+	    .ndm_state = NUD_PERMANENT,
 	};
 
 	bn_nl_begin(nl, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE);
@@ -461,10 +376,10 @@ static int raise_host(struct bn_nl *nl, const struct bn_veth_spec *spec, const s
 	for (size_t i = 0; i < spec->n_ips; i++) {
 		const union bn_addr *ip = &spec->ips[i];
 		const struct route route = {
-			.family = af(ip),
-			.dst = ip,
-			.source = bn_addr_is_v4(ip) ? spec->node_v4 : spec->node_v6,
-			.ifindex = veth->ifindex,
+		    .family = af(ip),
+		    .dst = ip,
+		    .source = bn_addr_is_v4(ip) ? spec->node_v4 : spec->node_v6,
+		    .ifindex = veth->ifindex,
 		};
 
 		r = add_neighbour(nl, veth->ifindex, ip, veth->mac);
@@ -474,9 +389,10 @@ static int raise_host(struct bn_nl *nl, const struct bn_veth_spec *spec, const s
 					    bn_nl_reason(nl, r));
 		r = add_route(nl, &route, route_flags);
 		if (r == -EEXIST)
-			return bn_error_set(err, r,
-					    "this node has a route to %s already; remove it or choose another --ip",
-					    bn_addr_format(ip, text));
+			return bn_error_set(
+			    err, r,
+			    "this node has a route to %s already; remove it or choose another --ip",
+			    bn_addr_format(ip, text));
 		if (r < 0)
 			return bn_error_set(err, r, "cannot add the route to %s over %s: %s",
 					    bn_addr_format(ip, text), spec->host_ifname,
@@ -530,10 +446,10 @@ static int wait_ready(struct work *w)
 		if (ready)
 			return 0;
 		if (left <= 0 || poll(fds, 2, (int)left) == 0)
-			return bn_error_set(w->err, -ETIMEDOUT,
-					    "the link between %s and the pod's %s did not come up within %d ms; something set one of them down",
-					    w->spec->host_ifname, w->spec->pod_ifname,
-					    READY_TIMEOUT_MS);
+			return bn_error_set(
+			    w->err, -ETIMEDOUT,
+			    "the link between %s and the pod's %s did not come up within %d ms; something set one of them down",
+			    w->spec->host_ifname, w->spec->pod_ifname, READY_TIMEOUT_MS);
 		for (int i = 0; i < 2; i++)
 			drain(fds[i].fd);
 	}
@@ -562,24 +478,25 @@ int bn_veth_create(struct bn_nl *nl, const struct bn_veth_spec *spec, bn_veth_at
 		   void *user, struct bn_veth *ret, struct bn_error *err)
 {
 	struct work w = {
-		.node = nl,
-		.spec = spec,
-		.veth.mtu = spec->mtu ? spec->mtu : BN_VETH_MTU_DEFAULT,
-		.err = err,
+	    .node = nl,
+	    .spec = spec,
+	    .veth.mtu = spec->mtu ? spec->mtu : BN_VETH_MTU_DEFAULT,
+	    .err = err,
 	};
 	int r;
 
 	if (wants_v6(spec) && w.veth.mtu < BN_VETH_MTU_MIN_V6)
-		return bn_error_set(err, -EINVAL,
-				    "IPv6 needs an MTU of %d and the uplink's is %u; raise it or leave the IPv6 address out",
-				    BN_VETH_MTU_MIN_V6, w.veth.mtu);
+		return bn_error_set(
+		    err, -EINVAL,
+		    "IPv6 needs an MTU of %d and the uplink's is %u; raise it or leave the IPv6 address out",
+		    BN_VETH_MTU_MIN_V6, w.veth.mtu);
 	r = enter_pod(&w);
 	if (r == 0)
 		r = create_pair(&w);
 	if (r == 0)
 		r = set_pod_mac(&w);
 	if (r == 0)
-		r = set_host_sysctls(spec, err);
+		r = bn_veth_set_host(spec->host_ifname, wants_v6(spec), err);
 	if (r == 0 && attach)
 		r = attach(user, &w.veth, err);
 	if (r == 0)
@@ -599,7 +516,7 @@ int bn_veth_create(struct bn_nl *nl, const struct bn_veth_spec *spec, bn_veth_at
 int bn_veth_repair(struct bn_nl *nl, const struct bn_veth_spec *spec, const struct bn_veth *veth,
 		   struct bn_error *err)
 {
-	int r = set_host_sysctls(spec, err);
+	int r = bn_veth_set_host(spec->host_ifname, wants_v6(spec), err);
 
 	return r < 0 ? r : bn_veth_refresh(nl, spec, veth, err);
 }

@@ -8,9 +8,9 @@
 #include "flows/filter.h"
 
 enum {
-	WEB = 1 << 0,	/* client -> service web, backend web-1, TCP, opened */
+	WEB = 1 << 0,    /* client -> service web, backend web-1, TCP, opened */
 	DENIED = 1 << 1, /* web-1 of "other" -> client, UDP over IPv6, dropped */
-	WORLD = 1 << 2, /* client -> world, ICMP, closed */
+	WORLD = 1 << 2,  /* client -> world, ICMP, closed */
 	ALL = WEB | DENIED | WORLD,
 };
 
@@ -45,8 +45,7 @@ static int setup(void **state)
 	for (size_t i = 0; i < 3; i++) {
 		__be16 port;
 
-		records[i].source =
-			bn_names_get(names, &records[i].event.tuple.saddr, UINT64_MAX);
+		records[i].source = bn_names_get(names, &records[i].event.tuple.saddr, UINT64_MAX);
 		records[i].destination = bn_names_get(
 			names, bn_flow_destination(&records[i].event, &port), UINT64_MAX);
 	}

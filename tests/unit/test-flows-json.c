@@ -71,10 +71,10 @@ static void assert_line(struct world *w, const struct bn_event *e, const char *w
 	assert_string_equal(w->buf.data, want);
 }
 
-#define CLIENT                                                                                   \
+#define CLIENT                                                                                     \
 	"\"source\":{\"identity\":300,\"namespace\":\"default\",\"pod_name\":\"client\","          \
 	"\"labels\":[\"k8s:app=client\",\"k8s:tier=back\"]}"
-#define WEB                                                                                      \
+#define WEB                                                                                        \
 	"\"destination\":{\"identity\":301,\"namespace\":\"default\",\"pod_name\":\"web-1\","      \
 	"\"labels\":[\"k8s:app=web\",\"k8s:tier=back\"]}"
 #define TIME_TEXT "{\"time\":\"2023-11-14T22:13:20.123456789Z\","
@@ -106,8 +106,8 @@ static void test_opened_to_a_service(void **state)
 
 static void test_closed_v6(void **state)
 {
-	struct bn_event e = fixture_event(BN_EVENT_FLOW_CLOSED, IPPROTO_TCP, "fd00::1", 40000,
-					  "fd96::10", 80);
+	struct bn_event e =
+		fixture_event(BN_EVENT_FLOW_CLOSED, IPPROTO_TCP, "fd00::1", 40000, "fd96::10", 80);
 
 	fixture_target(&e, "fd00::1", 40000, "fd00::2", 8080);
 	e.hook = 0;
@@ -142,17 +142,16 @@ static void test_drop_without_backend(void **state)
 	e.src_identity = 300;
 	e.tcp_flags = 0x12;
 	assert_line(*state, &e,
-		    TIME_TEXT
-		    "\"verdict\":\"DROPPED\",\"drop_reason\":13,"
-		    "\"drop_reason_desc\":\"service-no-backend\",\"event_type\":\"drop\","
-		    "\"IP\":{\"source\":\"10.0.0.1\",\"destination\":\"10.96.0.10\","
-		    "\"ipVersion\":\"IPv4\"},"
-		    "\"l4\":{\"TCP\":{\"source_port\":40000,\"destination_port\":80,"
-		    "\"flags\":{\"SYN\":true,\"ACK\":true}}}," CLIENT
-		    ",\"destination\":{\"identity\":0,\"labels\":[\"reserved:unknown\"]},"
-		    "\"destination_service\":{\"name\":\"web\",\"namespace\":\"default\","
-		    "\"port_name\":\"http\"},\"traffic_direction\":\"EGRESS\","
-		    "\"node_name\":\"node-a\",\"Summary\":\"TCP Flags: SYN, ACK\"}");
+		    TIME_TEXT "\"verdict\":\"DROPPED\",\"drop_reason\":13,"
+			      "\"drop_reason_desc\":\"service-no-backend\",\"event_type\":\"drop\","
+			      "\"IP\":{\"source\":\"10.0.0.1\",\"destination\":\"10.96.0.10\","
+			      "\"ipVersion\":\"IPv4\"},"
+			      "\"l4\":{\"TCP\":{\"source_port\":40000,\"destination_port\":80,"
+			      "\"flags\":{\"SYN\":true,\"ACK\":true}}}," CLIENT
+			      ",\"destination\":{\"identity\":0,\"labels\":[\"reserved:unknown\"]},"
+			      "\"destination_service\":{\"name\":\"web\",\"namespace\":\"default\","
+			      "\"port_name\":\"http\"},\"traffic_direction\":\"EGRESS\","
+			      "\"node_name\":\"node-a\",\"Summary\":\"TCP Flags: SYN, ACK\"}");
 }
 
 static void test_masqueraded_udp(void **state)
@@ -177,22 +176,21 @@ static void test_masqueraded_udp(void **state)
 
 static void test_icmp_from_the_host(void **state)
 {
-	struct bn_event e = fixture_event(BN_EVENT_FLOW_OPENED, IPPROTO_ICMP, "192.0.2.1", 77,
-					  "10.0.0.2", 0);
+	struct bn_event e =
+		fixture_event(BN_EVENT_FLOW_OPENED, IPPROTO_ICMP, "192.0.2.1", 77, "10.0.0.2", 0);
 
 	fixture_target(&e, "192.0.2.1", 77, "10.0.0.2", 0);
 	e.hook = BN_HOOK_TO_POD;
 	e.src_identity = BN_IDENTITY_HOST;
 	e.dst_identity = 301;
 	assert_line(*state, &e,
-		    TIME_TEXT
-		    "\"verdict\":\"FORWARDED\",\"event_type\":\"opened\","
-		    "\"IP\":{\"source\":\"192.0.2.1\",\"destination\":\"10.0.0.2\","
-		    "\"ipVersion\":\"IPv4\"},\"l4\":{\"ICMPv4\":{\"type\":8,\"code\":0}},"
-		    "\"source\":{\"identity\":1,\"node_name\":\"node-a\","
-		    "\"labels\":[\"reserved:host\"]}," WEB
-		    ",\"traffic_direction\":\"INGRESS\",\"is_reply\":false,"
-		    "\"node_name\":\"node-a\",\"Summary\":\"ICMPv4\"}");
+		    TIME_TEXT "\"verdict\":\"FORWARDED\",\"event_type\":\"opened\","
+			      "\"IP\":{\"source\":\"192.0.2.1\",\"destination\":\"10.0.0.2\","
+			      "\"ipVersion\":\"IPv4\"},\"l4\":{\"ICMPv4\":{\"type\":8,\"code\":0}},"
+			      "\"source\":{\"identity\":1,\"node_name\":\"node-a\","
+			      "\"labels\":[\"reserved:host\"]}," WEB
+			      ",\"traffic_direction\":\"INGRESS\",\"is_reply\":false,"
+			      "\"node_name\":\"node-a\",\"Summary\":\"ICMPv4\"}");
 }
 
 static void test_drop_of_no_packet(void **state)
@@ -253,14 +251,15 @@ static void test_hostile_strings(void **state)
 	assert_string("", "\"\"");
 	assert_string("a\"b\\c/", "\"a\\\"b\\\\c/\"");
 	assert_string("\x1b[2Jx\n\r\t\x7f", "\"\\u001b[2Jx\\u000a\\u000d\\u0009\\u007f\"");
-	assert_string("\xc2\x9b" "31m\xc2\xa0", "\"\\u009b31m\xc2\xa0\""); /* C1: CSI */
-	assert_string("gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x8c\x8d", 
+	assert_string("\xc2\x9b"
+		      "31m\xc2\xa0",
+		      "\"\\u009b31m\xc2\xa0\""); /* C1: CSI */
+	assert_string("gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x8c\x8d",
 		      "\"gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x8c\x8d\"");
 	assert_string("\xff\xc0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"");
 	assert_string("\xed\xa0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\""); /* surrogate */
-	assert_string("\xe2\x82", "\"\xef\xbf\xbd\xef\xbf\xbd\"");		   /* cut short */
-	assert_string("\xf4\x90\x80\x80",
-		      "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"");
+	assert_string("\xe2\x82", "\"\xef\xbf\xbd\xef\xbf\xbd\"");                 /* cut short */
+	assert_string("\xf4\x90\x80\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"");
 }
 
 static void test_every_label(void **state)

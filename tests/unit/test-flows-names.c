@@ -55,7 +55,7 @@ static void test_fields(void **state)
 	label = bn_name_label_next(name, label);
 	assert_string_equal(label, "tier=back");
 	assert_null(bn_name_label_next(name, label));
-	assert_null(bn_name_port(name));
+	assert_null(bn_name_port_name(name));
 	bn_names_free(names);
 	/* a reference outlives the registry */
 	assert_string_equal(bn_name_text(name), "web-1");
@@ -160,9 +160,9 @@ static void test_services(void **state)
 	union bn_addr vip = fixture_addr("10.96.0.10");
 	struct bn_name *s;
 
-	assert_int_equal(bn_names_service_set(names, &vip, 53, IPPROTO_UDP, "kube-system", "dns",
-					      "dns-udp"),
-			 0);
+	assert_int_equal(
+		bn_names_service_set(names, &vip, 53, IPPROTO_UDP, "kube-system", "dns", "dns-udp"),
+		0);
 	assert_int_equal(bn_names_service_set(names, &vip, 80, IPPROTO_TCP, "default", "web", NULL),
 			 0);
 	assert_int_equal(bn_names_service_id_set(names, 7, "default", "web"), 0);
@@ -171,12 +171,12 @@ static void test_services(void **state)
 	assert_int_equal(bn_name_kind(s), BN_NAME_SERVICE);
 	assert_string_equal(bn_name_namespace(s), "kube-system");
 	assert_string_equal(bn_name_text(s), "dns");
-	assert_string_equal(bn_name_port(s), "dns-udp");
+	assert_string_equal(bn_name_port_name(s), "dns-udp");
 	assert_null(bn_name_label_next(s, NULL));
 	bn_name_unref(s);
 	assert_null(bn_names_service_get(names, &vip, 53, IPPROTO_TCP, now));
 	s = bn_names_service_get(names, &vip, 80, IPPROTO_TCP, now);
-	assert_null(bn_name_port(s));
+	assert_null(bn_name_port_name(s));
 	bn_name_unref(s);
 	s = bn_names_service_id_get(names, 7, now);
 	assert_string_equal(bn_name_text(s), "web");
@@ -202,7 +202,8 @@ static void test_price(void **state)
 	char name[32];
 
 	for (uint32_t i = 0; i < COUNT; i++) {
-		const struct bn_label labels[] = {{"app", "web"}, {"pod-template-hash", "5d4f8c7b9"}};
+		const struct bn_label labels[] = {{"app", "web"},
+						  {"pod-template-hash", "5d4f8c7b9"}};
 		struct bn_name_spec spec = {
 			.kind = BN_NAME_POD,
 			.namespace = "default",

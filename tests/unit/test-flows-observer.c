@@ -15,10 +15,10 @@ struct reader {
 	struct bn_subscription *sub;
 	char *first, *last; /* flow lines */
 	size_t lines;
-	size_t room;   /* lines taken before it says -EAGAIN */
+	size_t room;    /* lines taken before it says -EAGAIN */
 	size_t free_at; /* frees itself at this line; 0: never */
-	uint64_t lost; /* by {"lost":N} */
-	int fail;      /* what send returns */
+	uint64_t lost;  /* by {"lost":N} */
+	int fail;       /* what send returns */
 	int ended, error;
 	bool free_at_end;
 	struct bn_reader_totals totals;
@@ -499,8 +499,7 @@ static void test_price(void **state)
 	settle();
 	t[2] = seconds();
 	assert_int_equal(r.lines, 100000);
-	print_message("replay: %.0f ns a line of %zu bytes\n", (t[2] - t[1]) * 1e4,
-		      strlen(r.last));
+	print_message("replay: %.0f ns a line of %zu bytes\n", (t[2] - t[1]) * 1e4, strlen(r.last));
 	reader_done(&r);
 }
 
