@@ -11,21 +11,22 @@
 static __noinline int slow_from_uplink(struct __sk_buff *skb)
 {
 	struct bn_scratch *s = bn_scratch_get();
-	int where;
+	int where, r;
 
 	if (!s)
 		return TC_ACT_SHOT;
 	slow_begin(skb, s, BN_HOOK_FROM_UPLINK);
-	if (bn_parse(skb))
-		return TC_ACT_UNSPEC; /* to a pod it would meet its egress hook, which names it */
-	if (s->pkt.flags & BN_PKT_ND)
+	r = bn_parse(skb);
+	if (!s->pkt.tuple.family || s->pkt.flags & BN_PKT_ND)
 		return TC_ACT_UNSPEC;
 	party_of_address(&s->src, &s->pkt.tuple.saddr);
 	if (s->src.kind == BN_ADDR_LOCAL_POD || s->src.kind == BN_ADDR_HOST)
 		return bn_drop(BN_DROP_UPLINK_SPOOF);
 	party_of_address(&s->dst, &s->pkt.tuple.daddr);
 	if (s->dst.kind == BN_ADDR_LOCAL_POD)
-		return slow_packet(skb, s);
+		return r ? bn_drop(r) : slow_packet(skb, s);
+	if (r)
+		return TC_ACT_UNSPEC; /* malformed, but the node's own affair */
 	if (s->dst.kind != BN_ADDR_HOST || !(bn_config.features & BN_FEATURE_MASQUERADE))
 		return TC_ACT_UNSPEC;
 	if (s->pkt.flags & BN_PKT_ICMP_ERROR)

@@ -83,6 +83,17 @@ static __always_inline bool decide_has_ports(__u8 protocol)
 	       protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6;
 }
 
+/* Whether an established flow that is not this one has the reply's tuple. */
+static __always_inline bool decide_taken(const struct bn_scratch *s)
+{
+	const struct bn_tuple *t = &s->pkt.tuple;
+	const struct bn_flow *f = bpf_map_lookup_elem(&bn_flows, &s->peer);
+
+	return f && !(bn_addr_equal(&f->to_saddr, &t->daddr) &&
+		      bn_addr_equal(&f->to_daddr, &t->saddr) && f->to_sport == t->dport &&
+		      f->to_dport == t->sport);
+}
+
 /*
  * Records the pair. The reply's entry is the reservation of the translated tuple: where it is
  * taken by another flow, another source port is tried, at most BN_NAT_TRIES from a random start.
@@ -112,7 +123,7 @@ BN_GLOBAL int decide_record(void)
 		int r = 0;
 
 		flow_peer_key(&s->peer, &s->pkt.tuple, &s->fwd);
-		if (s->fwd.flags & BN_FLOW_NAT && bpf_map_lookup_elem(&bn_flows, &s->peer))
+		if (decide_taken(s))
 			r = -17;
 		if (!r) {
 			decide_reply(s);
@@ -124,8 +135,10 @@ BN_GLOBAL int decide_record(void)
 		}
 		if (r != -17)
 			return BN_DROP_INTERNAL;
-		if (!(s->fwd.flags & BN_FLOW_NAT) || !decide_has_ports(protocol))
-			return BN_DROP_NAT_LOOP;
+		if (!decide_has_ports(protocol))
+			return BN_DROP_NAT_PORTS_EXHAUSTED;
+		/* also a plain flow's: a translated one may hold the tuple that it would reply with */
+		s->fwd.flags |= BN_FLOW_NAT;
 		s->fwd.to_sport = bpf_htons(bn_config.nat_port_min + (base + i) % range);
 	}
 	return BN_DROP_NAT_PORTS_EXHAUSTED;

@@ -59,7 +59,8 @@ struct bn_scratch {
 	struct bn_tuple inner; /* quoted by an ICMP error, as quoted */
 	struct bn_tuple inner_to;
 	__u32 crc;             /* sctp.h's accumulator */
-	__u32 pad;
+	__u32 placed_way;      /* where transient_insert() put the last entry */
+	__u64 placed_hash;     /* its set; ~0: none for this packet */
 	__u8 header[64];       /* under construction */
 	__u8 quote[BN_QUOTE_MAX + 4];
 };

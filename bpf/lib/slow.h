@@ -17,6 +17,7 @@ static __always_inline void slow_begin(struct __sk_buff *skb, struct bn_scratch 
 	__builtin_memset(&s->src, 0, sizeof(s->src));
 	__builtin_memset(&s->dst, 0, sizeof(s->dst));
 	__builtin_memset(&s->fwd, 0, sizeof(s->fwd));
+	s->placed_hash = ~0ull;
 	s->pkt.hook = hook;
 	s->pkt.ifindex = skb->ifindex;
 	s->pkt.now = bn_now();

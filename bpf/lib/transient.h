@@ -184,6 +184,7 @@ BN_GLOBAL int transient_insert(__u32 direction, __u32 life, __u32 owned)
 	struct bn_transient_set *set;
 	const struct bn_flow *f;
 	__u32 now, tag, way = 0;
+	__u32 keep = BN_WAYS;
 	__s32 soonest = 0x7fffffff;
 	bool same = false, report = false, expired = false, taken = false;
 	__u64 hash;
@@ -200,6 +201,9 @@ BN_GLOBAL int transient_insert(__u32 direction, __u32 life, __u32 owned)
 	set = transient_set(hash);
 	if (!set)
 		return -22;
+	/* a flow's second half never throws out its first */
+	if (direction == BN_THIS && s->placed_hash == (hash & bn_config.transient_mask))
+		keep = s->placed_way;
 	bpf_spin_lock(&set->lock);
 #pragma unroll
 	for (i = 0; i < BN_WAYS; i++) {
@@ -209,7 +213,7 @@ BN_GLOBAL int transient_insert(__u32 direction, __u32 life, __u32 owned)
 			way = i;
 			same = true;
 			soonest = -0x7fffffff - 1;
-		} else if (left < soonest) {
+		} else if (left < soonest && (__u32)i != keep) {
 			soonest = left;
 			way = i;
 		}
@@ -242,6 +246,8 @@ BN_GLOBAL int transient_insert(__u32 direction, __u32 life, __u32 owned)
 	bpf_spin_unlock(&set->lock);
 	if (taken)
 		return -17;
+	s->placed_hash = hash & bn_config.transient_mask;
+	s->placed_way = way;
 	/* The same flow under the same key is an update, not an end. */
 	if (report && (!same || expired))
 		transient_report(s, expired);
