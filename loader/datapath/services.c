@@ -80,7 +80,6 @@ struct address {
 
 struct service {
 	char *key; /* "namespace/name" */
-	char *namespace, *name;
 	uint32_t id;
 	struct frontend *frontends;
 	UT_hash_handle hh, hh_id;
@@ -224,8 +223,6 @@ static struct service *service_find(struct bn_services *s, const char *namespace
 static void service_destroy(struct service *v)
 {
 	free(v->key);
-	free(v->namespace);
-	free(v->name);
 	free(v);
 }
 
@@ -258,11 +255,8 @@ static struct service *service_get(struct bn_services *s, const char *namespace,
 	v = calloc(1, sizeof(*v));
 	if (!v)
 		return NULL;
-	v->namespace = strdup(namespace);
-	v->name = strdup(name);
-	if (!v->namespace || !v->name || asprintf(&v->key, "%s/%s", namespace, name) < 0) {
-		v->key = NULL;
-		service_destroy(v);
+	if (asprintf(&v->key, "%s/%s", namespace, name) < 0) {
+		free(v);
 		return NULL;
 	}
 	HASH_ADD_KEYPTR(hh, s->services, v->key, strlen(v->key), v);
@@ -1117,16 +1111,13 @@ int bn_services_backend_stats(struct bn_services *s, const char *namespace, cons
 	return 0;
 }
 
-int bn_services_by_id(struct bn_services *s, uint32_t id, const char **ret_namespace,
-		      const char **ret_name)
+int bn_services_id(struct bn_services *s, const char *namespace, const char *name, uint32_t *ret)
 {
-	struct service *v;
+	struct service *v = service_find(s, namespace, name);
 
-	HASH_FIND(hh_id, s->by_id, &id, sizeof(id), v);
 	if (!v)
 		return -ENOENT;
-	*ret_namespace = v->namespace;
-	*ret_name = v->name;
+	*ret = v->id;
 	return 0;
 }
 

@@ -38,9 +38,8 @@ int bn_services_prune(struct bn_services *s, struct bn_error *err);
 int bn_services_backend_stats(struct bn_services *s, const char *namespace, const char *name,
 			      const union bn_addr *addr, uint16_t port, uint8_t protocol,
 			      uint64_t *ret_opened, uint64_t *ret_open);
-/* The service of an id, as in events; -ENOENT. Strings live as long as the service. */
-int bn_services_by_id(struct bn_services *s, uint32_t id, const char **ret_namespace,
-		      const char **ret_name);
+/* The id that events call a service by; -ENOENT. */
+int bn_services_id(struct bn_services *s, const char *namespace, const char *name, uint32_t *ret);
 
 struct bn_services_usage {
 	uint64_t frontends, backends, slots;

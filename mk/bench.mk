@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+# Benchmarks: ratios in one run, never absolute times. `make bench` prints the table and writes
+# build/bench/*.json; the rows that need a running node have targets of their own.
+
+BENCH_SRC := $(wildcard tests/bench/*.c)
+BENCH_SRC := $(filter-out %.bpf.c,$(BENCH_SRC))
+BENCH_OBJ := $(BENCH_SRC:%.c=$(BUILD)/%.o)
+BENCH_ROUNDS ?= 20
+
+$(BUILD)/tests/bench/wrap.bpf.o: tests/bench/wrap.bpf.c
+	@mkdir -p $(@D)
+	$(call say,BPF,$@)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -Itests/bench -MMD -MP -MT $@ -MF $(@:.o=.d) -c $< -o $@
+
+$(BUILD)/tests/bench/wrap.skel.h: $(BUILD)/tests/bench/wrap.bpf.o
+	$(call say,SKEL,$@)
+	$(Q)$(BPFTOOL) gen skeleton $< name bench_wrap > $@
+
+$(BUILD)/tests/bench/%.o: tests/bench/%.c $(BUILD)/tests/bench/wrap.skel.h | skeletons
+	$(call say,CC,$@)
+	$(Q)$(CC) $(BN_CFLAGS) $(TESTLIB_FLAGS) -I$(BUILD)/tests/bench \
+		$(call pkg_cflags,$(PKGS_TESTLIB)) -c $< -o $@
+
+# cmocka is for the cases of the program tests alone
+$(BUILD)/tests/bench/bench: $(BENCH_OBJ) $(filter-out %/program.o %/case.o,$(TESTLIB_OBJ))
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $^ -o $@ $(call pkg_libs,libbpf)
+
+bench: $(BUILD)/tests/bench/bench ## packet costs against an empty program (root)
+	@mkdir -p $(BUILD)/bench
+	$(Q)$< $(BENCH_ROUNDS) > $(BUILD)/bench/packets.jsonl
+	$(Q)$(PYTHON) tests/bench/report.py $(BUILD)/bench/packets.jsonl $(BUILD)/bench/packets.json
+
+-include $(BENCH_OBJ:.o=.d) $(BUILD)/tests/bench/wrap.bpf.d

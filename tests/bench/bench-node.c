@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Nodes for the benchmark: default map sizes, 10 or 10,000 services of both families and
+ * protocols, and their established flows, opened by real handshakes through the programs.
+ */
+#include "bench.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static __u32 random_state = 88172645; /* fixed: runs draw the same services */
+
+static __u32 random_next(void)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 17;
+	random_state ^= random_state << 5;
+	return random_state;
+}
+
+static union bn_addr vip_of(unsigned int service, int family)
+{
+	union bn_addr a;
+
+	if (family == 4) {
+		bn_addr_set_v4(&a, htonl(0x0a600100 + service));
+	} else {
+		bn_address_parse("fd00:96::1:0", a.b);
+		a.w[3] = htonl(0x10000 + service);
+	}
+	return a;
+}
+
+static __u16 port_of(enum bench_protocol p)
+{
+	return bench_ipproto(p) == 6 ? 80 : 53;
+}
+
+static void services_fill(struct bench_node *node)
+{
+	for (unsigned int i = 0; i < node->services; i++) {
+		for (int p = 0; p < BENCH_PROTOCOLS; p++) {
+			int family = bench_family(p);
+			struct bn_rig_backend backends[BENCH_BACKENDS];
+			union bn_addr vip = vip_of(i, family);
+
+			/* all on pod B, told apart by port */
+			for (unsigned int b = 0; b < BENCH_BACKENDS; b++) {
+				backends[b].addr = node->rig.dev[BN_POD_B].v4;
+				if (family == 6)
+					backends[b].addr = node->rig.dev[BN_POD_B].v6;
+				backends[b].port = 1024 + i * BENCH_BACKENDS + b;
+				backends[b].state = BN_BACKEND_ACTIVE;
+			}
+			bn_rig_service(&node->rig, &vip, port_of(p), bench_ipproto(p), backends,
+				       BENCH_BACKENDS);
+			bn_rig_own_address(&node->rig, &vip);
+		}
+	}
+}
+
+void bench_node_new(struct bench_node *node, const char *name, unsigned int services, bool filled)
+{
+	static const struct bn_rig_options defaults;
+
+	memset(node, 0, sizeof(*node));
+	node->name = name;
+	node->services = services;
+	node->filled = filled;
+	node->flows = calloc(BENCH_FLOWS, sizeof(*node->flows));
+	if (!node->flows)
+		bn_rig_die("flows", ENOMEM);
+	bn_rig_new(&node->rig, &defaults);
+	services_fill(node);
+	/* pod C is the one that is denied */
+	bn_rig_endpoint_set(&node->rig, BN_POD_C, BN_EP_EGRESS_ENFORCED);
+}
+
+void bench_node_free(struct bench_node *node)
+{
+	free(node->flows);
+	bn_rig_free(&node->rig);
+}
+
+void bench_flow_draw(struct bench_node *node, enum bench_protocol p, struct bench_flow *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->sport = 1024 + node->next_port++ % 59000; /* below the ports of hairpins */
+	ret->dport = port_of(p);
+	ret->vip = vip_of(random_next() % node->services, bench_family(p));
+}
+
+struct learn {
+	struct bench_flow **by_port;
+	__u8 protocol;
+	unsigned int found;
+};
+
+static void learn_entry(const struct bn_transient_entry *e, void *data)
+{
+	struct learn *l = data;
+	struct bench_flow *f = l->by_port[ntohs(e->key.sport)];
+
+	if (!f || !(e->flow.flags & BN_FLOW_ORIGIN) || e->key.protocol != l->protocol ||
+	    !bn_addr_equal(&e->key.daddr, &f->vip))
+		return;
+	f->backend = e->flow.to_daddr;
+	f->to_sport = ntohs(e->flow.to_sport);
+	f->to_dport = ntohs(e->flow.to_dport);
+	l->found++;
+}
+
+void bench_flows_learn(struct bench_node *node, enum bench_protocol p, struct bench_flow *flows,
+		       unsigned int n)
+{
+	struct learn l = {.by_port = calloc(65536, sizeof(*l.by_port)),
+			  .protocol = bench_ipproto(p)};
+
+	if (!l.by_port)
+		bn_rig_die("flows", ENOMEM);
+	for (unsigned int i = 0; i < n; i++)
+		l.by_port[flows[i].sport] = &flows[i];
+	bn_rig_transient_each(&node->rig, learn_entry, &l);
+	free(l.by_port);
+	if (l.found != n)
+		bench_die("flows that were opened and are found", l.found, n);
+}
+
+static void main_table_fill(struct bench_node *node, int family)
+{
+	int fd = bn_rig_map(&node->rig, "bn_flows");
+	__u32 n = BN_DEFAULT_FLOWS / 4 * 3 - 2 * BENCH_FLOWS;
+	struct bn_flow *values = calloc(n, sizeof(*values));
+	struct bn_tuple *keys = calloc(n, sizeof(*keys));
+	LIBBPF_OPTS(bpf_map_batch_opts, opts);
+
+	if (!values || !keys)
+		bn_rig_die("filler", ENOMEM);
+	for (__u32 i = 0; i < n; i++) {
+		keys[i] = (struct bn_tuple){.saddr = node->rig.dev[BN_POD_C].v4,
+					    .daddr = vip_of(i, family),
+					    .sport = htons(1 + i % 60000),
+					    .dport = htons(443),
+					    .protocol = 6,
+					    .family = family};
+		values[i].to_saddr = keys[i].saddr;
+		values[i].to_daddr = keys[i].daddr;
+	}
+	if (bpf_map_update_batch(fd, keys, values, &n, &opts))
+		bn_rig_die("filling bn_flows", errno);
+	free(values);
+	free(keys);
+}
+
+__u64 bench_flows_packets(struct bench_node *node, enum bench_protocol p)
+{
+	int fd = bn_rig_map(&node->rig, "bn_flows");
+	__u64 sum = 0;
+
+	for (unsigned int i = 0; i < BENCH_FLOWS; i++) {
+		const struct bench_flow *f = &node->flows[i];
+		struct bn_tuple key = {.saddr = bench_family(p) == 4 ? node->rig.dev[BN_POD_A].v4
+								     : node->rig.dev[BN_POD_A].v6,
+				       .daddr = f->vip,
+				       .sport = htons(f->sport),
+				       .dport = htons(f->dport),
+				       .protocol = bench_ipproto(p),
+				       .family = bench_family(p)};
+		struct bn_flow flow;
+
+		if (bpf_map_lookup_elem(fd, &key, &flow))
+			bench_die("established flows in the main table", i, BENCH_FLOWS);
+		sum += flow.packets;
+	}
+	return sum;
+}
+
+void bench_flows_establish(struct bench_node *node, enum bench_protocol p)
+{
+	static const struct bench_packet tcp[] = {{false, BN_TCP_SYN, 0},
+						  {true, BN_TCP_SYN | BN_TCP_ACK, 0},
+						  {false, BN_TCP_ACK, 0}};
+	static const struct bench_packet udp[] = {{false, 0, 0}, {true, 0, 0}, {false, 0, 0},
+						  {true, 0, 0}};
+	bool is_tcp = bench_ipproto(p) == 6;
+	const struct bench_packet *packets = is_tcp ? tcp : udp;
+	struct bn_counts before, after;
+
+	bn_rig_counts(&node->rig, &before);
+	for (unsigned int at = 0; at < BENCH_FLOWS; at += BENCH_BATCH) {
+		struct bench_flow *flows = node->flows + at;
+
+		for (unsigned int i = 0; i < BENCH_BATCH; i++)
+			bench_flow_draw(node, p, &flows[i]);
+		for (int step = 0; step < (is_tcp ? 3 : 4); step++) {
+			if (!is_tcp && step == 2)
+				usleep(2100000); /* what lasts */
+			bench_tape(node, p, &packets[step], flows, BENCH_BATCH, "A");
+			bench_apply(node, p, BENCH_BATCH);
+			if (!step)
+				bench_flows_learn(node, p, flows, BENCH_BATCH);
+		}
+	}
+	bn_rig_counts(&node->rig, &after);
+	if (after.counter[BN_CNT_FLOWS_PROMOTED] - before.counter[BN_CNT_FLOWS_PROMOTED] !=
+	    2 * BENCH_FLOWS)
+		bench_die("entries promoted",
+			  after.counter[BN_CNT_FLOWS_PROMOTED] -
+				  before.counter[BN_CNT_FLOWS_PROMOTED],
+			  2 * BENCH_FLOWS);
+	if (node->filled)
+		main_table_fill(node, bench_family(p));
+}
+
+void bench_drain(struct bench_node *node)
+{
+	ring_buffer__consume(node->rig.ring);
+	node->rig.n_events = 0;
+}
+
+void bench_flows_forget(struct bench_node *node)
+{
+	bn_rig_forget(&node->rig);
+}

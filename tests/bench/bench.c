@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Packet costs as ratios to an empty tc program. Every round times, one after the other: the empty
+ * program, and for each node and row the datapath under the wrapper and the empty program under
+ * the wrapper. A row's cost is wrapped - base + empty; its ratio to `empty` of the same round is
+ * what is reported. One JSON object a line goes to stdout; report.py makes the table.
+ *
+ * Usage: bench [rounds [protocol...]]
+ */
+#include "bench.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#define REPEAT_ONE 200000u
+#define REPEAT_EMPTY 1000000u
+#define REPEAT_CYCLE (8u * BENCH_FLOWS)
+
+static const char *const protocol_names[] = {"tcp4", "tcp6", "udp4", "udp6"};
+static const struct bench_packet tcp_data = {false, BN_TCP_ACK | BN_TCP_PSH, 64};
+static const struct bench_packet tcp_reply = {true, BN_TCP_ACK | BN_TCP_PSH, 64};
+
+/* One TCP connection, open to close. */
+static const struct bench_packet connection[] = {
+	{false, BN_TCP_SYN, 0},
+	{true, BN_TCP_SYN | BN_TCP_ACK, 0},
+	{false, BN_TCP_ACK, 0},
+	{false, BN_TCP_ACK | BN_TCP_PSH, 64},
+	{true, BN_TCP_ACK, 0},
+	{true, BN_TCP_ACK | BN_TCP_PSH, 512},
+	{false, BN_TCP_ACK, 0},
+	{false, BN_TCP_FIN | BN_TCP_ACK, 0},
+	{true, BN_TCP_FIN | BN_TCP_ACK, 0},
+	{false, BN_TCP_ACK, 0},
+};
+#define CONNECTION (sizeof(connection) / sizeof(connection[0]))
+static const struct bench_packet exchange[] = {{false, 0, 40}, {true, 0, 120}};
+
+static int round_number;
+
+static void record(const char *row, const struct bench_node *node, enum bench_protocol p,
+		   double empty, const struct bench_time *t)
+{
+	double cost = t->wrapped - t->base + empty;
+
+	printf("{\"row\":\"%s\",\"protocol\":\"%s\",\"services\":%u,\"table\":\"%s\",\"round\":%d,"
+	       "\"empty_ns\":%.2f,\"wrapped_ns\":%.2f,\"base_ns\":%.2f,\"ratio\":%.4f}\n",
+	       row, protocol_names[p], node->services, node->filled ? "3/4" : "empty",
+	       round_number, empty, t->wrapped, t->base, cost / empty);
+}
+
+/* Flows whose packets are counted; `wanted` packets must have been. */
+static void proved(struct bench_node *node, enum bench_protocol p, __u64 before, __u64 wanted)
+{
+	__u64 seen = bench_flows_packets(node, p) - before;
+
+	if (seen != wanted)
+		bench_die("packets counted by the flows' entries", seen, wanted);
+}
+
+static void rows_established(struct bench_node *node, enum bench_protocol p, double empty)
+{
+	const struct bench_packet *packet = &tcp_data;
+	bool check = round_number == 0;
+	struct bench_time t;
+	__u64 before = 0, runs = 0;
+	unsigned int one = (round_number * 7919u) % BENCH_FLOWS;
+
+	if (check)
+		before = bench_flows_packets(node, p);
+	bench_tape(node, p, packet, &node->flows[one], 1, "A");
+	if (check) {
+		bench_compare(node, p, packet, &node->flows[one], 1);
+		runs += 64;
+	}
+	bench_run(node, p, REPEAT_ONE, &t);
+	record("established, one flow", node, p, empty, &t);
+	bench_tape(node, p, packet, node->flows, BENCH_FLOWS, "A");
+	if (check) {
+		bench_compare(node, p, packet, node->flows, BENCH_FLOWS);
+		runs += 64;
+	}
+	bench_run(node, p, REPEAT_CYCLE, &t);
+	record("established, 16384 flows", node, p, empty, &t);
+	if (check)
+		proved(node, p, before, runs + REPEAT_ONE + REPEAT_CYCLE);
+	bench_tape(node, p, &tcp_reply, &node->flows[one], 1, "A");
+	if (check)
+		bench_compare(node, p, &tcp_reply, &node->flows[one], 1);
+	bench_run(node, p, REPEAT_ONE, &t);
+	record("established, reply, one flow", node, p, empty, &t);
+}
+
+static __u64 counted(const struct bench_node *node, unsigned int counter)
+{
+	struct bn_counts c;
+
+	bn_rig_counts(&node->rig, &c);
+	return c.counter[counter];
+}
+
+static void expect_counter(const struct bench_node *node, unsigned int counter, __u64 before,
+			   __u64 wanted)
+{
+	__u64 seen = counted(node, counter) - before;
+
+	if (seen != wanted)
+		bench_die(bn_rig_counter_name(counter), seen, wanted);
+}
+
+/* A batch of flows side by side, one packet of each in turn; every step is timed. */
+static void rows_opening(struct bench_node *node, enum bench_protocol p, double empty)
+{
+	static struct bench_flow flows[BENCH_BATCH];
+	bool tcp = bench_ipproto(p) == 6;
+	const struct bench_packet *packets = tcp ? connection : exchange;
+	unsigned int n = tcp ? CONNECTION : 2;
+	struct bench_time t, sum = {};
+	__u64 opened, promoted, closed;
+
+	bn_rig_forget_transient(&node->rig);
+	bench_drain(node);
+	opened = counted(node, BN_CNT_FLOWS_OPENED);
+	promoted = counted(node, BN_CNT_FLOWS_PROMOTED);
+	closed = counted(node, BN_CNT_FLOWS_CLOSED);
+	for (unsigned int i = 0; i < BENCH_BATCH; i++)
+		bench_flow_draw(node, p, &flows[i]);
+	for (unsigned int step = 0; step < n; step++) {
+		bench_tape(node, p, &packets[step], flows, BENCH_BATCH, "A");
+		bench_run(node, p, BENCH_BATCH, &t);
+		bench_drain(node);
+		if (!step)
+			bench_flows_learn(node, p, flows, BENCH_BATCH);
+		if (step == 0)
+			record("first packet", node, p, empty, &t);
+		else if (step == 1)
+			record("first reply", node, p, empty, &t);
+		else if (step == 2)
+			record("promotion (ACK of the handshake)", node, p, empty, &t);
+		else if (step == 7)
+			record("first FIN", node, p, empty, &t);
+		sum.wrapped += t.wrapped / n;
+		sum.base += t.base / n;
+	}
+	record(tcp ? "TCP connection, average of 10 packets" : "UDP exchange, average of 2 packets",
+	       node, p, empty, &sum);
+	expect_counter(node, BN_CNT_FLOWS_OPENED, opened, BENCH_BATCH);
+	if (tcp) {
+		expect_counter(node, BN_CNT_FLOWS_PROMOTED, promoted, 2 * BENCH_BATCH);
+		expect_counter(node, BN_CNT_FLOWS_CLOSED, closed, BENCH_BATCH);
+	}
+}
+
+static void rows_denied(struct bench_node *node, enum bench_protocol p, double empty)
+{
+	static const struct bench_packet syn = {false, BN_TCP_SYN, 0}, query = {false, 0, 40};
+	const struct bench_packet *packet = bench_ipproto(p) == 6 ? &syn : &query;
+	static struct bench_flow flows[BENCH_BATCH];
+	struct bn_counts before, after;
+	struct bench_time t;
+
+	bn_rig_forget_transient(&node->rig);
+	for (unsigned int i = 0; i < BENCH_BATCH; i++)
+		bench_flow_draw(node, p, &flows[i]);
+	bn_rig_counts(&node->rig, &before);
+	bench_tape(node, p, packet, flows, 1, "C");
+	bench_run(node, p, REPEAT_ONE, &t);
+	record("denied, one flow", node, p, empty, &t);
+	bench_drain(node);
+	bench_tape(node, p, packet, flows, BENCH_BATCH, "C");
+	bench_run(node, p, BENCH_BATCH, &t);
+	record("denied, fresh tuple each time", node, p, empty, &t);
+	bench_drain(node);
+	bn_rig_counts(&node->rig, &after);
+	if (after.drop[BN_DROP_POLICY_EGRESS] - before.drop[BN_DROP_POLICY_EGRESS] !=
+	    REPEAT_ONE + BENCH_BATCH)
+		bench_die("denied packets",
+			  after.drop[BN_DROP_POLICY_EGRESS] - before.drop[BN_DROP_POLICY_EGRESS],
+			  REPEAT_ONE + BENCH_BATCH);
+}
+
+static void protocol_run(struct bench_node *nodes, int n, enum bench_protocol p, int rounds)
+{
+	for (int i = 0; i < n; i++)
+		bench_flows_establish(&nodes[i], p);
+	for (round_number = 0; round_number < rounds; round_number++) {
+		for (int k = 0; k < n; k++) {
+			/* another order in every round, so that none is always first */
+			struct bench_node *node = &nodes[(k + round_number) % n];
+			double empty = bench_empty(node, REPEAT_EMPTY);
+
+			rows_established(node, p, empty);
+			rows_opening(node, p, empty);
+			rows_denied(node, p, empty);
+		}
+		fflush(stdout);
+		fprintf(stderr, "\r%s: round %d of %d ", protocol_names[p], round_number + 1, rounds);
+	}
+	fputc('\n', stderr);
+	for (int i = 0; i < n; i++)
+		bench_flows_forget(&nodes[i]);
+}
+
+static void pin_cpu(void)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(libbpf_num_possible_cpus() - 1, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		bn_rig_die("sched_setaffinity", errno);
+	setpriority(PRIO_PROCESS, 0, -20);
+}
+
+static bool wanted(int argc, char **argv, const char *protocol)
+{
+	for (int i = 2; i < argc; i++)
+		if (!strcmp(argv[i], protocol))
+			return true;
+	return argc <= 2;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		unsigned int services;
+		bool filled;
+	} kinds[] = {{"10", 10, false}, {"10000", 10000, false}, {"10000, 3/4", 10000, true}};
+	static struct bench_node nodes[sizeof(kinds) / sizeof(kinds[0])];
+	int n = sizeof(kinds) / sizeof(kinds[0]), rounds = argc > 1 ? atoi(argv[1]) : 20;
+
+	if (rounds < 1)
+		rounds = 1;
+	bn_rig_enter();
+	pin_cpu();
+	bench_wrap_open();
+	for (int i = 0; i < n; i++)
+		bench_node_new(&nodes[i], kinds[i].name, kinds[i].services, kinds[i].filled);
+	for (int p = 0; p < BENCH_PROTOCOLS; p++)
+		if (wanted(argc, argv, protocol_names[p]))
+			protocol_run(nodes, n, p, rounds);
+	for (int i = 0; i < n; i++)
+		bench_node_free(&nodes[i]);
+	bench_wrap_close();
+	return 0;
+}

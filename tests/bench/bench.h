@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The packet benchmark: nodes with many services, flows on them, and timed runs. */
+#pragma once
+
+#include "lib/rig.h"
+
+#include "wrap.h"
+
+#define BENCH_BACKENDS 3      /* of each service */
+#define BENCH_FLOWS 16384     /* the cycle of the second row */
+#define BENCH_BATCH 4096      /* flows opened side by side; few enough that no set overflows */
+
+enum bench_protocol {
+	BENCH_TCP4,
+	BENCH_TCP6,
+	BENCH_UDP4,
+	BENCH_UDP6,
+	BENCH_PROTOCOLS,
+};
+
+/* One flow of a client to a service, and what the datapath made of it. */
+struct bench_flow {
+	union bn_addr vip;
+	__u16 sport, dport;
+	union bn_addr backend; /* as translated */
+	__u16 to_sport, to_dport;
+};
+
+struct bench_node {
+	struct bn_rig rig;
+	const char *name;
+	unsigned int services;
+	bool filled; /* main table three quarters full */
+	__u32 next_port;
+	struct bench_flow *flows; /* BENCH_FLOWS of them, established */
+};
+
+/* A packet of a flow. */
+struct bench_packet {
+	bool reply;
+	__u8 tcp_flags;
+	__u16 payload;
+};
+
+static inline int bench_family(enum bench_protocol p)
+{
+	return p == BENCH_TCP4 || p == BENCH_UDP4 ? 4 : 6;
+}
+
+static inline __u8 bench_ipproto(enum bench_protocol p)
+{
+	return p == BENCH_TCP4 || p == BENCH_TCP6 ? 6 : 17;
+}
+
+/* nodes */
+void bench_node_new(struct bench_node *node, const char *name, unsigned int services, bool filled);
+void bench_node_free(struct bench_node *node);
+/* A flow that no one has had: another source port or service. */
+void bench_flow_draw(struct bench_node *node, enum bench_protocol p, struct bench_flow *ret);
+/* Learns from the transient table where n flows were sent; ends the process if one is missing. */
+void bench_flows_learn(struct bench_node *node, enum bench_protocol p, struct bench_flow *flows,
+		       unsigned int n);
+/* Opens node->flows, proves that all stand in the main table, fills it up if the node says so. */
+void bench_flows_establish(struct bench_node *node, enum bench_protocol p);
+/* Forgets every flow. */
+void bench_flows_forget(struct bench_node *node);
+/* Sum of the packets that the flows' entries in the main table have counted. */
+__u64 bench_flows_packets(struct bench_node *node, enum bench_protocol p);
+void bench_drain(struct bench_node *node);
+
+/* the wrapper */
+void bench_wrap_open(void);
+void bench_wrap_close(void);
+/* Points the wrapper at a program and writes the tape: this packet of each of the flows. */
+void bench_tape(struct bench_node *node, enum bench_protocol p, const struct bench_packet *packet,
+		const struct bench_flow *flows, unsigned int n, const char *client);
+struct bench_time {
+	double wrapped, base; /* ns a repeat: the datapath under the wrapper, the empty program under it */
+};
+/* Runs the tape through both wrappers. */
+void bench_run(struct bench_node *node, enum bench_protocol p, unsigned int repeat,
+	       struct bench_time *ret);
+/* Only the datapath, once through: to set something up. */
+void bench_apply(struct bench_node *node, enum bench_protocol p, unsigned int repeat);
+double bench_empty(struct bench_node *node, unsigned int repeat);
+/* One repeat at a place on the tape: what came out. */
+void bench_once(struct bench_node *node, enum bench_protocol p, unsigned int at,
+		struct bn_result *ret);
+/* Compares the output at places of the tape with packets built from scratch. */
+void bench_compare(struct bench_node *node, enum bench_protocol p,
+		   const struct bench_packet *packet, const struct bench_flow *flows,
+		   unsigned int n);
+
+void bench_die(const char *what, unsigned long long seen, unsigned long long wanted)
+	__attribute__((noreturn));

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The standard rig's services, and a cmocka group made from a table of cases. */
+#include "program.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define SCTP_PROTOCOL 132
+
+static struct bn_rig the_rig;
+static __u32 vip2_backends[2][2]; /* by family, by TCP or UDP */
+
+struct service {
+	const char *name;
+	__u8 protocol;
+	__u16 port;
+	struct {
+		const char *addr;
+		__u16 port;
+	} backend[4];
+};
+
+static const struct service services[] = {
+	{"VIP", IPPROTO_TCP, 80, {{"B", 8080}}},
+	{"VIP", IPPROTO_TCP, 81, {{"B", 81}}},
+	{"VIP", IPPROTO_TCP, 82, {{"REMOTE", 8082}}},
+	{"VIP", IPPROTO_UDP, 53, {{"B", 5353}}},
+	{"VIP", IPPROTO_UDP, 81, {{"B", 81}}},
+	{"VIP", SCTP_PROTOCOL, 3868, {{"B", 3869}}},
+	{"VIP2", IPPROTO_TCP, 80, {{"B", 8080}, {"C", 8081}, {"C", 8082}, {"B", 8083}}},
+	{"VIP2", IPPROTO_TCP, 443, {{"C", 8443}}},
+	{"VIP2", IPPROTO_UDP, 53, {{"B", 5301}, {"C", 5302}}},
+	{"VIP3", IPPROTO_TCP, 80, {{0}}},
+	{"VIP3", IPPROTO_UDP, 53, {{0}}},
+	{"VIP3", SCTP_PROTOCOL, 3868, {{0}}},
+	{"HAIRPIN", IPPROTO_TCP, 80, {{"A", 8080}}},
+	{"HAIRPIN", IPPROTO_UDP, 53, {{"A", 5353}}},
+};
+
+static void service_add(struct bn_rig *rig, const struct service *s, int family)
+{
+	union bn_addr vip = bn_rig_addr(s->name, family);
+	struct bn_rig_backend backends[4] = {};
+	__u32 n = 0, first;
+
+	for (; n < 4 && s->backend[n].addr; n++) {
+		backends[n].addr = bn_rig_addr(s->backend[n].addr, family);
+		backends[n].port = s->backend[n].port;
+	}
+	first = bn_rig_service(rig, &vip, s->port, s->protocol, backends, n);
+	if (n > 1)
+		vip2_backends[family == 6][s->protocol == IPPROTO_UDP] = first;
+	bn_rig_own_address(rig, &vip);
+}
+
+void bn_program_services(struct bn_rig *rig)
+{
+	for (int family = 4; family <= 6; family += 2)
+		for (size_t i = 0; i < sizeof(services) / sizeof(services[0]); i++)
+			service_add(rig, &services[i], family);
+}
+
+__u32 bn_program_backend(int family, __u8 protocol)
+{
+	return vip2_backends[family == 6][protocol == IPPROTO_UDP];
+}
+
+static void case_test(void **state)
+{
+	const struct bn_case *c = *state;
+	int wrong = 0;
+
+	for (int family = 4; family <= 6; family += 2) {
+		if (c->families && c->families != family)
+			continue;
+		wrong += bn_case_run(&the_rig, c, family, false);
+		if (bn_rig_can_complete(&the_rig) && c->step[0].hook)
+			wrong += bn_case_run(&the_rig, c, family, true);
+	}
+	if (wrong)
+		fail_msg("%s: %d differences", c->name, wrong);
+}
+
+int bn_program_main(const char *group, const struct bn_case *cases, size_t n,
+		    const struct bn_rig_options *options)
+{
+	static const struct bn_rig_options small = {.flows = 1024, .transient_sets = 64};
+	struct CMUnitTest *tests = calloc(n, sizeof(*tests));
+	int failed;
+
+	if (!tests)
+		bn_rig_die(group, ENOMEM);
+	bn_rig_enter();
+	bn_rig_new(&the_rig, options ? options : &small);
+	bn_program_services(&the_rig);
+	for (size_t i = 0; i < n; i++)
+		tests[i] = (struct CMUnitTest){.name = cases[i].name,
+					       .test_func = case_test,
+					       .initial_state = (void *)&cases[i]};
+	failed = _cmocka_run_group_tests(group, tests, n, NULL, NULL);
+	bn_rig_free(&the_rig);
+	free(tests);
+	return failed;
+}

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Loads the programs as the agent does (one set of maps for all objects, constants set between
+ * open and load) and fills the maps by the ABI headers alone.
+ */
+#include "rig.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <net/if.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pod.skel.h"
+#include "uplink.skel.h"
+
+static int map_of(struct bpf_object *o, const char *name)
+{
+	return bpf_object__find_map_fd_by_name(o, name);
+}
+
+int bn_rig_map(const struct bn_rig *rig, const char *name)
+{
+	int fd = map_of(rig->objects[0], name);
+
+	if (fd < 0)
+		bn_rig_die(name, -fd);
+	return fd;
+}
+
+struct bpf_program *bn_rig_program(const struct bn_rig *rig, __u8 hook)
+{
+	static const char *const names[] = {
+		[BN_HOOK_FROM_POD] = "bn_from_pod",
+		[BN_HOOK_TO_POD] = "bn_to_pod",
+		[BN_HOOK_FROM_UPLINK] = "bn_from_uplink",
+	};
+	struct bpf_program *p = bpf_object__find_program_by_name(
+		rig->objects[hook == BN_HOOK_FROM_UPLINK], names[hook]);
+
+	if (!p)
+		bn_rig_die(names[hook], ENOENT);
+	return p;
+}
+
+static void update(const struct bn_rig *rig, const char *map, const void *key, const void *value)
+{
+	int r = bpf_map_update_elem(bn_rig_map(rig, map), key, value, BPF_ANY);
+
+	if (r)
+		bn_rig_die(map, -r);
+}
+
+static void resize(struct bpf_object *o, const char *name, __u32 entries)
+{
+	struct bpf_map *m = bpf_object__find_map_by_name(o, name);
+
+	if (m && entries)
+		bpf_map__set_max_entries(m, entries);
+}
+
+static void object_load(struct bn_rig *rig, int i, const struct bn_rig_options *options)
+{
+	struct bpf_object *o = rig->objects[i];
+	struct bpf_map *m;
+	int r;
+
+	resize(o, "bn_flows", options->flows);
+	resize(o, "bn_transient", options->transient_sets);
+	if (i)
+		bpf_object__for_each_map(m, o) {
+			struct bpf_map *have;
+
+			if (bpf_map__is_internal(m))
+				continue;
+			have = bpf_object__find_map_by_name(rig->objects[0], bpf_map__name(m));
+			if (have && bpf_map__fd(have) >= 0)
+				bpf_map__reuse_fd(m, bpf_map__fd(have));
+		}
+	r = bpf_object__load(o);
+	if (r)
+		bn_rig_die(i ? "load uplink" : "load pod", -r);
+}
+
+static void configure(struct bn_rig *rig, struct bn_config *c, const struct bn_rig_options *options)
+{
+	if (options->transient_sets)
+		c->transient_mask = options->transient_sets - 1;
+	if (options->quiet)
+		c->features &= ~BN_FEATURE_EVENTS;
+	if (options->masquerade)
+		c->features |= BN_FEATURE_MASQUERADE;
+	if (options->configure)
+		options->configure(c);
+	rig->config = *c;
+}
+
+static int libbpf_say(enum libbpf_print_level level, const char *format, va_list args)
+{
+	return level == LIBBPF_WARN ? vfprintf(stderr, format, args) : 0;
+}
+
+static void endpoint_publish(struct bn_rig *rig, int pod)
+{
+	const struct bn_rig_dev *d = &rig->dev[pod];
+	struct bn_endpoint e = {.v4 = d->v4,
+				.v6 = d->v6,
+				.identity = d->identity,
+				.slot = d->slot,
+				.mtu = d->mtu,
+				.flags = d->flags};
+	struct bn_address a = {.identity = d->identity,
+			       .ifindex = d->ifindex,
+			       .slot = d->slot,
+			       .mtu = d->mtu,
+			       .kind = BN_ADDR_LOCAL_POD,
+			       .flags = d->flags};
+
+	update(rig, "bn_addresses", &d->v4, &a);
+	update(rig, "bn_addresses", &d->v6, &a);
+	update(rig, "bn_endpoints", &d->ifindex, &e);
+}
+
+void bn_rig_endpoint_set(struct bn_rig *rig, int pod, __u32 flags)
+{
+	rig->dev[pod].flags = flags;
+	endpoint_publish(rig, pod);
+	bn_rig_epoch_bump(rig, rig->dev[pod].slot);
+}
+
+void bn_rig_mtu_set(struct bn_rig *rig, int pod, __u16 mtu)
+{
+	rig->dev[pod].mtu = mtu;
+	endpoint_publish(rig, pod);
+	bn_rig_epoch_bump(rig, rig->dev[pod].slot);
+}
+
+static void devices_find(struct bn_rig *rig)
+{
+	static const char *const names[] = {"bna", "bnb", "bnc", "bnup", "bnx"};
+	static const char *const pods[] = {"A", "B", "C"};
+
+	for (int i = 0; i < BN_RIG_DEVICES; i++) {
+		struct bn_rig_dev *d = &rig->dev[i];
+		__u32 n;
+
+		d->name = names[i];
+		d->ifindex = if_nametoindex(names[i]);
+		if (!d->ifindex)
+			bn_rig_die(names[i], errno);
+		n = htonl(d->ifindex);
+		d->mac.b[0] = BN_POD_MAC_HI;
+		d->mac.b[1] = BN_POD_MAC_LO;
+		memcpy(d->mac.b + 2, &n, 4);
+		if (i >= BN_RIG_PODS)
+			continue;
+		d->v4 = bn_rig_addr(pods[i], 4);
+		d->v6 = bn_rig_addr(pods[i], 6);
+		d->slot = i + 1;
+		d->mtu = 1500;
+		d->identity = BN_IDENTITY_FIRST + i;
+	}
+}
+
+static void range_add(struct bn_rig *rig, const char *addr, __u32 len, __u32 flags)
+{
+	struct bn_range_key key = {.prefixlen = len};
+	struct bn_range value = {.flags = flags};
+
+	if (bn_address_parse(addr, (__u8 *)key.addr) == 4)
+		key.prefixlen += 96;
+	update(rig, "bn_ranges", &key, &value);
+}
+
+static void address_add(struct bn_rig *rig, const char *name, __u8 kind, __u32 identity)
+{
+	struct bn_address a = {.identity = identity, .kind = kind};
+
+	for (int family = 4; family <= 6; family += 2) {
+		union bn_addr addr = bn_rig_addr(name, family);
+
+		update(rig, "bn_addresses", &addr, &a);
+	}
+}
+
+static void node_fill(struct bn_rig *rig)
+{
+	struct bn_device up = {
+		.v4 = bn_rig_addr("NODE", 4), .v6 = bn_rig_addr("NODE", 6), .mtu = 1500};
+	struct bn_node node = {.v4 = up.v4, .v6 = up.v6};
+	__u32 zero = 0;
+
+	range_add(rig, "10.96.0.0", 12, BN_RANGE_SERVICE);
+	range_add(rig, "fd00:96::", 32, BN_RANGE_SERVICE);
+	range_add(rig, "10.244.0.0", 16, BN_RANGE_POD);
+	range_add(rig, "fd00:244::", 32, BN_RANGE_POD);
+	update(rig, "bn_devices", &rig->dev[BN_UPLINK].ifindex, &up);
+	update(rig, "bn_node", &zero, &node);
+	address_add(rig, "NODE", BN_ADDR_HOST, BN_IDENTITY_HOST);
+	address_add(rig, "REMOTE", BN_ADDR_REMOTE_POD, BN_IDENTITY_FIRST + 100);
+	for (int i = 0; i < BN_RIG_PODS; i++)
+		endpoint_publish(rig, i);
+}
+
+static int event_take(void *ctx, void *data, size_t size)
+{
+	struct bn_rig *rig = ctx;
+
+	if (size != sizeof(struct bn_event))
+		bn_rig_die("a record of another size than struct bn_event", 0);
+	if (rig->n_events < BN_RIG_EVENTS)
+		memcpy(&rig->events[rig->n_events], data, size);
+	rig->n_events++;
+	return 0;
+}
+
+void bn_rig_new(struct bn_rig *rig, const struct bn_rig_options *options)
+{
+	struct bn_pod *pod;
+	struct bn_uplink *uplink;
+
+	memset(rig, 0, sizeof(*rig));
+	libbpf_set_print(libbpf_say);
+	rig->cpus = libbpf_num_possible_cpus();
+	pod = bn_pod__open();
+	uplink = bn_uplink__open();
+	if (!pod || !uplink)
+		bn_rig_die("open skeletons", errno);
+	rig->skeletons[0] = pod;
+	rig->skeletons[1] = uplink;
+	rig->objects[0] = pod->obj;
+	rig->objects[1] = uplink->obj;
+	configure(rig, (struct bn_config *)&pod->rodata->bn_config, options);
+	configure(rig, (struct bn_config *)&uplink->rodata->bn_config, options);
+	for (int i = 0; i < 2; i++)
+		object_load(rig, i, options);
+	devices_find(rig);
+	node_fill(rig);
+	rig->ring = ring_buffer__new(bn_rig_map(rig, "bn_events"), event_take, rig, NULL);
+	if (!rig->ring)
+		bn_rig_die("ring buffer", errno);
+}
+
+void bn_rig_free(struct bn_rig *rig)
+{
+	ring_buffer__free(rig->ring);
+	bn_pod__destroy(rig->skeletons[0]);
+	bn_uplink__destroy(rig->skeletons[1]);
+	memset(rig, 0, sizeof(*rig));
+}
+
+__u32 bn_rig_service(struct bn_rig *rig, const union bn_addr *addr, __u16 port, __u8 protocol,
+		     const struct bn_rig_backend *backends, __u32 n)
+{
+	struct bn_service_key key = {.addr = *addr, .port = htons(port), .protocol = protocol};
+	struct bn_service service = {
+		.id = ++rig->next_service, .first = rig->next_place, .count = n};
+	__u32 first = rig->next_backend;
+
+	for (__u32 i = 0; i < n; i++) {
+		struct bn_backend b = {.addr = backends[i].addr,
+				       .port = htons(backends[i].port),
+				       .protocol = protocol,
+				       .state = backends[i].state ? backends[i].state
+								  : BN_BACKEND_ACTIVE,
+				       .gen = 1};
+		__u32 index = rig->next_backend++, place = rig->next_place++;
+
+		update(rig, "bn_backends", &index, &b);
+		update(rig, "bn_service_slots", &place, &index);
+	}
+	update(rig, "bn_services", &key, &service);
+	return first;
+}
+
+void bn_rig_own_address(struct bn_rig *rig, const union bn_addr *addr)
+{
+	struct bn_service_key key = {.addr = *addr};
+	struct bn_service service = {.id = rig->next_service};
+
+	update(rig, "bn_services", &key, &service);
+}
+
+void bn_rig_backend_set(struct bn_rig *rig, __u32 index, __u8 state, int bump_generation)
+{
+	struct bn_backend b;
+	int r = bpf_map_lookup_elem(bn_rig_map(rig, "bn_backends"), &index, &b);
+
+	if (r)
+		bn_rig_die("bn_backends", -r);
+	b.state = state;
+	b.gen += bump_generation;
+	update(rig, "bn_backends", &index, &b);
+}
+
+void bn_rig_policy_allow(struct bn_rig *rig, __u32 identity, __u32 peer, __u16 port, __u8 protocol,
+			 __u8 direction)
+{
+	struct bn_policy_key key = {.identity = identity,
+				    .peer = peer,
+				    .port = htons(port),
+				    .protocol = protocol,
+				    .direction = direction};
+	struct bn_policy_verdict value = {.rule = 7, .allow = 1};
+
+	update(rig, "bn_policy", &key, &value);
+}
+
+void bn_rig_policy_clear(struct bn_rig *rig)
+{
+	int fd = bn_rig_map(rig, "bn_policy");
+	struct bn_policy_key key;
+
+	while (!bpf_map_get_next_key(fd, NULL, &key))
+		bpf_map_delete_elem(fd, &key);
+}
+
+void bn_rig_epoch_bump(struct bn_rig *rig, __u16 slot)
+{
+	struct bn_epochs *e = malloc(sizeof(*e));
+	__u32 zero = 0;
+	int r;
+
+	if (!e)
+		bn_rig_die("epochs", ENOMEM);
+	r = bpf_map_lookup_elem(bn_rig_map(rig, "bn_epochs"), &zero, e);
+	if (r)
+		bn_rig_die("bn_epochs", -r);
+	e->slot[slot]++;
+	update(rig, "bn_epochs", &zero, e);
+	free(e);
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A node for tests: a network namespace of its own with the host sides of a few pods and an
+ * uplink, the real programs loaded from their skeletons, and the maps filled by the ABI, as the
+ * agent would.
+ */
+#pragma once
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <bpfnet/config.h>
+#include <bpfnet/endpoint.h>
+#include <bpfnet/event.h>
+#include <bpfnet/flow.h>
+#include <bpfnet/limits.h>
+#include <bpfnet/service.h>
+#include <stdbool.h>
+
+#include "packet.h"
+
+enum bn_rig_device {
+	BN_POD_A,
+	BN_POD_B,
+	BN_POD_C,
+	BN_RIG_PODS,
+	BN_UPLINK = BN_RIG_PODS,
+	BN_STRANGER, /* a device that is nobody's */
+	BN_RIG_DEVICES,
+};
+
+/* `.b` of the MACs in a packet from or to a device. */
+struct bn_rig_dev {
+	const char *name;
+	__u32 ifindex;
+	struct bn_mac mac;     /* of the far side */
+	union bn_addr v4, v6;  /* of the pod */
+	__u16 slot;
+	__u16 mtu;
+	__u32 identity, flags;
+};
+
+struct bn_rig_options {
+	__u32 flows;           /* entries of bn_flows, 0: the default */
+	__u32 transient_sets;  /* 2^n, 0: the default */
+	bool quiet;            /* no flow records, as for benchmarks */
+	bool masquerade;
+	/* Last say on the constants, may be NULL. */
+	void (*configure)(struct bn_config *config);
+};
+
+#define BN_RIG_EVENTS 64
+
+struct bn_rig {
+	struct bpf_object *objects[2]; /* pod, uplink */
+	void *skeletons[2];
+	struct bn_rig_dev dev[BN_RIG_DEVICES];
+	struct ring_buffer *ring;
+	struct bn_event events[BN_RIG_EVENTS]; /* since the last run */
+	unsigned int n_events;
+	__u32 next_backend, next_place, next_service;
+	int cpus;
+	struct bn_config config;
+	bool complete; /* run packets as CHECKSUM_COMPLETE, as a NIC would deliver them */
+};
+
+/* One frontend with its backends. */
+struct bn_rig_backend {
+	union bn_addr addr;
+	__u16 port;
+	__u8 state; /* 0: active */
+};
+
+/*
+ * Enters a new network namespace and makes the devices; once per process, before any rig.
+ * Every function below ends the process with a message where the kernel refuses: a rig that
+ * can't be built is no test result.
+ */
+void bn_rig_enter(void);
+
+void bn_rig_new(struct bn_rig *rig, const struct bn_rig_options *options);
+void bn_rig_free(struct bn_rig *rig);
+/* Forgets all flows, fragments and pending records; services and endpoints stay. */
+void bn_rig_forget(struct bn_rig *rig);
+void bn_rig_forget_transient(struct bn_rig *rig);
+
+int bn_rig_map(const struct bn_rig *rig, const char *name);
+struct bpf_program *bn_rig_program(const struct bn_rig *rig, __u8 hook);
+
+/*
+ * Names of the rig's addresses, so that one table serves both families: "A" "B" "C" (pods),
+ * "VIP" "VIP2".. (services), "NODE", "WORLD", "GW"; anything else is an address as written.
+ */
+const char *bn_rig_address(const char *name, int family);
+union bn_addr bn_rig_addr(const char *name, int family);
+
+/* Adds a frontend; returns the index of its first backend. */
+__u32 bn_rig_service(struct bn_rig *rig, const union bn_addr *addr, __u16 port, __u8 protocol,
+		     const struct bn_rig_backend *backends, __u32 n);
+/* Marks an address as a service's, so that its other ports are refused. */
+void bn_rig_own_address(struct bn_rig *rig, const union bn_addr *addr);
+void bn_rig_backend_set(struct bn_rig *rig, __u32 index, __u8 state, int bump_generation);
+void bn_rig_endpoint_set(struct bn_rig *rig, int pod, __u32 flags);
+void bn_rig_mtu_set(struct bn_rig *rig, int pod, __u16 mtu);
+void bn_rig_policy_allow(struct bn_rig *rig, __u32 identity, __u32 peer, __u16 port, __u8 protocol,
+			 __u8 direction);
+void bn_rig_policy_clear(struct bn_rig *rig);
+void bn_rig_epoch_bump(struct bn_rig *rig, __u16 slot);
+
+/* Where a tuple's entry is. */
+enum bn_where {
+	BN_NOWHERE = 0,
+	BN_IN_FLOWS = 1,
+	BN_IN_TRANSIENT = 2,
+};
+int bn_rig_flow(const struct bn_rig *rig, const struct bn_tuple *key, struct bn_flow *ret);
+/* Calls back for every live entry of the transient table. */
+void bn_rig_transient_each(const struct bn_rig *rig,
+			   void (*fn)(const struct bn_transient_entry *e, void *data), void *data);
+__u32 bn_rig_flows_count(const struct bn_rig *rig);
+
+/* Since 6.18 the kernel itself refuses to run a program on less than an IP header. */
+#define BN_VERDICT_REFUSED (-1000)
+/* With `complete`: skb->csum no longer agrees with the packet. */
+#define BN_VERDICT_BAD_SUM (-1001)
+
+/* What one run of a program did. */
+struct bn_result {
+	int verdict;
+	struct bn_packet out;
+};
+
+/* `ingress` is what the stack would have as the packet's first device, 0 for local ones. */
+void bn_rig_run(struct bn_rig *rig, __u8 hook, int device, __u32 ingress,
+		const struct bn_packet *in, struct bn_result *ret);
+/* Whether this kernel can run packets as CHECKSUM_COMPLETE (6.15 and later). */
+bool bn_rig_can_complete(struct bn_rig *rig);
+/* The same for any program. */
+void bn_rig_run_fd(struct bn_rig *rig, int prog_fd, __u32 ifindex, __u32 ingress,
+		   const struct bn_packet *in, __u32 repeat, struct bn_result *ret);
+
+struct bn_counts {
+	__u64 counter[BN_CNT_MAX];
+	__u64 drop[BN_DROP_MAX];
+};
+void bn_rig_counts(const struct bn_rig *rig, struct bn_counts *ret);
+const char *bn_rig_drop_label(__u8 reason);
+const char *bn_rig_counter_name(unsigned int counter);
+
+void bn_rig_die(const char *what, int error) __attribute__((noreturn));

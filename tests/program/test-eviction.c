@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A transient table of one set: seven entries, three flows and a half. Who is thrown out, and
+ * that every flow that ends so is counted and reported exactly once.
+ */
+#include "lib/program.h"
+
+#include <string.h>
+
+static struct bn_result result;
+static unsigned int live, evicted_records;
+
+static int send_syn(struct bn_rig *rig, int family, __u16 port, __u8 flags)
+{
+	struct bn_step s = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_A,
+			    TCP("A", port, "VIP", 80, flags)};
+	int verdict = bn_step_send(rig, &s, family, &result);
+
+	for (unsigned int i = 0; i < rig->n_events; i++)
+		if (rig->events[i].header.type == BN_EVENT_FLOW_CLOSED &&
+		    rig->events[i].cause == BN_CLOSE_EVICTED)
+			evicted_records++;
+	return verdict;
+}
+
+static void count_live(const struct bn_transient_entry *e, void *data)
+{
+	if (e->flow.flags & BN_FLOW_ORIGIN && e->flow.action != BN_ACT_DROP)
+		live++;
+}
+
+static const char *counted(struct bn_rig *rig, int family)
+{
+	static char why[160];
+	struct bn_counts before, after;
+	__u64 opened, closed, evicted;
+
+	evicted_records = live = 0;
+	bn_rig_counts(rig, &before);
+	for (int i = 0; i < 50; i++)
+		if (send_syn(rig, family, 10000 + i, SYN) != 7)
+			return "a full set refuses a new flow";
+	bn_rig_counts(rig, &after);
+	opened = after.counter[BN_CNT_FLOWS_OPENED] - before.counter[BN_CNT_FLOWS_OPENED];
+	closed = after.counter[BN_CNT_FLOWS_CLOSED] - before.counter[BN_CNT_FLOWS_CLOSED];
+	evicted = after.counter[BN_CNT_FLOWS_EVICTED] - before.counter[BN_CNT_FLOWS_EVICTED];
+	bn_rig_transient_each(rig, count_live, NULL);
+	if (opened != 50 || closed != opened - live || evicted_records != closed || !evicted) {
+		snprintf(why, sizeof(why),
+			 "50 flows: %llu opened, %llu closed (%u records), %llu evicted, %u live",
+			 opened, closed, evicted_records, evicted, live);
+		return why;
+	}
+	return NULL;
+}
+
+/* The last flow opened must be whole: both of its entries there. */
+static const char *newest_whole(struct bn_rig *rig, int family)
+{
+	for (int i = 0; i < 50; i++) {
+		struct bn_tuple key = bn_tuple_make(family, IPPROTO_TCP, "A", 11000 + i, "VIP", 80);
+		struct bn_tuple back = bn_tuple_make(family, IPPROTO_TCP, "B", 8080, "A", 11000 + i);
+		struct bn_flow f;
+
+		send_syn(rig, family, 11000 + i, SYN);
+		if (bn_rig_flow(rig, &key, &f) != BN_IN_TRANSIENT ||
+		    bn_rig_flow(rig, &back, &f) != BN_IN_TRANSIENT)
+			return "a new flow threw out its own other half";
+	}
+	return NULL;
+}
+
+/* Refusals expire sooner than half-open flows and go first. */
+static const char *refusals_first(struct bn_rig *rig, int family)
+{
+	struct bn_tuple key = bn_tuple_make(family, IPPROTO_TCP, "A", 12000, "VIP", 80);
+	struct bn_step denied = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_C,
+				 TCP("C", 1, "B", 8080, SYN)};
+	const char *wrong = NULL;
+	struct bn_flow f;
+
+	send_syn(rig, family, 12000, SYN);
+	bn_rig_endpoint_set(rig, BN_POD_C, BN_EP_EGRESS_ENFORCED);
+	for (int i = 0; i < 100 && !wrong; i++) {
+		denied.in.sport = i + 1;
+		if (bn_step_send(rig, &denied, family, &result) != 2)
+			wrong = "not denied";
+	}
+	if (!wrong && bn_rig_flow(rig, &key, &f) != BN_IN_TRANSIENT)
+		wrong = "refusals threw out a half-open flow";
+	bn_rig_endpoint_set(rig, BN_POD_C, 0);
+	return wrong;
+}
+
+static const struct bn_case cases[] = {
+	{"every flow thrown out is counted and reported once", .run = counted},
+	{"a new flow keeps both of its entries", .run = newest_whole},
+	{"refusals go before half-open flows", .run = refusals_first},
+};
+
+int main(void)
+{
+	static const struct bn_rig_options options = {.flows = 64, .transient_sets = 1};
+
+	return bn_program_main("eviction", cases, sizeof(cases) / sizeof(cases[0]), &options);
+}

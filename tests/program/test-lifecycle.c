@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Where a flow's entries live and when they move: half-open, established, closing, closed and
+ * expired; UDP that lasts; full tables; tuples that collide.
+ */
+#include "lib/program.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+#include <unistd.h>
+
+#define OPENED [BN_CNT_FLOWS_OPENED] = 1, [BN_CNT_DECISIONS] = 1
+#define FLOWS 64
+
+static const char *pair(struct bn_rig *rig, int family, __u16 client, int where, __u8 state,
+			__u8 reply_state)
+{
+	static char why[128];
+	struct bn_tuple key = bn_tuple_make(family, IPPROTO_TCP, "A", client, "VIP", 80);
+	struct bn_tuple back = bn_tuple_make(family, IPPROTO_TCP, "B", 8080, "A", client);
+	struct bn_flow f = {}, r = {};
+	__u8 closing = BN_FS_CLOSING | BN_FS_SYN;
+
+	if (bn_rig_flow(rig, &key, &f) != where || bn_rig_flow(rig, &back, &r) != where)
+		return "the entries are not where they should be";
+	if ((f.state & closing) != state || (r.state & closing) != reply_state) {
+		snprintf(why, sizeof(why), "state %02x, reply %02x; should be %02x, %02x",
+			 f.state & closing, r.state & closing, state, reply_state);
+		return why;
+	}
+	return NULL;
+}
+
+#define CHECK(name, client, where, state, reply)                                                   \
+	static const char *name(struct bn_rig *rig, int family, const struct bn_result *r)         \
+	{                                                                                          \
+		return pair(rig, family, client, where, state, reply);                             \
+	}
+
+CHECK(syn_sent, 40000, BN_IN_TRANSIENT, BN_FS_SYN, 0)
+CHECK(syn_received, 40000, BN_IN_TRANSIENT, BN_FS_SYN, BN_FS_SYN)
+CHECK(established, 40000, BN_IN_FLOWS, BN_FS_SYN, BN_FS_SYN)
+CHECK(half_closed, 40000, BN_IN_TRANSIENT, BN_FS_SYN | BN_FS_FIN, BN_FS_SYN | BN_FS_PEER_FIN)
+CHECK(closed, 40000, BN_IN_TRANSIENT, BN_FS_SYN | BN_FS_FIN | BN_FS_PEER_FIN,
+      BN_FS_SYN | BN_FS_FIN | BN_FS_PEER_FIN)
+CHECK(reset, 40000, BN_IN_TRANSIENT, BN_FS_SYN | BN_FS_PEER_RST, BN_FS_SYN | BN_FS_RST)
+CHECK(reset_half_open, 40000, BN_IN_TRANSIENT, BN_FS_SYN | BN_FS_PEER_RST, BN_FS_RST)
+
+static struct bn_result result;
+
+static int packet_send(struct bn_rig *rig, int family, int pod, const char *src, __u16 sport,
+		const char *dst, __u16 dport, __u8 protocol, __u8 flags)
+{
+	struct bn_step s = {.hook = BN_HOOK_FROM_POD,
+			    .device = pod,
+			    .in = {.protocol = protocol,
+				   .src = src,
+				   .sport = sport,
+				   .dst = dst,
+				   .dport = dport,
+				   .tcp_flags = flags}};
+
+	return bn_step_send(rig, &s, family, &result);
+}
+
+static int query(struct bn_rig *rig, int family, __u16 port)
+{
+	return packet_send(rig, family, BN_POD_A, "A", port, "VIP", 53, IPPROTO_UDP, 0);
+}
+
+static int reply(struct bn_rig *rig, int family, __u16 port)
+{
+	return packet_send(rig, family, BN_POD_B, "B", 5353, "A", port, IPPROTO_UDP, 0);
+}
+
+/* Two seconds of the configuration below. */
+static void wait_lasting(struct bn_rig *rig)
+{
+	usleep(1000000 / 100 * 2 * rig->config.hz); /* HZ is 100 at the least */
+}
+
+static const char *udp_lasts(struct bn_rig *rig, int family)
+{
+	struct bn_tuple key = bn_tuple_make(family, IPPROTO_UDP, "A", 5000, "VIP", 53);
+	struct bn_counts before, after;
+	struct bn_flow f;
+
+	for (int i = 0; i < 3; i++)
+		if (query(rig, family, 5000) != 7 || reply(rig, family, 5000) != 7)
+			return "not forwarded";
+	if (bn_rig_flow(rig, &key, &f) != BN_IN_TRANSIENT)
+		return "a flow of a moment is in the main table";
+	wait_lasting(rig);
+	bn_rig_counts(rig, &before);
+	query(rig, family, 5000);
+	reply(rig, family, 5000);
+	bn_rig_counts(rig, &after);
+	if (bn_rig_flow(rig, &key, &f) != BN_IN_FLOWS)
+		return "a lasting flow is not in the main table";
+	if (after.counter[BN_CNT_FLOWS_PROMOTED] - before.counter[BN_CNT_FLOWS_PROMOTED] != 2)
+		return "not counted as promoted";
+	if (query(rig, family, 5000) != 7 || reply(rig, family, 5000) != 7)
+		return "not forwarded from the main table";
+	return NULL;
+}
+
+static const char *udp_one_sided(struct bn_rig *rig, int family)
+{
+	struct bn_tuple key = bn_tuple_make(family, IPPROTO_UDP, "A", 5001, "VIP", 53);
+	struct bn_flow f;
+
+	for (int i = 0; i < 6; i++)
+		query(rig, family, 5001);
+	wait_lasting(rig);
+	for (int i = 0; i < 6; i++)
+		query(rig, family, 5001);
+	return bn_rig_flow(rig, &key, &f) == BN_IN_TRANSIENT
+		       ? NULL
+		       : "a flow that nobody answers is not in the transient table";
+}
+
+static const char *expires(struct bn_rig *rig, int family)
+{
+	struct bn_step s = {.hook = BN_HOOK_FROM_POD,
+			    .device = BN_POD_A,
+			    .in = {.protocol = family == 4 ? 1 : 58,
+				   .type = family == 4 ? 8 : 128,
+				   .src = "A",
+				   .dst = "B",
+				   .icmp_id = 5}};
+	struct bn_counts before, after;
+
+	bn_step_send(rig, &s, family, &result);
+	usleep(200000); /* life.icmp is 2 jiffies below */
+	bn_rig_counts(rig, &before);
+	bn_step_send(rig, &s, family, &result);
+	bn_rig_counts(rig, &after);
+	if (after.counter[BN_CNT_FLOWS_OPENED] - before.counter[BN_CNT_FLOWS_OPENED] != 1)
+		return "an expired flow was taken for a live one";
+	if (after.counter[BN_CNT_FLOWS_CLOSED] - before.counter[BN_CNT_FLOWS_CLOSED] != 1)
+		return "the end of the expired flow was not reported";
+	for (unsigned int i = 0; i < rig->n_events; i++)
+		if (rig->events[i].header.type == BN_EVENT_FLOW_CLOSED &&
+		    rig->events[i].cause != BN_CLOSE_EXPIRED)
+			return "closed for another cause than expiry";
+	return NULL;
+}
+
+static int handshake(struct bn_rig *rig, int family, __u16 port)
+{
+	return packet_send(rig, family, BN_POD_A, "A", port, "VIP", 80, IPPROTO_TCP, SYN) == 7 &&
+	       packet_send(rig, family, BN_POD_B, "B", 8080, "A", port, IPPROTO_TCP, SYN | ACK) == 7 &&
+	       packet_send(rig, family, BN_POD_A, "A", port, "VIP", 80, IPPROTO_TCP, ACK) == 7;
+}
+
+static const char *full_table(struct bn_rig *rig, int family)
+{
+	struct bn_tuple key = bn_tuple_make(family, IPPROTO_TCP, "A", 50000, "VIP", 80);
+	struct bn_tuple back = bn_tuple_make(family, IPPROTO_TCP, "B", 8080, "A", 50000);
+	int fd = bn_rig_map(rig, "bn_flows");
+	struct bn_counts before, after;
+	struct bn_flow f = {};
+
+	for (__u16 i = 0; i < FLOWS; i++) {
+		struct bn_tuple filler = bn_tuple_make(family, IPPROTO_TCP, "C", i, "WORLD", 1);
+
+		bpf_map_update_elem(fd, &filler, &f, BPF_ANY);
+	}
+	bn_rig_counts(rig, &before);
+	if (!handshake(rig, family, 50000))
+		return "a full main table refuses a connection";
+	bn_rig_counts(rig, &after);
+	if (after.counter[BN_CNT_FLOWS_FULL] == before.counter[BN_CNT_FLOWS_FULL])
+		return "the refused promotion was not counted";
+	if (after.counter[BN_CNT_FLOWS_PROMOTED] != before.counter[BN_CNT_FLOWS_PROMOTED])
+		return "something was promoted into a full table";
+	for (int i = 0; i < 4; i++)
+		if (packet_send(rig, family, BN_POD_A, "A", 50000, "VIP", 80, IPPROTO_TCP, ACK) != 7 ||
+		    packet_send(rig, family, BN_POD_B, "B", 8080, "A", 50000, IPPROTO_TCP, ACK) != 7)
+			return "the connection does not go on";
+	if (bn_rig_flow(rig, &key, &f) != BN_IN_TRANSIENT || !(f.state & BN_FS_ESTABLISHED))
+		return "the original direction is not kept as established";
+	if (bn_rig_flow(rig, &back, &f) != BN_IN_TRANSIENT || !(f.state & BN_FS_ESTABLISHED))
+		return "the reply direction is not kept as established";
+	return NULL;
+}
+
+/* One place short: the pair must not be torn apart between the tables. */
+static const char *almost_full_table(struct bn_rig *rig, int family)
+{
+	struct bn_tuple key = bn_tuple_make(family, IPPROTO_TCP, "A", 50001, "VIP", 80);
+	struct bn_tuple back = bn_tuple_make(family, IPPROTO_TCP, "B", 8080, "A", 50001);
+	int fd = bn_rig_map(rig, "bn_flows");
+	struct bn_flow f = {};
+
+	for (__u16 i = 0; i < FLOWS - 1; i++) {
+		struct bn_tuple filler = bn_tuple_make(family, IPPROTO_TCP, "C", i, "WORLD", 1);
+
+		bpf_map_update_elem(fd, &filler, &f, BPF_ANY);
+	}
+	if (!handshake(rig, family, 50001))
+		return "an almost full main table refuses a connection";
+	if (bn_rig_flow(rig, &key, &f) != BN_IN_TRANSIENT ||
+	    bn_rig_flow(rig, &back, &f) != BN_IN_TRANSIENT)
+		return "the two entries are in different tables, or gone";
+	return NULL;
+}
+
+static const char *same_tuple(struct bn_rig *rig, int family)
+{
+	__u16 port;
+
+	/* A:41000 -> B:8080 taken by itself, then by way of the service */
+	if (packet_send(rig, family, BN_POD_A, "A", 41000, "B", 8080, IPPROTO_TCP, SYN) != 7)
+		return "direct connection refused";
+	if (packet_send(rig, family, BN_POD_A, "A", 41000, "VIP", 80, IPPROTO_TCP, SYN) != 7)
+		return "the same source port through the service is refused";
+	port = result.out.data[result.out.l4] << 8 | result.out.data[result.out.l4 + 1];
+	if (port == 41000)
+		return "two flows share one translated tuple";
+	if (port < rig->config.nat_port_min || port > rig->config.nat_port_max)
+		return "the other source port is outside the range";
+	if (packet_send(rig, family, BN_POD_B, "B", 8080, "A", port, IPPROTO_TCP, SYN | ACK) != 7)
+		return "the reply to the translated port is refused";
+	if (result.out.data[result.out.l4 + 2] != 41000 >> 8 ||
+	    result.out.data[result.out.l4 + 3] != (41000 & 255))
+		return "the reply does not get the client's own port back";
+	if (packet_send(rig, family, BN_POD_B, "B", 8080, "A", 41000, IPPROTO_TCP, SYN | ACK) != 7 ||
+	    result.out.data[result.out.l4] != 8080 >> 8)
+		return "the direct flow's reply is translated";
+	return NULL;
+}
+
+static const char *same_tuple_direct(struct bn_rig *rig, int family)
+{
+	if (packet_send(rig, family, BN_POD_A, "A", 41001, "VIP", 80, IPPROTO_TCP, SYN) != 7)
+		return "connection through the service refused";
+	if (packet_send(rig, family, BN_POD_A, "A", 41001, "B", 8080, IPPROTO_TCP, SYN) != 7)
+		return "a direct connection whose tuple a translated one holds is refused";
+	return NULL;
+}
+
+static void quick(struct bn_config *c)
+{
+	c->hz = 10; /* so that two seconds are twenty jiffies */
+	c->life.icmp = 2;
+}
+
+#define HANDSHAKE                                                                                  \
+	{"SYN", FROM(BN_POD_A), TCP("A", 40000, "VIP", 80, SYN), DNAT("B", 8080),                 \
+	 .count = {OPENED}, .check = syn_sent},                                                    \
+	{"SYN-ACK", FROM(BN_POD_B), TCP("B", 8080, "A", 40000, SYN | ACK), SNAT("VIP", 80),        \
+	 .check = syn_received},                                                                   \
+	{"ACK", FROM(BN_POD_A), TCP("A", 40000, "VIP", 80, ACK), DNAT("B", 8080),                 \
+	 .count = {[BN_CNT_FLOWS_PROMOTED] = 2}, .check = established}
+
+static const struct bn_case cases[] = {
+	{"TCP from SYN to the last ACK, and again",
+	 .step = {HANDSHAKE,
+		  {"FIN", FROM(BN_POD_A), TCP("A", 40000, "VIP", 80, FIN | ACK), DNAT("B", 8080),
+		   .count = {[BN_CNT_FLOWS_DEMOTED] = 2}, .check = half_closed},
+		  {"data the other way", FROM(BN_POD_B),
+		   TCP("B", 8080, "A", 40000, ACK, .payload = 100), SNAT("VIP", 80),
+		   .check = half_closed},
+		  {"FIN again", FROM(BN_POD_A), TCP("A", 40000, "VIP", 80, FIN | ACK),
+		   DNAT("B", 8080), .check = half_closed},
+		  {"FIN of the server", FROM(BN_POD_B), TCP("B", 8080, "A", 40000, FIN | ACK),
+		   SNAT("VIP", 80), .count = {[BN_CNT_FLOWS_CLOSED] = 1}, .cause = BN_CLOSE_FIN,
+		   .check = closed},
+		  {"last ACK", FROM(BN_POD_A), TCP("A", 40000, "VIP", 80, ACK), DNAT("B", 8080),
+		   .check = closed},
+		  {"SYN: a new flow", FROM(BN_POD_A), TCP("A", 40000, "VIP", 80, SYN),
+		   DNAT("B", 8080), .count = {OPENED}, .check = syn_sent}}},
+	{"SYN again is the same flow",
+	 .step = {{"SYN", FROM(BN_POD_A), TCP("A", 40000, "VIP", 80, SYN), DNAT("B", 8080),
+		   .count = {OPENED}},
+		  {"SYN again", FROM(BN_POD_A), TCP("A", 40000, "VIP", 80, SYN),
+		   DNAT("B", 8080), .check = syn_sent}}},
+	{"reset of an established connection",
+	 .step = {HANDSHAKE,
+		  {"RST", FROM(BN_POD_B), TCP("B", 8080, "A", 40000, RST), SNAT("VIP", 80),
+		   .count = {[BN_CNT_FLOWS_DEMOTED] = 2, [BN_CNT_FLOWS_CLOSED] = 1},
+		   .cause = BN_CLOSE_RST, .check = reset},
+		  {"RST again", FROM(BN_POD_B), TCP("B", 8080, "A", 40000, RST), SNAT("VIP", 80)},
+		  {"SYN: a new flow", FROM(BN_POD_A), TCP("A", 40000, "VIP", 80, SYN),
+		   DNAT("B", 8080), .count = {OPENED}}}},
+	{"a refused connection",
+	 .step = {{"SYN", FROM(BN_POD_A), TCP("A", 40000, "VIP", 80, SYN), DNAT("B", 8080),
+		   .count = {OPENED}},
+		  {"RST", FROM(BN_POD_B), TCP("B", 8080, "A", 40000, RST | ACK), SNAT("VIP", 80),
+		   .count = {[BN_CNT_FLOWS_CLOSED] = 1}, .cause = BN_CLOSE_RST,
+		   .check = reset_half_open}}},
+	{"UDP that lasts moves to the main table", .run = udp_lasts},
+	{"UDP that nobody answers does not", .run = udp_one_sided},
+	{"an expired entry is a new flow", .run = expires},
+	{"a full main table: the connection goes on", .run = full_table},
+	{"a main table with one place left", .run = almost_full_table},
+	{"a translated tuple that another flow holds", .run = same_tuple},
+	{"a plain tuple that a translated flow holds", .run = same_tuple_direct},
+};
+
+int main(void)
+{
+	static const struct bn_rig_options options = {
+		.flows = FLOWS, .transient_sets = 64, .configure = quick};
+
+	return bn_program_main("lifecycle", cases, sizeof(cases) / sizeof(cases[0]), &options);
+}
