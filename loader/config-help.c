@@ -29,13 +29,14 @@ static void default_text(const struct bn_key *key, char *buf, size_t size)
 	buf[0] = 0;
 	if (!key->type)
 		return;
+	snprintf(buf, size, "(%sdefault: ", key->type->list ? "repeatable, " : "");
+	size -= strlen(buf);
+	buf += strlen(buf);
 	if (key->fallback_shown || key->fallback)
-		snprintf(buf, size, "(default: %s)",
+		snprintf(buf, size, "%s)",
 			 key->fallback_shown ? key->fallback_shown : key->fallback);
 	else
-		snprintf(buf, size, "(default: %u)", key->number);
-	if (key->type->list)
-		snprintf(buf + strlen(buf), size - strlen(buf), " (repeatable)");
+		snprintf(buf, size, "%u)", key->number);
 }
 
 static void print_key(FILE *f, const struct bn_key *key)
@@ -60,10 +61,10 @@ void bn_agent_config_help(FILE *f)
 
 	fputs("usage: bpfnetd [OPTION]...\n"
 	      "\n"
-	      "The node agent of bpfnet. It runs in the foreground, in the network namespace that it\n"
-	      "is started in; the datapath goes on when it ends.\n"
+	      "The node agent of bpfnet. It runs in the foreground, in the network namespace\n"
+	      "that it is started in; the datapath goes on when it ends. See bpfnetd(8).\n"
 	      "\n"
-	      "Options, each but the last three and --config also a key of the file:\n",
+	      "Options; all but --config and the last three are keys of its file, too:\n",
 	      f);
 	for (size_t i = 0; i < bn_keys_n; i++) {
 		const struct bn_key *key = &bn_keys[i];

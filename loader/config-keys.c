@@ -115,7 +115,8 @@ const struct bn_key bn_keys[] = {
 		.help = "the ring buffer of flow and drop records"},
 
 #define BN_X(name, seconds, text) \
-	NUMBER("lifetimes", #name, life.name, 1, LIFETIME_MAX, seconds, text ", in seconds"),
+	{.section = "lifetimes", .name = #name, .arg = "SECONDS", .type = &bn_type_number, \
+	 .offset = AT(life.name), .min = 1, .max = LIFETIME_MAX, .number = seconds, .help = text},
 	BN_LIFETIMES(BN_X)
 #undef BN_X
 

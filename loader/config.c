@@ -272,7 +272,7 @@ static int check_folders(const struct bn_agent_config *config, struct bn_error *
 	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
 		if (!strcmp(pairs[i].a, pairs[i].b))
 			return bn_error_set(err, -EINVAL,
-					    "--%s and --%s are both %s: each needs a folder of its "
+					    "wrong usage: --%s and --%s are both %s: each needs a folder of its "
 					    "own",
 					    pairs[i].a_name, pairs[i].b_name, pairs[i].a);
 	}
@@ -362,18 +362,4 @@ json_t *bn_agent_config_json(const struct bn_agent_config *config)
 no_memory:
 	json_decref(top);
 	return NULL;
-}
-
-void bn_agent_config_programs(const struct bn_agent_config *config,
-			      struct bn_programs_config *ret)
-{
-	*ret = (struct bn_programs_config){.bpffs = config->bpffs, .sizes = config->sizes};
-	ret->node.event_rate = config->drop_rate;
-	ret->node.nat_port_min = config->nat_ports.min;
-	ret->node.nat_port_max = config->nat_ports.max;
-	ret->node.features = (config->masquerade ? BN_FEATURE_MASQUERADE : 0) |
-			     (config->flow_events ? BN_FEATURE_EVENTS : 0);
-#define BN_X(name, seconds, text) ret->node.life.name = config->life.name;
-	BN_LIFETIMES(BN_X)
-#undef BN_X
 }

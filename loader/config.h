@@ -76,7 +76,3 @@ void bn_agent_config_done(struct bn_agent_config *config);
 /* What is in force, with the keys and the forms of the file; NULL without memory. */
 json_t *bn_agent_config_json(const struct bn_agent_config *config);
 void bn_agent_config_help(FILE *f);
-
-/* What bn_programs_load() takes; borrows from config. */
-void bn_agent_config_programs(const struct bn_agent_config *config,
-			      struct bn_programs_config *ret);
