@@ -114,9 +114,9 @@ const struct bn_key bn_keys[] = {
 		.number = BN_DEFAULT_EVENT_BYTES,
 		.help = "the ring buffer of flow and drop records"},
 
-#define BN_X(name, seconds, text) \
-	{.section = "lifetimes", .name = #name, .arg = "SECONDS", .type = &bn_type_number, \
-	 .offset = AT(life.name), .min = 1, .max = LIFETIME_MAX, .number = seconds, .help = text},
+#define BN_X(life_, seconds, text) \
+	{.section = "lifetimes", .name = #life_, .arg = "SECONDS", .type = &bn_type_number, \
+	 .offset = AT(life.life_), .min = 1, .max = LIFETIME_MAX, .number = seconds, .help = text},
 	BN_LIFETIMES(BN_X)
 #undef BN_X
 

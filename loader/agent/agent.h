@@ -77,6 +77,8 @@ struct bn_agent {
 /* Brings everything up to READY. What was made is for bn_agent_done() also on failure. */
 int bn_agent_start(struct bn_agent *a, const struct bn_agent_config *config, sd_event *event,
 		   struct bn_error *err);
+/* Reads the manifest folders again. */
+int bn_agent_reload(struct bn_agent *a, struct bn_error *err);
 /* Lets go of everything; the datapath stays in force. */
 void bn_agent_done(struct bn_agent *a);
 
