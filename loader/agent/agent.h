@@ -71,6 +71,7 @@ struct bn_agent {
 	uint64_t events_seen; /* of the ring buffer, as of the last look */
 
 	struct bn_server *server;
+	bool relabelling;     /* inside bn_agent_pod_changed() */
 	char *commit_problem; /* why the last commit was refused; NULL: it was not */
 };
 
