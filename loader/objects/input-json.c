@@ -88,7 +88,8 @@ static int parse(struct json_reader *j, struct span span, const char *base, json
 {
 	json_error_t error;
 
-	*ret = json_loadb(span.p, (size_t)(span.end - span.p), JSON_REJECT_DUPLICATES, &error);
+	*ret = json_loadb(span.p, (size_t)(span.end - span.p),
+			  JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
 	if (*ret)
 		return 0;
 	/* the line within the span, told as the line within the file */

@@ -150,6 +150,7 @@ static int running_new(const char *namespace, const char *name, const union bn_a
 	}
 	running->n_ips = n;
 	running->o.n_claims = (uint16_t)n;
+	*ret = running;
 	return 0;
 }
 
@@ -215,7 +216,7 @@ static int set_running(struct bn_objects *objects, const char *namespace, const 
 int bn_objects_endpoint_set(struct bn_objects *objects, const char *namespace, const char *pod,
 			    const union bn_addr *ips, size_t n, struct bn_error *err)
 {
-	struct bn_running_object *running = NULL;
+	struct bn_running_object *running;
 	const char *must;
 	int r;
 
