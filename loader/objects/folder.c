@@ -148,7 +148,7 @@ static int scan(struct bn_folder *folder, struct bn_error *err)
 	for (size_t i = 0; i < known; i++)
 		folder->files[i].seen = folder->files[i].changed = false;
 	while (r == 0 && (entry = readdir(dir))) {
-		/* by name and type: editors leave links, folders and worse behind */
+		/* links are followed; folders, pipes and editors' leavings are not manifests */
 		if (!is_manifest(entry->d_name) ||
 		    fstatat(dirfd(dir), entry->d_name, &st, 0) < 0 || !S_ISREG(st.st_mode))
 			continue;

@@ -156,6 +156,8 @@ static void unlink_label(struct bn_objects *objects, struct bn_label_link *link)
 	link->ref = NULL;
 	if (link->object->kind == BN_KIND_POD)
 		ref->n_pods--;
+	else
+		ref->n_services--;
 	if (!ref->is_idle && LIST_EMPTY(&ref->pods) && LIST_EMPTY(&ref->services)) {
 		ref->is_idle = true;
 		LIST_INSERT_HEAD(&objects->idle_labels, ref, idle);
@@ -177,6 +179,7 @@ static int link_label(struct bn_objects *objects, struct bn_object *object,
 		ref->n_pods++;
 	} else {
 		LIST_INSERT_HEAD(&ref->services, link, entry);
+		ref->n_services++;
 	}
 	return 0;
 }
@@ -229,7 +232,7 @@ int bn_index_each_selected(struct bn_objects *objects, const struct bn_service_o
 	return 0;
 }
 
-/* A service hangs under one label of its selector, and every pod that it can match has that. */
+/* A service hangs under one label of its selector, which every pod that it can match has. */
 static void touch_selecting(struct bn_objects *objects, struct bn_pod_object *pod)
 {
 	struct bn_label_link *link;
@@ -377,6 +380,26 @@ static int link_pod(struct bn_objects *objects, struct bn_pod_object *pod)
 	return 0;
 }
 
+/* The label of the selector that the fewest services hang under: pods look through these. */
+static const struct bn_label *rarest_label(struct bn_objects *objects,
+					   const struct bn_service_object *service)
+{
+	const struct bn_label *rarest = NULL;
+	size_t fewest = SIZE_MAX;
+
+	for (size_t i = 0; i < service->n_selector; i++) {
+		struct bn_label_ref *ref =
+			find_label(objects, service->o.namespace, &service->selector[i]);
+		size_t n = ref ? ref->n_services : 0;
+
+		if (n < fewest) {
+			fewest = n;
+			rarest = &service->selector[i];
+		}
+	}
+	return rarest;
+}
+
 static int link_service(struct bn_objects *objects, struct bn_service_object *service)
 {
 	int r = need_service(objects, service->o.namespace, service->o.name, &service->ref);
@@ -386,7 +409,9 @@ static int link_service(struct bn_objects *objects, struct bn_service_object *se
 	service->ref->service = service;
 	if (!service->n_selector)
 		return 0;
-	return link_label(objects, &service->o, &service->link, &service->selector[0]);
+	if (!service->under)
+		service->under = rarest_label(objects, service);
+	return link_label(objects, &service->o, &service->link, service->under);
 }
 
 static int link_slice(struct bn_objects *objects, struct bn_slice_object *slice)

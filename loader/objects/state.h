@@ -71,7 +71,7 @@ struct bn_label_ref {
 	struct bn_label_links pods, services;
 	LIST_ENTRY(bn_label_ref) idle; /* among those that may be unused */
 	bool is_idle;
-	size_t n_pods;
+	size_t n_pods, n_services;
 	char key[]; /* namespace, zero byte, key, zero byte, value */
 };
 
@@ -144,6 +144,7 @@ struct bn_service_object {
 	struct bn_service_ref *ref;
 	struct bn_label *selector;
 	size_t n_selector;
+	const struct bn_label *under; /* of the selector, that link hangs under; NULL: not yet */
 	struct bn_label_link link;
 	struct bn_service_port *ports;
 	union bn_addr *external_ips, *ingress_ips;

@@ -16,6 +16,7 @@
 
 #define STORE_APPLICATION 0x62706e74 /* "bpnt" */
 #define STORE_VERSION 1
+#define STORE_LARGE 1000 /* rows that a large transaction writes */
 #define STORE_COLUMNS "kind, namespace, name, text, allotted, origin"
 
 enum statement {
@@ -69,6 +70,7 @@ static const char schema[] =
 
 struct bn_store {
 	sqlite3 *db;
+	int changes; /* before the transaction */
 	sqlite3_stmt *prepared[_STATEMENT_MAX];
 	char *path;
 };
@@ -266,6 +268,7 @@ static int finish(struct bn_store *store, sqlite3_stmt *stmt, const char *what,
 
 int bn_store_begin(struct bn_store *store, struct bn_error *err)
 {
+	store->changes = sqlite3_total_changes(store->db);
 	return finish(store, store->prepared[STATEMENT_BEGIN], "write", err);
 }
 
@@ -273,6 +276,9 @@ int bn_store_commit(struct bn_store *store, struct bn_error *err)
 {
 	int r = finish(store, store->prepared[STATEMENT_COMMIT], "write", err);
 
+	/* a large journal is put away now, rather than at the cost of the next small change */
+	if (r == 0 && sqlite3_total_changes(store->db) - store->changes > STORE_LARGE)
+		sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 	sqlite3_db_release_memory(store->db);
 	return r;
 }

@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -124,6 +125,39 @@ static void test_killed(void **state)
 	rig_teardown(&rig);
 }
 
+/* The disk is full when the store commits: the datapath is told the old state again. */
+static void test_full_disk(void **state)
+{
+	static const char first[] = "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: "
+				    "{clusterIP: 10.96.0.5, ports: [{port: 1}]}\n";
+	static const char second[] =
+		"apiVersion: v1\nkind: Service\nmetadata: {name: b}\nspec: {ports: [{port: 1}]}\n---\n"
+		"apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 2}]}\n---\n"
+		"apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nstatus: {podIP: 10.0.0.1}\n";
+	struct rlimit none = {.rlim_cur = 1, .rlim_max = RLIM_INFINITY}, old;
+	struct bn_error err = BN_ERROR_INIT;
+	struct rig rig;
+
+	rig_setup(&rig);
+	rig_apply(&rig, first, NULL);
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+	rig.commits = 0;
+	assert_null(rig_run(&rig, false, second, strlen(second), &err));
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	assert_non_null(strstr(bn_error_text(&err), "cannot write "));
+	bn_error_done(&err);
+	assert_int_equal(rig.commits, 2);
+	rig_json(rig.services, "{\"default/a\": {\"10.96.0.5:1/6\": []}}");
+	rig_json(rig.peers, "{}");
+	rig_apply(&rig, second, NULL);
+	assert_int_equal(json_object_size(rig.services), 2);
+	rig_reopen(&rig);
+	assert_int_equal(json_object_size(rig.services), 2);
+	rig_teardown(&rig);
+}
+
 static void loop(sd_event *event)
 {
 	/* inotify's events arm the timer, which reloads; then there is nothing more to do */
@@ -220,6 +254,7 @@ int main(void)
 		cmocka_unit_test(test_damaged),
 		cmocka_unit_test(test_shared),
 		cmocka_unit_test(test_killed),
+		cmocka_unit_test(test_full_disk),
 		cmocka_unit_test(test_folder),
 	};
 
