@@ -93,10 +93,10 @@ static bool is_null(const char *s)
 /* 1 or 0, or -1 where it is no boolean. */
 static int as_bool(const char *s)
 {
-	static const char *const yes[] = {"true", "True", "TRUE", "yes", "Yes", "YES", "y",
-					  "Y",	  "on",	  "On",	  "ON",	 NULL};
-	static const char *const no[] = {"false", "False", "FALSE", "no",  "No", "NO", "n",
-					 "N",	  "off",   "Off",   "OFF", NULL};
+	static const char *const yes[] = {"true", "True", "TRUE", "yes", "Yes", "YES",
+					  "y",    "Y",    "on",   "On",  "ON",  NULL};
+	static const char *const no[] = {"false", "False", "FALSE", "no",  "No",  "NO",
+					 "n",     "N",     "off",   "Off", "OFF", NULL};
 
 	return is_one_of(s, yes) ? 1 : is_one_of(s, no) ? 0 : -1;
 }

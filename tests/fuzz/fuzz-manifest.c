@@ -12,8 +12,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static int again(void *user, const struct bn_document *document, json_t *tree,
-		 struct bn_error *err)
+static int again(void *user, const struct bn_document *document, json_t *tree, struct bn_error *err)
 {
 	struct bn_object *object = NULL;
 	int r = bn_parse_object(document, tree, &object, err);
@@ -22,8 +21,7 @@ static int again(void *user, const struct bn_document *document, json_t *tree,
 	return r;
 }
 
-static int first(void *user, const struct bn_document *document, json_t *tree,
-		 struct bn_error *err)
+static int first(void *user, const struct bn_document *document, json_t *tree, struct bn_error *err)
 {
 	struct bn_object *object = NULL;
 	struct bn_input input = {.file = "stored"};

@@ -13,26 +13,31 @@ static void test_selectors(void **state)
 	struct rig rig;
 
 	rig_setup(&rig);
-	rig_apply(&rig,
-		  SVC("web", "clusterIP: 10.96.0.5, selector: {app: web}, ports: [{port: 80, "
-			     "targetPort: http}]")
-		  POD("a", "app: web", "containers: [{ports: [{name: http, containerPort: 8080}]}]",
-		      "podIP: 10.0.0.1")
-		  POD("b", "app: web", "containers: [{ports: [{name: http, containerPort: 9090}]}]",
-		      "podIP: 10.0.0.2, conditions: [{type: Ready, status: 'True'}]")
-		  POD("c", "app: web", "containers: [{ports: [{name: http, containerPort: 8080}]}]",
-		      "podIP: 10.0.0.3, conditions: [{type: Ready, status: 'False'}]")
-		  POD("noport", "app: web", "", "podIP: 10.0.0.4")
-		  POD("udp", "app: web",
-		      "containers: [{ports: [{name: http, protocol: UDP, containerPort: 53}]}]",
-		      "podIP: 10.0.0.5")
-		  POD("done", "app: web", "", "podIP: 10.0.0.1, phase: Succeeded")
-		  POD("noip", "app: web", "", "")
-		  POD("other", "app: other", "", "podIP: 10.0.0.7")
-		  POD("six", "app: web", "", "podIP: 'fd00::1'")
-		  "---\napiVersion: v1\nkind: Pod\nmetadata: {name: far, namespace: x, labels: {app: "
-		  "web}}\nstatus: {podIP: 10.0.0.8}\n",
-		  NULL);
+	rig_apply(
+	    &rig,
+	    SVC("web", "clusterIP: 10.96.0.5, selector: {app: web}, ports: [{port: 80, "
+		       "targetPort: http}]") POD("a", "app: web",
+						 "containers: [{ports: [{name: http, "
+						 "containerPort: 8080}]}]",
+						 "podIP: 10.0.0.1")
+		POD("b", "app: web", "containers: [{ports: [{name: http, containerPort: 9090}]}]",
+		    "podIP: 10.0.0.2, conditions: [{type: Ready, status: 'True'}]")
+		    POD("c", "app: web",
+			"containers: [{ports: [{name: http, containerPort: 8080}]}]",
+			"podIP: 10.0.0.3, conditions: [{type: Ready, status: 'False'}]")
+			POD("noport", "app: web", "",
+			    "podIP: 10.0.0.4") POD("udp", "app: web",
+						   "containers: [{ports: [{name: http, protocol: "
+						   "UDP, containerPort: 53}]}]",
+						   "podIP: 10.0.0.5")
+			    POD("done", "app: web", "",
+				"podIP: 10.0.0.1, phase: Succeeded") POD("noip", "app: web", "", "")
+				POD("other", "app: other", "", "podIP: 10.0.0.7") POD(
+				    "six", "app: web", "",
+				    "podIP: 'fd00::1'") "---\napiVersion: v1\nkind: Pod\nmetadata: "
+							"{name: far, namespace: x, labels: {app: "
+							"web}}\nstatus: {podIP: 10.0.0.8}\n",
+	    NULL);
 	rig_json(rig.services, "{\"default/web\": {\"10.96.0.5:80/6\": [\"10.0.0.1:8080\", "
 			       "\"10.0.0.2:9090\", \"10.0.0.3:8080 not ready\"]}}");
 
@@ -71,12 +76,12 @@ static void test_selectors(void **state)
 static void test_slices(void **state)
 {
 	static const char slice[] =
-		"---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: s, "
-		"labels: {kubernetes.io/service-name: web}}\naddressType: IPv4\nports: [{name: http, "
-		"port: 8080}, {name: any}]\nendpoints:\n- {addresses: [10.1.0.1, 10.1.0.9]}\n- "
-		"{addresses: [10.1.0.2], conditions: {ready: false, serving: true, terminating: "
-		"true}}\n- {addresses: [10.1.0.3], conditions: {ready: false}}\n- {addresses: "
-		"[10.1.0.1], conditions: {ready: false}}\n";
+	    "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: s, "
+	    "labels: {kubernetes.io/service-name: web}}\naddressType: IPv4\nports: [{name: http, "
+	    "port: 8080}, {name: any}]\nendpoints:\n- {addresses: [10.1.0.1, 10.1.0.9]}\n- "
+	    "{addresses: [10.1.0.2], conditions: {ready: false, serving: true, terminating: "
+	    "true}}\n- {addresses: [10.1.0.3], conditions: {ready: false}}\n- {addresses: "
+	    "[10.1.0.1], conditions: {ready: false}}\n";
 	struct rig rig;
 	json_t *list;
 
@@ -84,33 +89,34 @@ static void test_slices(void **state)
 	rig_apply(&rig,
 		  SVC("web", "clusterIPs: ['fd00:96::5', 10.96.0.5], selector: {app: web}, ports: "
 			     "[{name: http, port: 80}, {name: dns, port: 53, protocol: UDP}]")
-		  POD("a", "app: web", "nodeName: node-b",
-		      "podIPs: [{ip: 10.0.0.1}, {ip: 'fd00::1'}]"),
+		      POD("a", "app: web", "nodeName: node-b",
+			  "podIPs: [{ip: 10.0.0.1}, {ip: 'fd00::1'}]"),
 		  NULL);
 	rig_json(rig.services,
 		 "{\"default/web\": {\"10.96.0.5:80/6\": [\"10.0.0.1:80\"], \"fd00:96::5:80/6\": "
 		 "[\"fd00::1:80\"], \"10.96.0.5:53/17\": [\"10.0.0.1:53\"], \"fd00:96::5:53/17\": "
 		 "[\"fd00::1:53\"]}}");
 	list = rig_get(&rig, "endpointslices", "default", NULL);
-	rig_json(list,
-		 "[{\"apiVersion\": \"discovery.k8s.io/v1\", \"kind\": \"EndpointSlice\", "
-		 "\"metadata\": {\"name\": \"web-ipv4\", \"namespace\": \"default\", \"labels\": "
-		 "{\"endpointslice.kubernetes.io/managed-by\": \"bpfnetd\", "
-		 "\"kubernetes.io/service-name\": \"web\"}}, \"addressType\": \"IPv4\", "
-		 "\"endpoints\": [{\"addresses\": [\"10.0.0.1\"], \"conditions\": {\"ready\": true, "
-		 "\"serving\": true, \"terminating\": false}, \"nodeName\": \"node-b\", "
-		 "\"targetRef\": {\"kind\": \"Pod\", \"name\": \"a\", \"namespace\": \"default\"}}], "
-		 "\"ports\": [{\"name\": \"http\", \"port\": 80, \"protocol\": \"TCP\"}, {\"name\": "
-		 "\"dns\", \"port\": 53, \"protocol\": \"UDP\"}]}, {\"apiVersion\": "
-		 "\"discovery.k8s.io/v1\", \"kind\": \"EndpointSlice\", \"metadata\": {\"name\": "
-		 "\"web-ipv6\", \"namespace\": \"default\", \"labels\": "
-		 "{\"endpointslice.kubernetes.io/managed-by\": \"bpfnetd\", "
-		 "\"kubernetes.io/service-name\": \"web\"}}, \"addressType\": \"IPv6\", "
-		 "\"endpoints\": [{\"addresses\": [\"fd00::1\"], \"conditions\": {\"ready\": true, "
-		 "\"serving\": true, \"terminating\": false}, \"nodeName\": \"node-b\", "
-		 "\"targetRef\": {\"kind\": \"Pod\", \"name\": \"a\", \"namespace\": \"default\"}}], "
-		 "\"ports\": [{\"name\": \"http\", \"port\": 80, \"protocol\": \"TCP\"}, {\"name\": "
-		 "\"dns\", \"port\": 53, \"protocol\": \"UDP\"}]}]");
+	rig_json(
+	    list,
+	    "[{\"apiVersion\": \"discovery.k8s.io/v1\", \"kind\": \"EndpointSlice\", "
+	    "\"metadata\": {\"name\": \"web-ipv4\", \"namespace\": \"default\", \"labels\": "
+	    "{\"endpointslice.kubernetes.io/managed-by\": \"bpfnetd\", "
+	    "\"kubernetes.io/service-name\": \"web\"}}, \"addressType\": \"IPv4\", "
+	    "\"endpoints\": [{\"addresses\": [\"10.0.0.1\"], \"conditions\": {\"ready\": true, "
+	    "\"serving\": true, \"terminating\": false}, \"nodeName\": \"node-b\", "
+	    "\"targetRef\": {\"kind\": \"Pod\", \"name\": \"a\", \"namespace\": \"default\"}}], "
+	    "\"ports\": [{\"name\": \"http\", \"port\": 80, \"protocol\": \"TCP\"}, {\"name\": "
+	    "\"dns\", \"port\": 53, \"protocol\": \"UDP\"}]}, {\"apiVersion\": "
+	    "\"discovery.k8s.io/v1\", \"kind\": \"EndpointSlice\", \"metadata\": {\"name\": "
+	    "\"web-ipv6\", \"namespace\": \"default\", \"labels\": "
+	    "{\"endpointslice.kubernetes.io/managed-by\": \"bpfnetd\", "
+	    "\"kubernetes.io/service-name\": \"web\"}}, \"addressType\": \"IPv6\", "
+	    "\"endpoints\": [{\"addresses\": [\"fd00::1\"], \"conditions\": {\"ready\": true, "
+	    "\"serving\": true, \"terminating\": false}, \"nodeName\": \"node-b\", "
+	    "\"targetRef\": {\"kind\": \"Pod\", \"name\": \"a\", \"namespace\": \"default\"}}], "
+	    "\"ports\": [{\"name\": \"http\", \"port\": 80, \"protocol\": \"TCP\"}, {\"name\": "
+	    "\"dns\", \"port\": 53, \"protocol\": \"UDP\"}]}]");
 	json_decref(list);
 	list = rig_get(&rig, "slices", NULL, "web-ipv6");
 	assert_int_equal(json_array_size(list), 1);
@@ -130,16 +136,17 @@ static void test_slices(void **state)
 		   "s}\naddressType: IPv6\n",
 		   "in: document 1: addressType: is immutable, delete the EndpointSlice first");
 	rig_delete(&rig, slice, "endpointslice default/s deleted");
-	assert_int_equal(json_array_size(json_object_get(json_object_get(rig.services, "default/web"),
-							 "10.96.0.5:53/17")),
+	assert_int_equal(json_array_size(json_object_get(
+			     json_object_get(rig.services, "default/web"), "10.96.0.5:53/17")),
 			 1);
 
 	/* slices may be there before their service */
-	rig_apply(&rig,
-		  "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: t, labels: "
-		  "{kubernetes.io/service-name: late}}\naddressType: IPv6\nports: [{port: "
-		  "1}]\nendpoints: [{addresses: ['fd00::9']}]\n",
-		  NULL);
+	rig_apply(
+	    &rig,
+	    "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: t, labels: "
+	    "{kubernetes.io/service-name: late}}\naddressType: IPv6\nports: [{port: "
+	    "1}]\nendpoints: [{addresses: ['fd00::9']}]\n",
+	    NULL);
 	assert_null(json_object_get(rig.services, "default/late"));
 	rig_apply(&rig, SVC("late", "clusterIP: 'fd00:96::9', ports: [{port: 7}]"), NULL);
 	rig_json(json_object_get(rig.services, "default/late"),
@@ -150,9 +157,9 @@ static void test_slices(void **state)
 static const char *cluster_ip(struct rig *rig, const char *name, char buf[64], const char *key)
 {
 	json_t *list = rig_get(rig, "svc", NULL, name);
-	char *text = json_dumps(
-		json_object_get(json_object_get(json_array_get(list, 0), "spec"), key),
-		JSON_ENCODE_ANY | JSON_COMPACT);
+	char *text =
+	    json_dumps(json_object_get(json_object_get(json_array_get(list, 0), "spec"), key),
+		       JSON_ENCODE_ANY | JSON_COMPACT);
 
 	snprintf(buf, 64, "%s", text ? text : "absent");
 	free(text);
@@ -168,7 +175,8 @@ static void test_allotment(void **state)
 	rig_setup_cidrs(&rig, (const char *const[]){"10.96.0.0/29", "fd00:96::/126", NULL});
 	/* the explicit one comes last and is still respected */
 	rig_apply(&rig,
-		  SVC("a", "ports: [{port: 80}]") SVC("b", "clusterIP: 10.96.0.1, ports: [{port: 80}]"),
+		  SVC("a", "ports: [{port: 80}]")
+		      SVC("b", "clusterIP: 10.96.0.1, ports: [{port: 80}]"),
 		  NULL);
 	assert_string_equal(cluster_ip(&rig, "a", ip, "clusterIP"), "\"10.96.0.2\"");
 	rig_refuse(&rig, SVC("c", "clusterIP: 10.96.0.2, ports: [{port: 80}]"),
@@ -176,7 +184,7 @@ static void test_allotment(void **state)
 		   "default/a");
 	rig_refuse(&rig,
 		   SVC("c", "clusterIP: 10.96.0.7, ports: [{port: 80}]")
-		   SVC("d", "clusterIP: 10.96.0.7, ports: [{port: 80}]"),
+		       SVC("d", "clusterIP: 10.96.0.7, ports: [{port: 80}]"),
 		   "in: document 1: spec.clusterIPs: 10.96.0.7 is already taken by service "
 		   "default/d");
 	/* kept over an update, a restart and a change of the ranges */
@@ -186,15 +194,18 @@ static void test_allotment(void **state)
 	rig_apply(&rig, SVC("a", "ports: [{port: 81}]"), "service default/a unchanged");
 	assert_string_equal(cluster_ip(&rig, "a", again, "clusterIPs"), "[\"10.96.0.2\"]");
 	/* immutable, but for ExternalName */
-	rig_refuse(&rig, SVC("a", "clusterIP: 10.96.0.3, ports: [{port: 80}]"),
-		   "in: document 1: spec.clusterIP: is immutable, it can't change from 10.96.0.2 to "
-		   "10.96.0.3; delete the Service first");
-	rig_refuse(&rig, SVC("a", "clusterIP: None"),
-		   "in: document 1: spec.clusterIP: is immutable, it can't change from 10.96.0.2 to "
-		   "None; delete the Service first");
-	rig_refuse(&rig, SVC("a", "ipFamilies: [IPv6], ports: [{port: 80}]"),
-		   "in: document 1: spec.ipFamilies: the first family is immutable, it can't change "
-		   "from IPv4 to IPv6; delete the Service first");
+	rig_refuse(
+	    &rig, SVC("a", "clusterIP: 10.96.0.3, ports: [{port: 80}]"),
+	    "in: document 1: spec.clusterIP: is immutable, it can't change from 10.96.0.2 to "
+	    "10.96.0.3; delete the Service first");
+	rig_refuse(
+	    &rig, SVC("a", "clusterIP: None"),
+	    "in: document 1: spec.clusterIP: is immutable, it can't change from 10.96.0.2 to "
+	    "None; delete the Service first");
+	rig_refuse(
+	    &rig, SVC("a", "ipFamilies: [IPv6], ports: [{port: 80}]"),
+	    "in: document 1: spec.ipFamilies: the first family is immutable, it can't change "
+	    "from IPv4 to IPv6; delete the Service first");
 	rig_apply(&rig, SVC("b", "type: ExternalName, externalName: example.com"), NULL);
 	assert_string_equal(cluster_ip(&rig, "b", ip, "clusterIP"), "absent");
 	rig_apply(&rig, SVC("b", "clusterIP: 10.96.0.6, ports: [{port: 80}]"), NULL);
@@ -213,7 +224,7 @@ static void test_allotment(void **state)
 	/* neither network nor broadcast address, and then there is no more */
 	rig_apply(&rig,
 		  SVC("e", "ports: [{port: 80}]") SVC("f", "ports: [{port: 80}]")
-			  SVC("g", "ports: [{port: 80}]"),
+		      SVC("g", "ports: [{port: 80}]"),
 		  NULL);
 	rig_refuse(&rig, SVC("h", "ports: [{port: 80}]"),
 		   "in: document 1: spec.clusterIPs: every IPv4 address of the service CIDRs is "
@@ -234,8 +245,9 @@ static void test_node_ports(void **state)
 
 	rig_setup(&rig);
 	rig_apply(&rig,
-		  SVC("a", "type: NodePort, ports: [{name: p, port: 80}, {name: q, port: 81, nodePort: "
-			   "30100}]"),
+		  SVC("a",
+		      "type: NodePort, ports: [{name: p, port: 80}, {name: q, port: 81, nodePort: "
+		      "30100}]"),
 		  NULL);
 	rig_refuse(&rig, SVC("b", "type: NodePort, ports: [{port: 80, nodePort: 30100}]"),
 		   "in: document 1: spec.ports: node port 30100 is already taken by service "
@@ -249,16 +261,17 @@ static void test_node_ports(void **state)
 	assert_int_equal(second, 30100);
 	rig_reopen(&rig);
 	rig_apply(&rig,
-		  SVC("a", "type: LoadBalancer, externalTrafficPolicy: Local, ports: [{name: q, port: "
-			   "81}, {name: p, port: 80}]"),
+		  SVC("a",
+		      "type: LoadBalancer, externalTrafficPolicy: Local, ports: [{name: q, port: "
+		      "81}, {name: p, port: 80}]"),
 		  NULL);
 	list = rig_get(&rig, "services", "default", "a");
 	assert_int_equal(json_unpack(list, "[{s:o}]", "spec", &spec), 0);
 	assert_int_equal(json_integer_value(json_object_get(
-				 json_array_get(json_object_get(spec, "ports"), 0), "nodePort")),
+			     json_array_get(json_object_get(spec, "ports"), 0), "nodePort")),
 			 30100);
 	assert_int_equal(json_integer_value(json_object_get(
-				 json_array_get(json_object_get(spec, "ports"), 1), "nodePort")),
+			     json_array_get(json_object_get(spec, "ports"), 1), "nodePort")),
 			 first);
 	assert_in_range(json_integer_value(json_object_get(spec, "healthCheckNodePort")), 30000,
 			32767);
@@ -277,13 +290,14 @@ static void test_get(void **state)
 	rig_setup(&rig);
 	rig_apply(&rig, SVC("web", "clusterIP: 10.96.0.9, ports: [{port: 80}]"), NULL);
 	list = rig_get(&rig, "svc", NULL, NULL);
-	rig_json(list,
-		 "[{\"apiVersion\": \"v1\", \"kind\": \"Service\", \"metadata\": {\"name\": \"web\", "
-		 "\"namespace\": \"default\"}, \"spec\": {\"clusterIP\": \"10.96.0.9\", "
-		 "\"clusterIPs\": [\"10.96.0.9\"], \"ipFamilies\": [\"IPv4\"], \"ipFamilyPolicy\": "
-		 "\"SingleStack\", \"internalTrafficPolicy\": \"Cluster\", \"type\": \"ClusterIP\", "
-		 "\"sessionAffinity\": \"None\", \"ports\": [{\"port\": 80, \"protocol\": \"TCP\", "
-		 "\"targetPort\": 80}]}, \"status\": {\"loadBalancer\": {}}}]");
+	rig_json(
+	    list,
+	    "[{\"apiVersion\": \"v1\", \"kind\": \"Service\", \"metadata\": {\"name\": \"web\", "
+	    "\"namespace\": \"default\"}, \"spec\": {\"clusterIP\": \"10.96.0.9\", "
+	    "\"clusterIPs\": [\"10.96.0.9\"], \"ipFamilies\": [\"IPv4\"], \"ipFamilyPolicy\": "
+	    "\"SingleStack\", \"internalTrafficPolicy\": \"Cluster\", \"type\": \"ClusterIP\", "
+	    "\"sessionAffinity\": \"None\", \"ports\": [{\"port\": 80, \"protocol\": \"TCP\", "
+	    "\"targetPort\": 80}]}, \"status\": {\"loadBalancer\": {}}}]");
 	json_decref(list);
 	assert_int_equal(bn_objects_get(rig.objects, "svc", "x", "web", &list, &err), -ENOENT);
 	assert_string_equal(bn_error_text(&err), "services \"web\" not found in namespace \"x\"");
@@ -303,16 +317,17 @@ static void test_peers(void **state)
 	struct rig rig;
 
 	rig_setup(&rig);
-	rig_apply(&rig,
-		  "{apiVersion: v1, kind: Node, metadata: {name: node-a}, status: {addresses: [{type: "
-		  "InternalIP, address: 192.168.0.1}, {type: Hostname, address: node-a}]}}\n---\n"
-		  "{apiVersion: v1, kind: Node, metadata: {name: node-b}, status: {addresses: [{type: "
-		  "InternalIP, address: 192.168.0.2}]}}\n"
-		  POD("far", "a: b", "nodeName: node-b", "podIP: 10.1.0.1")
-		  POD("host", "app: web", "hostNetwork: true", "podIP: 192.168.0.1")
-		  POD("near", "app: web", "nodeName: node-a", "")
-		  SVC("web", "clusterIP: 10.96.0.5, selector: {app: web}, ports: [{port: 80}]"),
-		  NULL);
+	rig_apply(
+	    &rig,
+	    "{apiVersion: v1, kind: Node, metadata: {name: node-a}, status: {addresses: [{type: "
+	    "InternalIP, address: 192.168.0.1}, {type: Hostname, address: node-a}]}}\n---\n"
+	    "{apiVersion: v1, kind: Node, metadata: {name: node-b}, status: {addresses: [{type: "
+	    "InternalIP, address: 192.168.0.2}]}}\n" POD("far", "a: b", "nodeName: node-b",
+							 "podIP: 10.1.0.1")
+		POD("host", "app: web", "hostNetwork: true",
+		    "podIP: 192.168.0.1") POD("near", "app: web", "nodeName: node-a", "")
+		    SVC("web", "clusterIP: 10.96.0.5, selector: {app: web}, ports: [{port: 80}]"),
+	    NULL);
 	rig_json(rig.peers, "{\"192.168.0.1\": 2, \"192.168.0.2\": 4, \"10.1.0.1\": 3}");
 	rig_json(json_object_get(rig.services, "default/web"),
 		 "{\"10.96.0.5:80/6\": [\"192.168.0.1:80\"]}");
@@ -403,7 +418,7 @@ static void test_all_or_nothing(void **state)
 	rig_setup(&rig);
 	rig_apply(&rig,
 		  SVC("web", "clusterIP: 10.96.0.5, selector: {app: web}, ports: [{port: 80}]")
-		  POD("a", "app: web", "", "podIP: 10.0.0.1"),
+		      POD("a", "app: web", "", "podIP: 10.0.0.1"),
 		  NULL);
 	services = json_deep_copy(rig.services);
 	peers = json_deep_copy(rig.peers);
@@ -411,13 +426,13 @@ static void test_all_or_nothing(void **state)
 	/* the last document is bad */
 	rig_refuse(&rig,
 		   SVC("web", "ports: [{port: 81}]") POD("a", "app: x", "", "podIP: 10.0.0.2")
-		   SVC("new", "ports: [{port: 80}]") "---\nkind: Foo\n",
+		       SVC("new", "ports: [{port: 80}]") "---\nkind: Foo\n",
 		   "in: document 4: apiVersion: is required");
 	/* the datapath refuses */
 	rig.fail = -ENOSPC;
-	assert_null(rig_run(&rig, false, SVC("web", "ports: [{port: 81}]") SVC("nn", "ports: [{port: 1}]"),
-			    strlen(SVC("web", "ports: [{port: 81}]") SVC("nn", "ports: [{port: 1}]")),
-			    &err));
+	assert_null(rig_run(
+	    &rig, false, SVC("web", "ports: [{port: 81}]") SVC("nn", "ports: [{port: 1}]"),
+	    strlen(SVC("web", "ports: [{port: 81}]") SVC("nn", "ports: [{port: 1}]")), &err));
 	assert_string_equal(bn_error_text(&err), "the datapath is full");
 	bn_error_done(&err);
 	assert_null(rig_run(&rig, true, SVC("web", ""), strlen(SVC("web", "")), &err));
@@ -467,18 +482,19 @@ static void test_walk(void **state)
 	assert_int_equal(n, 2);
 	n = 0;
 	assert_int_equal(bn_objects_service(rig.objects, "default", "a", count_services, &n), 0);
-	assert_int_equal(bn_objects_service(rig.objects, "default", "c", count_services, &n), -ENOENT);
+	assert_int_equal(bn_objects_service(rig.objects, "default", "c", count_services, &n),
+			 -ENOENT);
 	rig_teardown(&rig);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_selectors),  cmocka_unit_test(test_slices),
-		cmocka_unit_test(test_allotment),  cmocka_unit_test(test_node_ports),
-		cmocka_unit_test(test_get),	   cmocka_unit_test(test_peers),
-		cmocka_unit_test(test_notices),	   cmocka_unit_test(test_all_or_nothing),
-		cmocka_unit_test(test_walk),
+	    cmocka_unit_test(test_selectors), cmocka_unit_test(test_slices),
+	    cmocka_unit_test(test_allotment), cmocka_unit_test(test_node_ports),
+	    cmocka_unit_test(test_get),       cmocka_unit_test(test_peers),
+	    cmocka_unit_test(test_notices),   cmocka_unit_test(test_all_or_nothing),
+	    cmocka_unit_test(test_walk),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

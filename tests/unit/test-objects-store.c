@@ -71,7 +71,8 @@ static void test_damaged(void **state)
 	for (int i = 0; i < 200; i++) {
 		char text[200];
 
-		snprintf(text, sizeof(text), "apiVersion: v1\nkind: Pod\nmetadata: {name: p%d}\n", i);
+		snprintf(text, sizeof(text), "apiVersion: v1\nkind: Pod\nmetadata: {name: p%d}\n",
+			 i);
 		rig_apply(&rig, text, NULL);
 	}
 	rig_close(&rig);
@@ -110,10 +111,11 @@ static void test_killed(void **state)
 	pid = fork();
 	if (!pid) {
 		rig_open(&rig);
-		rig_apply(&rig,
-			  "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: "
-			  "1}]}\n",
-			  NULL);
+		rig_apply(
+		    &rig,
+		    "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: "
+		    "1}]}\n",
+		    NULL);
 		raise(SIGKILL);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -131,9 +133,9 @@ static void test_full_disk(void **state)
 	static const char first[] = "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: "
 				    "{clusterIP: 10.96.0.5, ports: [{port: 1}]}\n";
 	static const char second[] =
-		"apiVersion: v1\nkind: Service\nmetadata: {name: b}\nspec: {ports: [{port: 1}]}\n---\n"
-		"apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 2}]}\n---\n"
-		"apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nstatus: {podIP: 10.0.0.1}\n";
+	    "apiVersion: v1\nkind: Service\nmetadata: {name: b}\nspec: {ports: [{port: 1}]}\n---\n"
+	    "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 2}]}\n---\n"
+	    "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nstatus: {podIP: 10.0.0.1}\n";
 	struct rlimit none = {.rlim_cur = 1, .rlim_max = RLIM_INFINITY}, old;
 	struct bn_error err = BN_ERROR_INIT;
 	struct rig rig;
@@ -208,8 +210,9 @@ static void test_folder(void **state)
 
 	/* an object moves from one file to the other in one change, and nothing is told */
 	commits = rig.commits;
-	put(dir, "c.json", "{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"one\"},"
-			   "\"spec\":{\"ports\":[{\"port\":1}]}}");
+	put(dir, "c.json",
+	    "{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"one\"},"
+	    "\"spec\":{\"ports\":[{\"port\":1}]}}");
 	snprintf(text, sizeof(text), "%s/a.yaml", dir);
 	unlink(text);
 	loop(event);
@@ -236,8 +239,9 @@ static void test_folder(void **state)
 	bn_folder_free(folder);
 
 	assert_int_equal(bn_folder_new(event, rig.objects, "/nonexistent", &folder, &err), -ENOENT);
-	assert_string_equal(bn_error_text(&err), "cannot use the manifest folder /nonexistent: No such "
-						 "file or directory");
+	assert_string_equal(bn_error_text(&err),
+			    "cannot use the manifest folder /nonexistent: No such "
+			    "file or directory");
 	bn_error_done(&err);
 	sd_event_unref(event);
 	rig_teardown(&rig);
@@ -251,11 +255,9 @@ static void test_folder(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_damaged),
-		cmocka_unit_test(test_shared),
-		cmocka_unit_test(test_killed),
-		cmocka_unit_test(test_full_disk),
-		cmocka_unit_test(test_folder),
+	    cmocka_unit_test(test_damaged), cmocka_unit_test(test_shared),
+	    cmocka_unit_test(test_killed),  cmocka_unit_test(test_full_disk),
+	    cmocka_unit_test(test_folder),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
