@@ -313,7 +313,7 @@ void bn_agent_done(struct bn_agent *a)
 	bn_addresses_free(a->addresses);
 	if (a->loaded)
 		bn_programs_done(&a->programs);
-	free(a->commit_problem);
+	free(a->refused);
 	sd_event_unref(a->event);
 	memset(a, 0, sizeof(*a));
 }

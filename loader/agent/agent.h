@@ -71,8 +71,9 @@ struct bn_agent {
 	uint64_t events_seen; /* of the ring buffer, as of the last look */
 
 	struct bn_server *server;
-	bool relabelling;     /* inside bn_agent_pod_changed() */
-	char *commit_problem; /* why the last commit was refused; NULL: it was not */
+	bool relabelling;   /* inside bn_agent_pod_changed() */
+	bool commit_failed; /* the last commit was refused */
+	char *refused;      /* why the last change that was asked for was; NULL: it was not */
 };
 
 /* Brings everything up to READY. What was made is for bn_agent_done() also on failure. */

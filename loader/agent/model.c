@@ -154,8 +154,7 @@ int bn_agent_commit(void *user, const struct bn_change *c, struct bn_error *err)
 	if (!r)
 		r = bn_addresses_peers(a->addresses, NULL, 0, c->peers_removed, c->n_peers_removed,
 				       err);
-	free(a->commit_problem);
-	a->commit_problem = r ? strdup(bn_error_text(err)) : NULL;
+	a->commit_failed = r;
 	if (!r) {
 		for (size_t i = 0; i < c->n_removed; i++) {
 			if (gone[i])

@@ -103,6 +103,13 @@ static int endpoint_reason(void *user, const struct bn_endpoint_info *info)
 	return 0;
 }
 
+static void folder_reason(void *user, const char *dir, const char *problem)
+{
+	struct reasons *rs = user;
+
+	json_array_append_new(rs->array, json_sprintf("manifests in %s: %s", dir, problem));
+}
+
 static json_t *find_reasons(struct bn_agent *a, json_t **ret_notes)
 {
 	struct reasons rs = {.array = json_array()};
@@ -110,8 +117,13 @@ static json_t *find_reasons(struct bn_agent *a, json_t **ret_notes)
 	const char **names = calloc(a->n_uplinks + 1, sizeof(*names));
 
 	*ret_notes = json_array();
-	if (a->commit_problem)
-		json_array_append_new(rs.array, json_string(a->commit_problem));
+	if (a->refused)
+		json_array_append_new(rs.array, json_string(a->refused));
+	for (size_t i = 0; i < a->n_folders; i++)
+		bn_folder_problems(a->folders[i], folder_reason, &rs);
+	for (size_t i = a->n_folders; i < a->config->manifests.n; i++)
+		folder_reason(&rs, a->config->manifests.items[i],
+			      "not watched since the last reload, see the log");
 	bn_endpoints_each(a->endpoints, endpoint_reason, &rs);
 	for (size_t i = 0; i < a->n_uplinks; i++) {
 		if (names)
