@@ -76,7 +76,10 @@ struct bn_agent {
 	char *refused;      /* why the last change that was asked for was; NULL: it was not */
 };
 
-/* Brings everything up to READY. What was made is for bn_agent_done() also on failure. */
+/*
+ * Brings everything up to READY. A failure on folders that hold nothing of an agent yet leaves
+ * nothing there; one that took over a predecessor's datapath leaves that in force.
+ */
 int bn_agent_start(struct bn_agent *a, const struct bn_agent_config *config, sd_event *event,
 		   struct bn_error *err);
 /* Reads the manifest folders again. */
