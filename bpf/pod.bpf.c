@@ -97,18 +97,4 @@ int bn_to_pod(struct __sk_buff *skb)
 	return r != BN_SLOW ? r : slow_to_pod(skb);
 }
 
-/* jiffies and the clock at one moment, for the agent to learn the kernel's HZ. */
-struct {
-	__u64 jiffies;
-	__u64 ktime;
-} bn_clock = {};
-
-SEC("tc")
-int bn_read_clock(struct __sk_buff *skb)
-{
-	bn_clock.jiffies = bpf_jiffies64();
-	bn_clock.ktime = bpf_ktime_get_ns();
-	return 0;
-}
-
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

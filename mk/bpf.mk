@@ -8,6 +8,7 @@ BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -D__bpf__ -DBPF_NO_KFUNC_PROTOTYPES -D
 	-Wall -Wextra -Werror -Wno-unused-parameter -Wno-missing-declarations \
 	-Wno-address-of-packed-member -I$(dir $(VMLINUX_H)) -Imaps -Ibpf
 
+.SECONDARY: $(BPF_OBJ)
 .PHONY: skeletons
 skeletons: $(BPF_SKEL)
 

@@ -5,6 +5,7 @@
 PKGS_MAPS := libbpf
 PKGS_LOADER := libbpf libmnl libsystemd jansson yaml-0.1 sqlite3
 PKGS_CLI := jansson yaml-0.1
+LIBS_LOADER := -lm
 
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
 	-Wno-unused-parameter -Wno-missing-field-initializers
@@ -51,7 +52,7 @@ $(BUILD)/cli/%.o: cli/%.c
 
 $(BUILD)/bpfnetd: $(LOADER_OBJ) $(MAPS_OBJ)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDHARDEN) $^ -o $@ $(LDFLAGS) $(call pkg_libs,$(PKGS_LOADER))
+	$(Q)$(CC) $(CFLAGS) $(LDHARDEN) $^ -o $@ $(LDFLAGS) $(call pkg_libs,$(PKGS_LOADER)) $(LIBS_LOADER)
 
 $(BUILD)/bpfnet: $(CLI_OBJ)
 	$(call say,LD,$@)

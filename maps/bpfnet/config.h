@@ -56,9 +56,16 @@ struct bn_device {
 };
 BN_ASSERT_SIZE(struct bn_device, 40);
 
-/* bn_node: one element; the node's own address of each family, zero where it has none. */
+/*
+ * bn_node: one element. What of the node changes at run time or must outlive the agent: its own
+ * address of each family (zero where it has none), the transient table's seed, the ABI of the
+ * pinned maps.
+ */
 struct bn_node {
-	union bn_addr v4;
-	union bn_addr v6;
+	union bn_addr v4; /* 0 */
+	union bn_addr v6; /* 16 */
+	__u64 hash_seed;  /* 32 */
+	__u32 abi;        /* 40  BN_ABI_VERSION */
+	__u32 pad;        /* 44 */
 };
-BN_ASSERT_SIZE(struct bn_node, 32);
+BN_ASSERT_SIZE(struct bn_node, 48);

@@ -23,7 +23,6 @@
 
 BN_MAP(bn_flows, BPF_MAP_TYPE_HASH, struct bn_tuple, struct bn_flow, BN_DEFAULT_FLOWS);
 BN_MAP(bn_transient, BPF_MAP_TYPE_ARRAY, __u32, struct bn_transient_set, BN_DEFAULT_TRANSIENT_SETS);
-BN_MAP(bn_epochs, BPF_MAP_TYPE_ARRAY, __u32, struct bn_epochs, 1);
 BN_MAP(bn_services, BPF_MAP_TYPE_HASH, struct bn_service_key, struct bn_service,
        BN_DEFAULT_SERVICES);
 BN_MAP(bn_service_slots, BPF_MAP_TYPE_ARRAY, __u32, __u32, BN_DEFAULT_SERVICE_SLOTS);
@@ -38,6 +37,15 @@ BN_MAP(bn_fragments, BPF_MAP_TYPE_LRU_HASH, struct bn_fragment_key, struct bn_fr
        BN_DEFAULT_FRAGMENTS);
 BN_MAP(bn_drops, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct bn_drop_counter, BN_DROP_MAX);
 BN_MAP(bn_counters, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, BN_CNT_MAX);
+
+/* Mapped by the agent, so that a bump is one store. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct bn_epochs);
+} bn_epochs SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);

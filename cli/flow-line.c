@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A flow as one line, after `hubble observe`:
+ *
+ *   Nov 23 09:20:11.123: default/client:40112 -> default/web-1:8080 FORWARDED (TCP SYN opened ...)
+ *
+ * A reply is shown with its ends exchanged and the arrow turned round, so that the lines of one
+ * connection read alike. Everything but the detail is free of blanks.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "flow.h"
+#include "output.h"
+#include "text.h"
+
+#define RED "31"
+#define GREEN "32"
+#define CYAN "36"
+
+static const char *text_of(const json_t *o, const char *key)
+{
+	return json_string_value(json_object_get(o, key));
+}
+
+static json_int_t int_of(const json_t *o, const char *key)
+{
+	return json_integer_value(json_object_get(o, key));
+}
+
+static void color(FILE *f, const struct bn_flow_style *style, const char *code)
+{
+	if (style->color)
+		fprintf(f, "\033[%sm", code);
+}
+
+/* RFC 3339 in, local time out; as it is where it can't be read. */
+static void print_time(FILE *f, const char *text)
+{
+	int64_t ns = 0;
+	struct tm tm;
+	time_t sec;
+	char when[32];
+
+	if (!text || !bn_time_parse(text, 0, &ns)) {
+		bn_text_clean(f, text ? text : "-");
+		fputs(": ", f);
+		return;
+	}
+	sec = (time_t)(ns / 1000000000);
+	localtime_r(&sec, &tm);
+	strftime(when, sizeof(when), "%b %e %H:%M:%S", &tm);
+	fprintf(f, "%s.%03d: ", when, (int)(ns / 1000000 % 1000));
+}
+
+/* The layer-4 object and its name ("TCP"), NULL where there is none. */
+static const json_t *layer4(const json_t *flow, const char **ret_name)
+{
+	const json_t *l4 = json_object_get(flow, "l4");
+	const json_t *v;
+	const char *key;
+
+	json_object_foreach((json_t *)l4, key, v) {
+		*ret_name = key;
+		return v;
+	}
+	*ret_name = NULL;
+	return NULL;
+}
+
+static void print_end(FILE *f, const json_t *flow, bool source, const struct bn_flow_style *style)
+{
+	const json_t *end = json_object_get(flow, source ? "source" : "destination");
+	const char *ip = text_of(json_object_get(flow, "IP"), source ? "source" : "destination");
+	const char *pod = text_of(end, "pod_name");
+	const char *namespace = text_of(end, "namespace");
+	const char *name;
+	json_int_t port = int_of(layer4(flow, &name), source ? "source_port" : "destination_port");
+
+	color(f, style, CYAN);
+	if (pod && *pod && !style->numeric) {
+		bn_text_clean(f, namespace ? namespace : "");
+		fputc('/', f);
+		bn_text_clean(f, pod);
+		if (port)
+			fprintf(f, ":%lld", (long long)port);
+	} else {
+		bn_output_address(f, ip, port);
+	}
+	color(f, style, "0");
+	if (style->wide && json_object_get(end, "identity"))
+		fprintf(f, "(ID:%lld)", (long long)int_of(end, "identity"));
+}
+
+/* TCP SYN,ACK; ICMPv4 type 8; protocol 47 */
+static void print_layer4(FILE *f, const json_t *flow)
+{
+	const char *name, *flag, *separator = " ";
+	const json_t *l4 = layer4(flow, &name);
+	const json_t *v;
+
+	if (!name) {
+		fputs("no transport header", f);
+		return;
+	}
+	bn_text_clean(f, name);
+	if (json_is_number(l4))
+		fprintf(f, " %lld", (long long)json_integer_value(l4));
+	if (json_object_get(l4, "type"))
+		fprintf(f, " type %lld", (long long)int_of(l4, "type"));
+	json_object_foreach(json_object_get(l4, "flags"), flag, v) {
+		if (!json_is_true(v))
+			continue;
+		fputs(separator, f);
+		bn_text_clean(f, flag);
+		separator = ",";
+	}
+}
+
+static void print_bytes(FILE *f, json_int_t n)
+{
+	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+	double v = (double)n;
+	size_t i = 0;
+
+	for (; v >= 1024 && i < 4; i++)
+		v /= 1024;
+	fprintf(f, i ? "%.1f %s" : "%.0f %s", v, units[i]);
+}
+
+static void print_closed(FILE *f, const json_t *flow)
+{
+	const char *cause = text_of(flow, "close_cause");
+
+	if (cause) {
+		fputc(' ', f);
+		bn_text_clean(f, cause);
+	}
+	fprintf(f, ", %lld packets ", (long long)int_of(flow, "packets"));
+	print_bytes(f, int_of(flow, "bytes"));
+	fprintf(f, " out, %lld packets ", (long long)int_of(flow, "reply_packets"));
+	print_bytes(f, int_of(flow, "reply_bytes"));
+	fprintf(f, " in, %.3f s", (double)int_of(flow, "duration_ms") / 1000);
+	if (int_of(flow, "handshake_us") > 0)
+		fprintf(f, ", handshake %lld us", (long long)int_of(flow, "handshake_us"));
+}
+
+static void print_service(FILE *f, const json_t *flow)
+{
+	const json_t *service = json_object_get(flow, "destination_service");
+	const json_t *original = json_object_get(flow, "original");
+
+	if (!service)
+		service = json_object_get(flow, "source_service");
+	if (!service && !original)
+		return;
+	fputs("; service", f);
+	if (service) {
+		fputc(' ', f);
+		bn_text_clean(f, text_of(service, "namespace") ? text_of(service, "namespace") : "");
+		fputc('/', f);
+		bn_text_clean(f, text_of(service, "name") ? text_of(service, "name") : "");
+	}
+	if (original) {
+		fputc(' ', f);
+		bn_output_address(f, text_of(original, "ip"), int_of(original, "port"));
+	}
+}
+
+static void print_labels(FILE *f, const json_t *flow, const char *end)
+{
+	const json_t *labels = json_object_get(json_object_get(flow, end), "labels");
+
+	if (json_array_size(labels) == 0)
+		return;
+	fprintf(f, "; %s ", end);
+	bn_output_value(f, labels);
+}
+
+void bn_flow_print(FILE *f, const json_t *flow, const struct bn_flow_style *style)
+{
+	const char *verdict = text_of(flow, "verdict");
+	const char *reason = text_of(flow, "drop_reason_desc");
+	const char *event = text_of(flow, "event_type");
+	bool reply = json_is_true(json_object_get(flow, "is_reply"));
+	bool dropped = verdict && strcmp(verdict, "DROPPED") == 0;
+
+	print_time(f, text_of(flow, "time"));
+	print_end(f, flow, !reply, style);
+	fputs(reply ? " <- " : " -> ", f);
+	print_end(f, flow, reply, style);
+	fputc(' ', f);
+	color(f, style, dropped ? RED : GREEN);
+	bn_text_clean(f, verdict ? verdict : "-");
+	color(f, style, "0");
+	fputs(" (", f);
+	if (reason && *reason) {
+		bn_text_clean(f, reason);
+		fputs("; ", f);
+	}
+	print_layer4(f, flow);
+	if (event && strcmp(event, "drop") != 0) {
+		fputc(' ', f);
+		bn_text_clean(f, event);
+	}
+	if (event && strcmp(event, "closed") == 0)
+		print_closed(f, flow);
+	print_service(f, flow);
+	if (style->wide) {
+		print_labels(f, flow, "source");
+		print_labels(f, flow, "destination");
+	}
+	fputs(")\n", f);
+}

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The command table. What stands here is all that help, completion and manual pages know; a
+ * command that is not here does not exist.
+ */
+#include "command.h"
+
+#define KINDS "pods services endpointslices networkpolicies namespaces nodes"
+
+const struct bn_option bn_common_options[] = {
+	{.name = "run-dir",
+	 .arg = "DIR",
+	 .help = "the agent's run directory, which holds its socket (default: /run/bpfnet)",
+	 .complete = BN_COMPLETE_FOLDER},
+	{.name = "output",
+	 .letter = 'o',
+	 .arg = "FORMAT",
+	 .help = "table (the default), wide, json or yaml",
+	 .complete = BN_COMPLETE_WORDS,
+	 .words = "table wide json yaml"},
+	{.name = "no-headers", .help = "tables without their first line"},
+	{.name = "help", .letter = 'h', .help = "explain the command"},
+	{0},
+};
+
+static const struct bn_argument kind_name_args[] = {
+	{.name = "KIND", .complete = BN_COMPLETE_WORDS, .words = KINDS},
+	{.name = "NS/NAME", .optional = true, .complete = BN_COMPLETE_OBJECT},
+	{0},
+};
+
+static const struct bn_argument pod_args[] = {
+	{.name = "NS/POD", .complete = BN_COMPLETE_POD},
+	{0},
+};
+
+static const struct bn_argument service_args[] = {
+	{.name = "NS/NAME", .complete = BN_COMPLETE_SERVICE},
+	{0},
+};
+
+#define NAMESPACE_OPTION(text)                                                                     \
+	{                                                                                          \
+		.name = "namespace", .letter = 'n', .arg = "NS", .help = text,                     \
+		.complete = BN_COMPLETE_NAMESPACE                                                  \
+	}
+
+static const struct bn_option manifest_options[] = {
+	{.name = "filename",
+	 .letter = 'f',
+	 .arg = "FILE",
+	 .help = "a manifest, a folder of manifests (*.yaml, *.yml, *.json), or - for standard "
+		 "input; may be given several times",
+	 .repeat = true,
+	 .complete = BN_COMPLETE_FILE},
+	{0},
+};
+
+static const struct bn_option get_options[] = {
+	NAMESPACE_OPTION("only this namespace"),
+	{.name = "all-namespaces", .letter = 'A', .help = "all namespaces (the default)"},
+	{0},
+};
+
+static const struct bn_option endpoint_add_options[] = {
+	{.name = "netns",
+	 .arg = "NAME|PATH",
+	 .help = "the pod's network namespace: a name as 'ip netns' has it, or a path",
+	 .complete = BN_COMPLETE_NETNS},
+	{.name = "ip",
+	 .arg = "IP",
+	 .help = "an address of the pod; one for each family",
+	 .repeat = true},
+	{.name = "ifname", .arg = "NAME", .help = "the interface's name in the pod (default: eth0)"},
+	{0},
+};
+
+static const struct bn_option namespace_options[] = {
+	NAMESPACE_OPTION("only this namespace"),
+	{0},
+};
+
+#define POD_FILTER(n, text)                                                                        \
+	{                                                                                          \
+		.name = n, .arg = "[NS/]POD", .help = text, .repeat = true,                        \
+		.complete = BN_COMPLETE_POD                                                        \
+	}
+#define FILTER(n, a, text) {.name = n, .arg = a, .help = text, .repeat = true}
+
+static const struct bn_option flows_options[] = {
+	{.name = "follow", .letter = 'f', .help = "go on with flows as they happen, until Ctrl-C"},
+	{.name = "last", .arg = "N", .help = "the last N flows that match (default: 20)"},
+	{.name = "all", .help = "all flows that the agent keeps"},
+	{.name = "since",
+	 .arg = "TIME",
+	 .help = "from then on: a span back (90s, 5m, 1h30m, 2d) or a time (2006-01-02T15:04:05Z, "
+		 "'2006-01-02 15:04:05', 2006-01-02)"},
+	{.name = "until", .arg = "TIME", .help = "up to then, written likewise"},
+	POD_FILTER("pod", "either end is a pod whose name begins so (without NS: of 'default'); "
+			  "NS/ is all of them"),
+	POD_FILTER("from-pod", "the source is such a pod"),
+	POD_FILTER("to-pod", "the destination is such a pod"),
+	{.name = "namespace",
+	 .letter = 'n',
+	 .arg = "NS",
+	 .help = "either end is in this namespace",
+	 .repeat = true,
+	 .complete = BN_COMPLETE_NAMESPACE},
+	{.name = "from-namespace",
+	 .arg = "NS",
+	 .help = "the source is",
+	 .repeat = true,
+	 .complete = BN_COMPLETE_NAMESPACE},
+	{.name = "to-namespace",
+	 .arg = "NS",
+	 .help = "the destination is",
+	 .repeat = true,
+	 .complete = BN_COMPLETE_NAMESPACE},
+	{.name = "label",
+	 .letter = 'l',
+	 .arg = "SELECTOR",
+	 .help = "either end has these labels: KEY, KEY=VALUE or KEY!=VALUE, several with commas",
+	 .repeat = true},
+	FILTER("ip", "IP|CIDR", "either end has this address"),
+	FILTER("from-ip", "IP|CIDR", "the source has"),
+	FILTER("to-ip", "IP|CIDR", "the destination has"),
+	FILTER("port", "PORT", "either end has this port"),
+	FILTER("from-port", "PORT", "the source has"),
+	FILTER("to-port", "PORT", "the destination has"),
+	{.name = "protocol",
+	 .arg = "PROTOCOL",
+	 .help = "tcp, udp, sctp, icmp (both families), icmpv4 or icmpv6",
+	 .repeat = true,
+	 .complete = BN_COMPLETE_WORDS,
+	 .words = "tcp udp sctp icmp icmpv4 icmpv6"},
+	{.name = "verdict",
+	 .arg = "VERDICT",
+	 .help = "forwarded or dropped",
+	 .repeat = true,
+	 .complete = BN_COMPLETE_WORDS,
+	 .words = "forwarded dropped"},
+	{.name = "drop-reason",
+	 .arg = "REASON",
+	 .help = "dropped for this reason, by its label; see bpfnet-flows(1)",
+	 .repeat = true,
+	 .complete = BN_COMPLETE_REASON},
+	{.name = "service",
+	 .arg = "[NS/]NAME",
+	 .help = "sent to a service whose name begins so",
+	 .repeat = true,
+	 .complete = BN_COMPLETE_SERVICE},
+	{.name = "not", .help = "turns the next filter around", .repeat = true},
+	{.name = "numeric", .help = "addresses instead of names"},
+	{.name = "color",
+	 .arg = "WHEN",
+	 .help = "auto (the default: on a terminal without NO_COLOR), always or never",
+	 .complete = BN_COMPLETE_WORDS,
+	 .words = "auto always never"},
+	{0},
+};
+
+static const struct bn_command endpoint_commands[] = {
+	{.name = "add",
+	 .help = "attach a network namespace as a pod",
+	 .text = "Makes a veth pair between the node and the namespace, loads programs and policy, "
+		 "gives the pod's side its addresses and routes, and brings the node's side up last, "
+		 "so that nothing passes undecided. Returns when every family works.\n\n"
+		 "Where no Pod manifest has that name, it is a pod without labels; the manifest may "
+		 "come later.",
+	 .examples = "bpfnet endpoint add default/client --netns client --ip 10.0.0.2 --ip fd00::2",
+	 .args = pod_args,
+	 .options = endpoint_add_options,
+	 .run = bn_cmd_endpoint_add},
+	{.name = "delete",
+	 .help = "detach a pod and remove its interface",
+	 .args = pod_args,
+	 .run = bn_cmd_endpoint_delete},
+	{.name = "list", .help = "list the attached pods", .run = bn_cmd_endpoint_list},
+	{0},
+};
+
+static const struct bn_command svc_commands[] = {
+	{.name = "list",
+	 .help = "list services, their frontends and how many backends serve them",
+	 .options = namespace_options,
+	 .run = bn_cmd_svc_list},
+	{.name = "get",
+	 .help = "show one service with the state of each backend",
+	 .args = service_args,
+	 .run = bn_cmd_svc_get},
+	{0},
+};
+
+static const struct bn_command ct_commands[] = {
+	{.name = "list", .help = "list the flow table, one flow a line", .run = bn_cmd_ct_list},
+	{0},
+};
+
+static const struct bn_command nat_commands[] = {
+	{.name = "list", .help = "list translated flows, one a line", .run = bn_cmd_nat_list},
+	{0},
+};
+
+static const struct bn_command map_commands[] = {
+	{.name = "list",
+	 .help = "list the datapath's maps, how full they are and what they take",
+	 .run = bn_cmd_map_list},
+	{0},
+};
+
+static const struct bn_argument command_args[] = {
+	{.name = "COMMAND", .optional = true, .repeat = true, .complete = BN_COMPLETE_COMMAND},
+	{0},
+};
+
+static const struct bn_argument shell_args[] = {
+	{.name = "SHELL", .complete = BN_COMPLETE_WORDS, .words = "bash zsh fish"},
+	{0},
+};
+
+static const struct bn_argument page_args[] = {
+	{.name = "PAGE", .optional = true},
+	{0},
+};
+
+static const struct bn_argument word_args[] = {
+	{.name = "WORD", .optional = true, .repeat = true},
+	{0},
+};
+
+static const struct bn_command commands[] = {
+	{.name = "apply",
+	 .help = "create or change objects from manifests",
+	 .text = "Manifests are Kubernetes' own, YAML or JSON, many documents to a file. All of a "
+		 "call takes effect or none of it; the command returns when the datapath has it, and "
+		 "prints what became of each object: created, configured or unchanged.",
+	 .examples = "bpfnet apply -f web.yaml\nkubectl get svc -o yaml | bpfnet apply -f -",
+	 .options = manifest_options,
+	 .run = bn_cmd_apply},
+	{.name = "delete",
+	 .help = "delete the objects that manifests name",
+	 .text = "All of a call is deleted or none of it; the command returns when the datapath has "
+		 "let go of them.",
+	 .examples = "bpfnet delete -f web.yaml",
+	 .options = manifest_options,
+	 .run = bn_cmd_delete},
+	{.name = "get",
+	 .help = "show objects",
+	 .text = "Kinds: pods (po), services (svc), endpointslices, networkpolicies (netpol), "
+		 "namespaces (ns), nodes (no). A name without a namespace is looked for in the one "
+		 "that -n names, else in 'default'. With -o yaml or json the output can be applied "
+		 "again.",
+	 .examples = "bpfnet get services\nbpfnet get service default/web -o yaml\n"
+		     "bpfnet get pods -n kube-system -o wide",
+	 .args = kind_name_args,
+	 .options = get_options,
+	 .run = bn_cmd_get},
+	{.name = "endpoint",
+	 .help = "attach and detach pods",
+	 .commands = endpoint_commands},
+	{.name = "svc", .help = "services as the datapath has them", .commands = svc_commands},
+	{.name = "flows",
+	 .help = "show flows and drops",
+	 .text = "Shows what the datapath decided: a line when a flow opens, one when it closes, one "
+		 "for each drop with its reason. Without --last, --since, --until or --follow these "
+		 "are the last 20; with --follow alone only those to come.\n\n"
+		 "Filters: values of one filter are alternatives, different filters must all match.",
+	 .examples = "bpfnet flows -f --pod default/client\n"
+		     "bpfnet flows --since 5m --verdict dropped --not --protocol icmp\n"
+		     "bpfnet flows -f --service default/web -o json",
+	 .options = flows_options,
+	 .run = bn_cmd_flows},
+	{.name = "ct", .help = "the flow table", .commands = ct_commands},
+	{.name = "nat", .help = "address translation", .commands = nat_commands},
+	{.name = "map", .help = "the datapath's maps", .commands = map_commands},
+	{.name = "metrics", .help = "print the agent's metrics as Prometheus text", .run = bn_cmd_metrics},
+	{.name = "status",
+	 .help = "say whether the node works as configured",
+	 .text = "Exit code: 0 live, with all that is configured in force; 1 no agent, or still "
+		 "starting; 3 degraded, with the reasons.",
+	 .run = bn_cmd_status},
+	{.name = "config", .help = "print the configuration in force", .run = bn_cmd_config},
+	{.name = "version", .help = "print versions", .run = bn_cmd_version},
+	{.name = "completion",
+	 .help = "print a shell's completion script",
+	 .examples = "bpfnet completion bash > /etc/bash_completion.d/bpfnet",
+	 .args = shell_args,
+	 .run = bn_cmd_completion},
+	{.name = "help", .help = "explain a command", .args = command_args, .run = bn_cmd_help},
+	{.name = "man",
+	 .help = "print a manual page, or the list of pages",
+	 .args = page_args,
+	 .hidden = true,
+	 .run = bn_cmd_man},
+	{.name = "__complete",
+	 .help = "complete the last word",
+	 .args = word_args,
+	 .hidden = true,
+	 .run = bn_cmd_complete},
+	{0},
+};
+
+const struct bn_command bn_root = {
+	.name = "bpfnet",
+	.help = "Services, policy and flows of this node, from its agent bpfnetd",
+	.commands = commands,
+};

@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Coming up and letting go. The order of coming up is the order of trust: maps and programs, what
+ * the node is, what is wanted, endpoints (each published before it is attached), uplinks, then
+ * what a predecessor left and nothing has claimed goes. Only then does anybody get to ask.
+ */
+#include "agent/agent.h"
+
+#include "folders.h"
+#include "log.h"
+
+#include <bpf/bpf.h>
+#include <bpfnet/access.h>
+#include <errno.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int read_counters(void *user, __u64 ret[BN_CNT_MAX])
+{
+	struct bn_agent *a = user;
+	uint64_t values[BN_CNT_MAX];
+	int r = bn_counters_read(a->programs.maps[BN_MAP_bn_counters], values);
+
+	for (int i = 0; i < BN_CNT_MAX && !r; i++)
+		ret[i] = values[i];
+	return r;
+}
+
+static int read_drops(void *user, struct bn_drop_counter ret[BN_DROP_MAX])
+{
+	struct bn_agent *a = user;
+
+	return bn_drops_read(a->programs.maps[BN_MAP_bn_drops], ret);
+}
+
+static int read_lost(void *user, uint64_t *ret)
+{
+	__u64 values[BN_CNT_MAX];
+	int r = read_counters(user, values);
+
+	if (!r)
+		*ret = values[BN_CNT_EVENTS_LOST];
+	return r;
+}
+
+static int start_datapath(struct bn_agent *a, struct bn_error *err)
+{
+	const struct bn_agent_config *c = a->config;
+	struct bn_programs_config config = {
+		.bpffs = c->bpffs,
+		.sizes = c->sizes,
+		.node = {
+			.features = BN_FEATURE_REDIRECT_PEER |
+				    (c->masquerade ? BN_FEATURE_MASQUERADE : 0) |
+				    (c->flow_events ? BN_FEATURE_EVENTS : 0),
+			.event_rate = c->drop_rate,
+			.nat_port_min = c->nat_ports.min,
+			.nat_port_max = c->nat_ports.max,
+		},
+	};
+	struct bn_map_shape shape;
+	int r;
+
+	bn_addr_parse(BN_GATEWAY_V4, &config.node.gateway4, NULL);
+	bn_addr_parse(BN_GATEWAY_V6, &config.node.gateway6, NULL);
+	memcpy(&config.node.life, &c->life, sizeof(config.node.life));
+	r = bn_programs_probe(err);
+	if (r)
+		return r;
+	r = bn_attach_probe(&a->attach.mechanism, err);
+	if (r < 0)
+		return r;
+	snprintf(a->links_dir, sizeof(a->links_dir), "%s/links", c->bpffs);
+	a->attach.dir = a->links_dir;
+	r = bn_programs_load(&a->programs, &config, err);
+	a->loaded = true;
+	if (r)
+		return r;
+
+	struct bn_addresses_config addresses = {
+		.endpoints_fd = a->programs.maps[BN_MAP_bn_endpoints],
+		.addresses_fd = a->programs.maps[BN_MAP_bn_addresses],
+		.devices_fd = a->programs.maps[BN_MAP_bn_devices],
+		.node_fd = a->programs.maps[BN_MAP_bn_node],
+		.ranges_fd = a->programs.maps[BN_MAP_bn_ranges],
+		.epochs_fd = a->programs.maps[BN_MAP_bn_epochs],
+	};
+	struct bn_services_config services = {
+		.services_fd = a->programs.maps[BN_MAP_bn_services],
+		.slots_fd = a->programs.maps[BN_MAP_bn_service_slots],
+		.backends_fd = a->programs.maps[BN_MAP_bn_backends],
+		.stats_fd = a->programs.maps[BN_MAP_bn_backend_stats],
+	};
+
+	bn_map_shape(addresses.addresses_fd, &shape);
+	addresses.max_addresses = shape.max_entries;
+	bn_map_shape(addresses.ranges_fd, &shape);
+	addresses.max_ranges = shape.max_entries;
+	bn_map_shape(services.services_fd, &shape);
+	services.max_services = shape.max_entries;
+	bn_map_shape(services.slots_fd, &shape);
+	services.max_slots = shape.max_entries;
+	bn_map_shape(services.backends_fd, &shape);
+	services.max_backends = shape.max_entries;
+	r = bn_addresses_new(&addresses, &a->addresses, err);
+	return r ? r : bn_services_new(&services, &a->services, err);
+}
+
+static int start_ranges(struct bn_agent *a, struct bn_error *err)
+{
+	const struct bn_agent_config *c = a->config;
+	size_t n = c->service_cidrs.n + c->pod_cidrs.n, at = 0;
+	struct bn_cidr *cidrs = calloc(n + 1, sizeof(*cidrs));
+	uint32_t *flags = calloc(n + 1, sizeof(*flags));
+	int r = -ENOMEM;
+
+	if (cidrs && flags) {
+		for (size_t i = 0; i < c->service_cidrs.n; i++) {
+			cidrs[at] = c->service_cidrs.items[i];
+			flags[at++] = BN_RANGE_SERVICE;
+		}
+		for (size_t i = 0; i < c->pod_cidrs.n; i++) {
+			cidrs[at] = c->pod_cidrs.items[i];
+			flags[at++] = BN_RANGE_POD;
+		}
+		r = bn_addresses_ranges(a->addresses, cidrs, flags, n, err);
+	}
+	free(cidrs);
+	free(flags);
+	return r;
+}
+
+static int start_flows(struct bn_agent *a, struct bn_error *err)
+{
+	struct bn_observer_config config = {
+		.events_fd = a->programs.maps[BN_MAP_bn_events],
+		.node_name = a->config->node_name,
+		.names = a->names,
+		.history = a->config->flow_history,
+		.lost = read_lost,
+		.user = a,
+	};
+	int r;
+
+	r = bn_observer_new(a->event, &config, &a->observer);
+	if (r < 0)
+		return bn_error_set(err, r, "can't read the datapath's events: %s", strerror(-r));
+	r = bn_metrics_new(&a->metrics);
+	if (r < 0)
+		return r;
+	a->metrics_datapath = (struct bn_metrics_datapath){read_counters, read_drops, a};
+	a->metrics_flows.observer = a->observer;
+	a->metrics_flows.names = a->names;
+	r = bn_metrics_add_datapath(a->metrics, &a->metrics_datapath);
+	if (r >= 0)
+		r = bn_metrics_add_flows(a->metrics, &a->metrics_flows);
+	if (r >= 0)
+		r = bn_metrics_add_agent(a->metrics);
+	if (r >= 0)
+		r = bn_metrics_register(a->metrics, bn_agent_collect_maps, a);
+	if (r >= 0)
+		r = bn_agent_sweep_start(a);
+	return r < 0 ? bn_error_set(err, r, "can't prepare metrics: %s", strerror(-r)) : 0;
+}
+
+static int start_objects(struct bn_agent *a, struct bn_error *err)
+{
+	struct bn_objects_config config = {
+		.state_dir = a->config->state_dir,
+		.node_name = a->config->node_name,
+		.service_cidrs = a->config->service_cidrs.items,
+		.n_service_cidrs = a->config->service_cidrs.n,
+		.commit = bn_agent_commit,
+		.pod_changed = bn_agent_pod_changed,
+		.user = a,
+	};
+	int r;
+
+	r = bn_names_new(NULL, &a->names);
+	if (r < 0)
+		return r;
+	return bn_objects_new(&config, &a->objects, err);
+}
+
+static int start_endpoints(struct bn_agent *a, struct bn_error *err)
+{
+	struct bn_endpoints_config config = {
+		.state_dir = a->config->state_dir,
+		.ops = bn_agent_endpoint_ops,
+	};
+
+	config.ops.user = a;
+	return bn_endpoints_new(a->event, &config, &a->endpoints, err);
+}
+
+static int start_server(struct bn_agent *a, struct bn_error *err)
+{
+	struct bn_server_config config = {
+		.run_dir = a->config->run_dir,
+		.group = a->config->socket_gid,
+	};
+	int r;
+
+	r = bn_server_new(a->event, &config, &a->server, err);
+	return r < 0 ? r : bn_agent_methods(a, err);
+}
+
+static int start_folders(struct bn_agent *a, struct bn_error *err)
+{
+	a->folders = calloc(a->config->manifests.n + 1, sizeof(struct bn_folder *));
+	if (!a->folders)
+		return -ENOMEM;
+	for (size_t i = 0; i < a->config->manifests.n; i++) {
+		int r = bn_folder_new(a->event, a->objects, a->config->manifests.items[i],
+				      &a->folders[i], err);
+
+		if (r < 0)
+			return r;
+		a->n_folders++;
+	}
+	return 0;
+}
+
+int bn_agent_start(struct bn_agent *a, const struct bn_agent_config *config, sd_event *event,
+		   struct bn_error *err)
+{
+	int r;
+
+	memset(a, 0, sizeof(*a));
+	for (int i = 0; i < BN_MAP_MAX; i++)
+		a->programs.maps[i] = -1;
+	for (int i = 0; i < BN_PROGRAM_MAX; i++)
+		a->programs.programs[i] = -1;
+	a->config = config;
+	a->event = sd_event_ref(event);
+
+	r = start_datapath(a, err);
+	if (r < 0)
+		return r;
+	r = start_ranges(a, err);
+	if (r < 0)
+		return r;
+	r = bn_nl_open(NETLINK_ROUTE, &a->nl, err);
+	if (r < 0)
+		return r;
+	r = bn_sysctl_new(config->state_dir, &a->sysctl, err);
+	if (r < 0)
+		return r;
+	r = start_objects(a, err);
+	if (r < 0)
+		return r;
+	r = start_endpoints(a, err);
+	if (r < 0)
+		return r;
+	r = bn_agent_uplinks_start(a, err);
+	if (r < 0)
+		return r;
+	r = start_flows(a, err);
+	if (r < 0)
+		return r;
+	r = bn_endpoints_restore(a->endpoints, err);
+	if (r < 0)
+		return r;
+	r = bn_objects_start(a->objects, err);
+	if (r < 0)
+		return r;
+	r = bn_services_prune(a->services, err);
+	if (r < 0)
+		return r;
+	r = bn_addresses_prune(a->addresses, err);
+	if (r < 0)
+		return r;
+	bn_attach_sweep(&a->attach, NULL);
+	r = start_folders(a, err);
+	if (r < 0)
+		return r;
+	r = start_server(a, err);
+	if (r < 0)
+		return r;
+	a->live = true;
+	malloc_trim(0);
+	return 0;
+}
+
+void bn_agent_done(struct bn_agent *a)
+{
+	bn_server_free(a->server);
+	for (size_t i = 0; i < a->n_folders; i++)
+		bn_folder_free(a->folders[i]);
+	free(a->folders);
+	bn_agent_uplinks_done(a);
+	sd_event_source_unref(a->sweep);
+	bn_endpoints_free(a->endpoints);
+	bn_objects_free(a->objects);
+	bn_metrics_free(a->metrics);
+	bn_observer_free(a->observer);
+	bn_names_free(a->names);
+	bn_sysctl_free(a->sysctl);
+	bn_nl_free(a->nl);
+	bn_services_free(a->services);
+	bn_addresses_free(a->addresses);
+	if (a->loaded)
+		bn_programs_done(&a->programs);
+	free(a->commit_problem);
+	sd_event_unref(a->event);
+	memset(a, 0, sizeof(*a));
+}
+
+/* Keeps the first failure, goes on with the rest: as much as can be removed is. */
+static void keep(int r, int *first)
+{
+	if (r < 0 && !*first)
+		*first = r;
+}
+
+static void remove_file(const char *dir, const char *name)
+{
+	char path[4096 + 64];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	unlink(path);
+}
+
+int bn_agent_uninstall(const struct bn_agent_config *config, struct bn_error *err)
+{
+	static const struct bn_endpoints_ops none;
+	struct bn_endpoints_config endpoints_config = {.state_dir = config->state_dir, .ops = none};
+	struct bn_endpoints *endpoints = NULL;
+	struct bn_sysctl *sysctl = NULL;
+	struct bn_attach attach = {0};
+	sd_event *event = NULL;
+	char links[4096];
+	int r = 0;
+
+	snprintf(links, sizeof(links), "%s/links", config->bpffs);
+	attach.dir = links;
+	if (access(config->state_dir, F_OK) == 0) {
+		keep(sd_event_new(&event), &r);
+		if (event)
+			keep(bn_endpoints_new(event, &endpoints_config, &endpoints, err), &r);
+		if (endpoints) {
+			keep(bn_endpoints_uninstall(endpoints, err), &r);
+			bn_endpoints_free(endpoints);
+		}
+	}
+	if (access(links, F_OK) == 0)
+		keep(bn_attach_uninstall(&attach, err), &r);
+	if (access(config->bpffs, F_OK) == 0) {
+		keep(bn_programs_unpin(config->bpffs, err), &r);
+		if (rmdir(config->bpffs) && errno != ENOENT)
+			keep(bn_error_set(err, -errno, "can't remove the folder %s: %m",
+					  config->bpffs),
+			     &r);
+	}
+	if (access(config->state_dir, F_OK) == 0) {
+		keep(bn_sysctl_new(config->state_dir, &sysctl, err), &r);
+		if (sysctl) {
+			keep(bn_sysctl_restore(sysctl, err), &r);
+			bn_sysctl_free(sysctl);
+		}
+		remove_file(config->state_dir, "objects.db");
+		remove_file(config->state_dir, "objects.db-wal");
+		remove_file(config->state_dir, "objects.db-shm");
+		remove_file(config->state_dir, "sysctls.json");
+	}
+	remove_file(config->run_dir, "bpfnet.sock");
+	sd_event_unref(event);
+	return r;
+}

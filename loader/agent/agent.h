@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The agent: everything that bpfnetd holds while it runs, and the order in which it comes up.
+ *
+ *   objects (what is wanted) --commit--> services, addresses (what stands in the maps)
+ *   endpoints (pods here)    --publish/attach--> addresses, programs on devices
+ *   events (ring buffer)     --> observer --> readers
+ *
+ * Start, restart and repair are the same run: every part reads what stands, and the commits that
+ * follow are differences.
+ */
+#pragma once
+
+#include "config.h"
+#include "datapath/addresses.h"
+#include "datapath/programs.h"
+#include "datapath/services.h"
+#include "error.h"
+#include "flows/names.h"
+#include "flows/observer.h"
+#include "metrics/sources.h"
+#include "net/attach.h"
+#include "net/endpoints.h"
+#include "net/monitor.h"
+#include "net/netlink.h"
+#include "net/sysctl.h"
+#include "objects/folder.h"
+#include "objects/objects.h"
+#include "server/server.h"
+
+#include <systemd/sd-event.h>
+
+/* A device that leads out of the node. */
+struct bn_uplink {
+	int ifindex;
+	char name[IF_NAMESIZE];
+	uint32_t mtu;
+	bool attached;
+};
+
+struct bn_agent {
+	const struct bn_agent_config *config;
+	sd_event *event;
+	bool live; /* started: the datapath is what the objects say */
+
+	struct bn_programs programs;
+	bool loaded;
+	char links_dir[4096];
+	struct bn_attach attach;
+	struct bn_services *services;
+	struct bn_addresses *addresses;
+
+	struct bn_nl *nl;
+	struct bn_monitor *monitor;
+	struct bn_sysctl *sysctl;
+	struct bn_endpoints *endpoints;
+	struct bn_uplink *uplinks;
+	size_t n_uplinks;
+	sd_event_source *rescan; /* deferred: once for a burst of changes */
+
+	struct bn_objects *objects;
+	struct bn_folder **folders;
+	size_t n_folders;
+
+	struct bn_names *names;
+	struct bn_observer *observer;
+	struct bn_metrics *metrics;
+	struct bn_metrics_datapath metrics_datapath;
+	struct bn_metrics_flows metrics_flows;
+	sd_event_source *sweep;
+	uint64_t events_seen; /* of the ring buffer, as of the last look */
+
+	struct bn_server *server;
+	char *commit_problem; /* why the last commit was refused; NULL: it was not */
+};
+
+/* Brings everything up to READY. What was made is for bn_agent_done() also on failure. */
+int bn_agent_start(struct bn_agent *a, const struct bn_agent_config *config, sd_event *event,
+		   struct bn_error *err);
+/* Lets go of everything; the datapath stays in force. */
+void bn_agent_done(struct bn_agent *a);
+
+/* Removes every trace of an agent on these folders, which must not be running. */
+int bn_agent_uninstall(const struct bn_agent_config *config, struct bn_error *err);
+
+/* agent/model.c: between the objects and the datapath. */
+int bn_agent_commit(void *user, const struct bn_change *change, struct bn_error *err);
+void bn_agent_pod_changed(void *user, const char *namespace, const char *name);
+extern const struct bn_endpoints_ops bn_agent_endpoint_ops;
+
+/* agent/uplinks.c: the node's own devices and addresses. */
+int bn_agent_uplinks_start(struct bn_agent *a, struct bn_error *err);
+int bn_agent_uplinks_scan(struct bn_agent *a, struct bn_error *err);
+void bn_agent_uplinks_done(struct bn_agent *a);
+
+/* agent/idle.c: removing idle flows. */
+int bn_agent_sweep_start(struct bn_agent *a);
+
+/* agent/methods.c, agent/status.c: the socket's methods. */
+int bn_agent_methods(struct bn_agent *a, struct bn_error *err);
+int bn_agent_method_status(struct bn_request *r, void *user);
+int bn_agent_method_map_list(struct bn_request *r, void *user);
+void bn_agent_collect_maps(struct bn_metrics_out *out, void *user);
+/* agent/tables.c */
+int bn_agent_method_ct_list(struct bn_request *r, void *user);
+int bn_agent_method_nat_list(struct bn_request *r, void *user);

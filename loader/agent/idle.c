@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Idle flows of the main table are removed once a minute, and only while it has any: an agent
+ * without flows sleeps. The timer is armed by what the datapath counts as promoted, which the
+ * agent looks at when it is awake anyway, for an event.
+ */
+#include "agent/agent.h"
+#include "datapath/sweep.h"
+#include "log.h"
+
+#include <bpfnet/access.h>
+#include <string.h>
+
+#define SWEEP_USEC (60ull * 1000000)
+
+static void closed(void *user, const struct bn_event *event)
+{
+	struct bn_agent *a = user;
+
+	bn_observer_inject(a->observer, event);
+}
+
+static int on_sweep(sd_event_source *source, uint64_t usec, void *user)
+{
+	struct bn_agent *a = user;
+	struct bn_sweep_result result = {0};
+	int r;
+
+	r = bn_sweep(&a->programs, closed, a, &result);
+	if (r)
+		bn_logf(BN_LOG_WARNING, "can't look for idle flows: %s, ignoring", strerror(-r));
+	if (!r && !result.entries) {
+		sd_event_source_set_enabled(source, SD_EVENT_OFF);
+		return 0;
+	}
+	sd_event_source_set_time(source, usec + SWEEP_USEC);
+	sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+	return 0;
+}
+
+/* Any flow that opens may be promoted later. */
+static void on_flow(struct bn_agent *a)
+{
+	int enabled = SD_EVENT_OFF;
+	uint64_t now;
+
+	if (sd_event_source_get_enabled(a->sweep, &enabled) < 0 || enabled != SD_EVENT_OFF)
+		return;
+	if (sd_event_now(a->event, CLOCK_MONOTONIC, &now) < 0)
+		return;
+	sd_event_source_set_time(a->sweep, now + SWEEP_USEC);
+	sd_event_source_set_enabled(a->sweep, SD_EVENT_ONESHOT);
+}
+
+static int on_activity(sd_event_source *source, void *user)
+{
+	struct bn_agent *a = user;
+	struct bn_observer_stats stats;
+
+	bn_observer_stats(a->observer, &stats);
+	if (stats.received != a->events_seen) {
+		a->events_seen = stats.received;
+		on_flow(a);
+	}
+	return 0;
+}
+
+int bn_agent_sweep_start(struct bn_agent *a)
+{
+	uint64_t now;
+	int r;
+
+	r = sd_event_now(a->event, CLOCK_MONOTONIC, &now);
+	if (r < 0)
+		return r;
+	r = sd_event_add_time(a->event, &a->sweep, CLOCK_MONOTONIC, now + SWEEP_USEC, 1000000,
+			      on_sweep, a);
+	if (r < 0)
+		return r;
+	/* runs after whatever woke the loop; it never wakes it */
+	return sd_event_add_post(a->event, NULL, on_activity, a);
+}

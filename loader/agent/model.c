@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Between the objects and the datapath: a change of the model becomes a commit of services and
+ * addresses, an endpoint becomes entries and attached programs, and both give flows their names.
+ */
+#include "agent/agent.h"
+#include "log.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct labels {
+	json_t *object;
+};
+
+static int collect_labels(void *user, const struct bn_label *labels, size_t n)
+{
+	struct labels *l = user;
+
+	l->object = json_object();
+	for (size_t i = 0; i < n; i++)
+		json_object_set_new(l->object, labels[i].key, json_string(labels[i].value));
+	return l->object ? 0 : -ENOMEM;
+}
+
+/* A name for flows, with the pod's labels where a manifest gives them. */
+static void name_pod(struct bn_agent *a, const union bn_addr *addr, const char *namespace,
+		     const char *name, uint32_t identity)
+{
+	struct labels l = {0};
+	struct bn_label *labels = NULL;
+	struct bn_name_spec spec = {
+		.kind = BN_NAME_POD, .namespace = namespace, .name = name, .identity = identity};
+	const char *key;
+	json_t *value;
+	size_t n = 0;
+
+	if (bn_objects_pod_labels(a->objects, namespace, name, collect_labels, &l) == 0 &&
+	    l.object) {
+		labels = calloc(json_object_size(l.object) + 1, sizeof(*labels));
+		json_object_foreach(l.object, key, value) {
+			if (labels)
+				labels[n++] = (struct bn_label){key, json_string_value(value)};
+		}
+		spec.labels = labels;
+		spec.n_labels = n;
+	}
+	bn_names_set(a->names, addr, &spec);
+	free(labels);
+	json_decref(l.object);
+}
+
+static void name_peer(struct bn_agent *a, const struct bn_peer_spec *peer)
+{
+	struct bn_name_spec spec = {.identity = peer->identity};
+	struct bn_owner owner;
+
+	if (bn_objects_address_owner(a->objects, &peer->addr, &owner) < 0)
+		return;
+	if (owner.kind == BN_OWNER_POD) {
+		name_pod(a, &peer->addr, owner.namespace, owner.name, peer->identity);
+		return;
+	}
+	if (owner.kind != BN_OWNER_NODE)
+		return;
+	spec.kind = peer->kind == BN_ADDR_HOST ? BN_NAME_HOST : BN_NAME_NODE;
+	spec.name = owner.name;
+	bn_names_set(a->names, &peer->addr, &spec);
+}
+
+static void name_services(struct bn_agent *a, const struct bn_change *c)
+{
+	uint32_t id;
+
+	for (size_t i = 0; i < c->n_services; i++) {
+		if (bn_services_id(a->services, c->services[i].namespace, c->services[i].name,
+				   &id) == 0)
+			bn_names_service_id_set(a->names, id, c->services[i].namespace,
+						c->services[i].name);
+	}
+}
+
+static bool is_endpoint(struct bn_agent *a, const union bn_addr *addr)
+{
+	struct bn_owner owner;
+	struct bn_endpoint_info info;
+
+	if (bn_objects_address_owner(a->objects, addr, &owner) < 0 || owner.kind != BN_OWNER_POD)
+		return false;
+	if (bn_endpoints_find(a->endpoints, owner.namespace, owner.name, &info) < 0)
+		return false;
+	for (size_t i = 0; i < info.n_ips; i++) {
+		if (bn_addr_equal(&info.ips[i], addr))
+			return true;
+	}
+	return false;
+}
+
+int bn_agent_commit(void *user, const struct bn_change *c, struct bn_error *err)
+{
+	struct bn_agent *a = user;
+	uint32_t *gone;
+	int r;
+
+	gone = calloc(c->n_removed ? c->n_removed : 1, sizeof(*gone));
+	if (!gone)
+		return -ENOMEM;
+	for (size_t i = 0; i < c->n_removed; i++)
+		bn_services_id(a->services, c->removed[i].namespace, c->removed[i].name, &gone[i]);
+	/* addresses first: a backend's pod is known before a service sends flows to it */
+	r = bn_addresses_peers(a->addresses, c->peers, c->n_peers, NULL, 0, err);
+	if (!r)
+		r = bn_services_commit(a->services, c->services, c->n_services, c->removed,
+				       c->n_removed, err);
+	if (!r)
+		r = bn_addresses_peers(a->addresses, NULL, 0, c->peers_removed, c->n_peers_removed,
+				       err);
+	free(a->commit_problem);
+	a->commit_problem = r ? strdup(bn_error_text(err)) : NULL;
+	if (!r) {
+		for (size_t i = 0; i < c->n_removed; i++) {
+			if (gone[i])
+				bn_names_service_id_remove(a->names, gone[i]);
+		}
+		for (size_t i = 0; i < c->n_peers_removed; i++) {
+			if (!is_endpoint(a, &c->peers_removed[i]))
+				bn_names_remove(a->names, &c->peers_removed[i]);
+		}
+		for (size_t i = 0; i < c->n_peers; i++)
+			name_peer(a, &c->peers[i]);
+		name_services(a, c);
+	}
+	free(gone);
+	return r;
+}
+
+void bn_agent_pod_changed(void *user, const char *namespace, const char *name)
+{
+	struct bn_agent *a = user;
+	struct bn_error err = BN_ERROR_INIT;
+	struct bn_endpoint_info info;
+
+	if (!a->endpoints)
+		return;
+	if (bn_endpoints_relabel(a->endpoints, namespace, name, &err) < 0)
+		bn_log(BN_LOG_ERROR, "can't give the endpoint its new identity", "namespace",
+		       namespace, "pod", name, "error", bn_error_text(&err), NULL);
+	if (bn_endpoints_find(a->endpoints, namespace, name, &info) == 0) {
+		for (size_t i = 0; i < info.n_ips; i++)
+			name_pod(a, &info.ips[i], namespace, name, info.identity);
+	}
+	bn_error_done(&err);
+}
+
+static void interface_of(struct bn_interface *ret, const struct bn_endpoint_info *info)
+{
+	*ret = (struct bn_interface){
+		.ifindex = (uint32_t)info->ifindex,
+		.slot = info->slot,
+		.mtu = info->mtu,
+		.identity = info->identity,
+		.ips = info->ips,
+		.n_ips = info->n_ips,
+	};
+}
+
+static int endpoint_publish(void *user, const struct bn_endpoint_info *info, struct bn_error *err)
+{
+	struct bn_agent *a = user;
+	struct bn_interface i;
+	int r;
+
+	interface_of(&i, info);
+	r = bn_objects_endpoint_set(a->objects, info->namespace, info->pod, info->ips, info->n_ips,
+				    err);
+	if (r < 0)
+		return r;
+	r = bn_addresses_endpoint_set(a->addresses, &i, err);
+	if (r) {
+		bn_objects_endpoint_remove(a->objects, info->namespace, info->pod, NULL);
+		return r;
+	}
+	for (size_t n = 0; n < info->n_ips; n++)
+		name_pod(a, &info->ips[n], info->namespace, info->pod, info->identity);
+	return 0;
+}
+
+static int endpoint_attach(void *user, const struct bn_endpoint_info *info, struct bn_error *err)
+{
+	struct bn_agent *a = user;
+	int r;
+
+	/* out of the pod is open last: what it sends is decided, what it gets is checked */
+	r = bn_attach(&a->attach, info->ifindex, BN_ATTACH_EGRESS,
+		      a->programs.programs[BN_PROGRAM_TO_POD], err);
+	if (r < 0)
+		return r;
+	return bn_attach(&a->attach, info->ifindex, BN_ATTACH_INGRESS,
+			 a->programs.programs[BN_PROGRAM_FROM_POD], err);
+}
+
+static void endpoint_withdraw(void *user, const struct bn_endpoint_info *info)
+{
+	struct bn_agent *a = user;
+	struct bn_interface i;
+
+	interface_of(&i, info);
+	bn_objects_endpoint_remove(a->objects, info->namespace, info->pod, NULL);
+	bn_addresses_endpoint_remove(a->addresses, &i);
+	for (size_t n = 0; n < info->n_ips; n++)
+		bn_names_remove(a->names, &info->ips[n]);
+	if (info->ifindex) {
+		bn_detach(&a->attach, info->ifindex, BN_ATTACH_INGRESS, NULL);
+		bn_detach(&a->attach, info->ifindex, BN_ATTACH_EGRESS, NULL);
+	}
+}
+
+static int endpoint_labels(void *user, const char *namespace, const char *pod, json_t **ret)
+{
+	struct bn_agent *a = user;
+	struct labels l = {0};
+	int r;
+
+	r = bn_objects_pod_labels(a->objects, namespace, pod, collect_labels, &l);
+	if (r < 0)
+		return r;
+	*ret = l.object;
+	return 0;
+}
+
+const struct bn_endpoints_ops bn_agent_endpoint_ops = {
+	.publish = endpoint_publish,
+	.attach = endpoint_attach,
+	.withdraw = endpoint_withdraw,
+	.labels = endpoint_labels,
+};

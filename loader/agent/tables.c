@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * `ct list` and `nat list`: a snapshot of the flow tables, written as fast as the reader takes it.
+ * Each flow is one line: its origin direction, with the reply's counters beside it where that was
+ * found.
+ */
+#include "agent/agent.h"
+
+#include "address.h"
+#include "datapath/sweep.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct row {
+	struct bn_tuple key;
+	struct bn_flow flow;
+	int64_t expires_ms;
+};
+
+struct listing {
+	struct row *rows;
+	size_t n, cap, at;
+	bool nat;
+};
+
+static int collect(void *user, const struct bn_tuple *key, const struct bn_flow *flow,
+		   int64_t expires_ms, bool established)
+{
+	struct listing *l = user;
+
+	if (l->nat && !(flow->flags & BN_FLOW_NAT))
+		return 0;
+	if (!(flow->flags & BN_FLOW_ORIGIN) || flow->action == BN_ACT_DROP)
+		return 0;
+	if (l->n == l->cap) {
+		size_t cap = l->cap ? l->cap * 2 : 1024;
+		struct row *p = reallocarray(l->rows, cap, sizeof(*p));
+
+		if (!p)
+			return -ENOMEM;
+		l->rows = p;
+		l->cap = cap;
+	}
+	l->rows[l->n++] = (struct row){*key, *flow, expires_ms};
+	return 0;
+}
+
+static const char *protocol_text(uint8_t protocol, char buf[16])
+{
+	switch (protocol) {
+	case IPPROTO_TCP:
+		return "tcp";
+	case IPPROTO_UDP:
+		return "udp";
+	case IPPROTO_SCTP:
+		return "sctp";
+	case IPPROTO_ICMP:
+		return "icmp";
+	case IPPROTO_ICMPV6:
+		return "icmpv6";
+	}
+	snprintf(buf, 16, "%u", protocol);
+	return buf;
+}
+
+static const char *state_text(const struct row *r)
+{
+	uint8_t s = r->flow.state;
+
+	if (r->key.protocol == IPPROTO_TCP) {
+		if (s & (BN_FS_RST | BN_FS_PEER_RST) ||
+		    (s & (BN_FS_FIN | BN_FS_PEER_FIN)) == (BN_FS_FIN | BN_FS_PEER_FIN))
+			return "closed";
+		if (s & BN_FS_CLOSING)
+			return "closing";
+		return s & BN_FS_ESTABLISHED ? "established" : "half-open";
+	}
+	return s & BN_FS_ESTABLISHED ? "established" : "transient";
+}
+
+static const char *nat_text(const struct bn_flow *f)
+{
+	if (!(f->flags & BN_FLOW_NAT))
+		return "";
+	if (f->flags & BN_FLOW_HAIRPIN)
+		return "dnat,snat";
+	if (f->flags & BN_FLOW_MASQ)
+		return f->flags & BN_FLOW_SERVICE ? "dnat,snat" : "snat";
+	return "dnat";
+}
+
+static json_t *to_json(const struct listing *l, const struct row *r)
+{
+	char from[BN_ADDR_STRLEN], to[BN_ADDR_STRLEN], nfrom[BN_ADDR_STRLEN], nto[BN_ADDR_STRLEN];
+	char proto[16];
+	json_t *o;
+
+	o = json_pack("{s:s, s:s, s:i, s:s, s:i}", "protocol",
+		      protocol_text(r->key.protocol, proto), "source",
+		      bn_addr_format(&r->key.saddr, from), "source_port", ntohs(r->key.sport),
+		      "destination", bn_addr_format(&r->key.daddr, to), "destination_port",
+		      ntohs(r->key.dport));
+	if (l->nat || r->flow.flags & BN_FLOW_NAT)
+		json_object_update_new(
+			o, json_pack("{s:s, s:i, s:s, s:i}", "to_source",
+				     bn_addr_format(&r->flow.to_saddr, nfrom), "to_source_port",
+				     ntohs(r->flow.to_sport), "to_destination",
+				     bn_addr_format(&r->flow.to_daddr, nto), "to_destination_port",
+				     ntohs(r->flow.to_dport)));
+	json_object_update_new(
+		o, json_pack("{s:s, s:s, s:I, s:I, s:I}", "state", state_text(r), "nat",
+			     nat_text(&r->flow), "packets", (json_int_t)r->flow.packets, "bytes",
+			     (json_int_t)r->flow.bytes, "expires_s",
+			     (json_int_t)(r->expires_ms / 1000)));
+	return o;
+}
+
+static void listing_free(struct listing *l)
+{
+	free(l->rows);
+	free(l);
+}
+
+static void on_closed(void *user)
+{
+	listing_free(user);
+}
+
+static void on_room(struct bn_stream *s, void *user)
+{
+	struct listing *l = user;
+
+	while (l->at < l->n && bn_stream_room(s) > 1024) {
+		json_t *o = to_json(l, &l->rows[l->at++]);
+		char *line = o ? json_dumps(o, JSON_COMPACT) : NULL;
+
+		if (line)
+			bn_stream_send(s, line, strlen(line));
+		free(line);
+		json_decref(o);
+	}
+	if (l->at == l->n) {
+		bn_stream_end(s, json_pack("{s:I}", "sent", (json_int_t)l->n));
+		listing_free(l);
+	}
+}
+
+static int list(struct bn_request *r, struct bn_agent *a, bool nat)
+{
+	struct listing *l = calloc(1, sizeof(*l));
+	struct bn_stream *s;
+	int ret;
+
+	if (!l)
+		return -ENOMEM;
+	l->nat = nat;
+	ret = bn_flows_each(&a->programs, collect, l);
+	if (ret) {
+		listing_free(l);
+		return ret;
+	}
+	s = bn_reply_stream(r, on_closed, l);
+	if (!s) {
+		listing_free(l);
+		return 0;
+	}
+	bn_stream_on_room(s, on_room);
+	return 0;
+}
+
+int bn_agent_method_ct_list(struct bn_request *r, void *user)
+{
+	return list(r, user, false);
+}
+
+int bn_agent_method_nat_list(struct bn_request *r, void *user)
+{
+	return list(r, user, true);
+}

@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The mirror of bn_addresses and its neighbours.
+ *
+ * Invariant: tables are in place before the epoch is bumped that makes flows look at them.
+ */
+#include "datapath/addresses.h"
+
+#include "address.h"
+
+#include <bpf/bpf.h>
+#include <bpfnet/access.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+enum origin {
+	FROM_ENDPOINT,
+	FROM_NODE,
+	FROM_MODEL,
+	ORIGINS,
+};
+
+struct entry {
+	union bn_addr addr;
+	struct bn_address as[ORIGINS];
+	uint8_t has; /* bits by origin */
+	uint8_t known; /* in the map, with `value` */
+	uint8_t claimed;
+	struct bn_address value;
+	UT_hash_handle hh;
+};
+
+struct bn_addresses {
+	struct bn_addresses_config config;
+	struct entry *entries;
+	struct bn_epochs *epochs; /* the map itself */
+	uint32_t *stale;	  /* a predecessor's interfaces and devices, unclaimed */
+	size_t n_stale;
+};
+
+static int remember(void *user, const void *key, const void *value)
+{
+	struct bn_addresses *a = user;
+	struct entry *e = calloc(1, sizeof(*e));
+
+	if (!e)
+		return -ENOMEM;
+	memcpy(&e->addr, key, sizeof(e->addr));
+	memcpy(&e->value, value, sizeof(e->value));
+	e->known = 1;
+	HASH_ADD(hh, a->entries, addr, sizeof(e->addr), e);
+	return 0;
+}
+
+static int remember_interface(void *user, const void *key, const void *value)
+{
+	struct bn_addresses *a = user;
+	uint32_t *p = reallocarray(a->stale, a->n_stale + 1, sizeof(*p));
+
+	if (!p)
+		return -ENOMEM;
+	a->stale = p;
+	memcpy(&a->stale[a->n_stale++], key, sizeof(*p));
+	return 0;
+}
+
+int bn_addresses_new(const struct bn_addresses_config *config, struct bn_addresses **ret,
+		     struct bn_error *err)
+{
+	struct bn_addresses *a = calloc(1, sizeof(*a));
+	int r;
+
+	if (!a)
+		return -ENOMEM;
+	a->config = *config;
+	a->epochs = mmap(NULL, sizeof(*a->epochs), PROT_READ | PROT_WRITE, MAP_SHARED,
+			 config->epochs_fd, 0);
+	if (a->epochs == MAP_FAILED) {
+		a->epochs = NULL;
+		r = -errno;
+	} else {
+		r = bn_map_each(config->addresses_fd, remember, a);
+		if (!r)
+			r = bn_map_each(config->endpoints_fd, remember_interface, a);
+	}
+	if (r) {
+		bn_addresses_free(a);
+		return bn_error_set(err, r, "can't read the addresses that stand in the maps: %s",
+				    strerror(-r));
+	}
+	*ret = a;
+	return 0;
+}
+
+void bn_addresses_free(struct bn_addresses *a)
+{
+	struct entry *e, *tmp;
+
+	if (!a)
+		return;
+	HASH_ITER(hh, a->entries, e, tmp) {
+		HASH_DEL(a->entries, e);
+		free(e);
+	}
+	if (a->epochs)
+		munmap(a->epochs, sizeof(*a->epochs));
+	free(a->stale);
+	free(a);
+}
+
+static void bump(struct bn_addresses *a, uint16_t slot)
+{
+	atomic_fetch_add((_Atomic uint32_t *)&a->epochs->slot[slot], 1);
+}
+
+void bn_addresses_bump(struct bn_addresses *a)
+{
+	bump(a, BN_SLOT_NONE);
+}
+
+static struct entry *find(struct bn_addresses *a, const union bn_addr *addr)
+{
+	struct entry *e;
+
+	HASH_FIND(hh, a->entries, addr, sizeof(*addr), e);
+	return e;
+}
+
+static struct entry *get(struct bn_addresses *a, const union bn_addr *addr)
+{
+	struct entry *e = find(a, addr);
+
+	if (e)
+		return e;
+	e = calloc(1, sizeof(*e));
+	if (!e)
+		return NULL;
+	e->addr = *addr;
+	HASH_ADD(hh, a->entries, addr, sizeof(e->addr), e);
+	return e;
+}
+
+static const struct bn_address *effective(const struct entry *e)
+{
+	for (int o = 0; o < ORIGINS; o++) {
+		if (e->has & (1 << o))
+			return &e->as[o];
+	}
+	return NULL;
+}
+
+/*
+ * Brings the map in line with the entry; the entry is gone if nothing is left of it. Tells by
+ * *ret_kind whether what the address is has changed (and not just how it is reached).
+ */
+static int put(struct bn_addresses *a, struct entry *e, bool *ret_kind)
+{
+	const struct bn_address *want = effective(e);
+
+	e->claimed = 1;
+	if (!want) {
+		if (e->known) {
+			if (bpf_map_delete_elem(a->config.addresses_fd, &e->addr) &&
+			    errno != ENOENT)
+				return -errno;
+			*ret_kind = true;
+		}
+		HASH_DEL(a->entries, e);
+		free(e);
+		return 0;
+	}
+	if (e->known && !memcmp(&e->value, want, sizeof(*want)))
+		return 0;
+	if (bpf_map_update_elem(a->config.addresses_fd, &e->addr, want, BPF_ANY))
+		return -errno;
+	if (!e->known || e->value.kind != want->kind || e->value.slot != want->slot)
+		*ret_kind = true;
+	e->value = *want;
+	e->known = 1;
+	return 0;
+}
+
+static int full(struct bn_addresses *a, size_t coming, struct bn_error *err)
+{
+	uint64_t need = HASH_COUNT(a->entries) + (uint64_t)coming;
+
+	if (need <= a->config.max_addresses)
+		return 0;
+	return bn_error_set(err, -ENOSPC,
+			    "%llu addresses do not fit, %u are the most; raise maps.addresses",
+			    (unsigned long long)(need - a->config.max_addresses),
+			    a->config.max_addresses);
+}
+
+static int put_as(struct bn_addresses *a, const union bn_addr *addr, enum origin o,
+		  const struct bn_address *value, bool *ret_kind)
+{
+	struct entry *e = value ? get(a, addr) : find(a, addr);
+
+	if (!e)
+		return value ? -ENOMEM : 0;
+	if (value) {
+		e->as[o] = *value;
+		e->has |= 1 << o;
+	} else {
+		e->has &= ~(1 << o);
+	}
+	return put(a, e, ret_kind);
+}
+
+int bn_addresses_endpoint_set(struct bn_addresses *a, const struct bn_interface *i,
+			      struct bn_error *err)
+{
+	struct bn_endpoint ep = {
+		.identity = i->identity, .slot = i->slot, .mtu = i->mtu, .flags = i->flags};
+	struct bn_address value = {
+		.identity = i->identity,
+		.ifindex = i->ifindex,
+		.slot = i->slot,
+		.mtu = i->mtu,
+		.kind = BN_ADDR_LOCAL_POD,
+		.flags = i->flags,
+	};
+	size_t coming = 0;
+	bool kind = false;
+	int r;
+
+	for (size_t n = 0; n < i->n_ips; n++)
+		coming += !find(a, &i->ips[n]);
+	r = full(a, coming, err);
+	if (r)
+		return r;
+	for (size_t n = 0; n < i->n_ips; n++) {
+		if (bn_addr_is_v4(&i->ips[n]))
+			ep.v4 = i->ips[n];
+		else
+			ep.v6 = i->ips[n];
+	}
+	if (bpf_map_update_elem(a->config.endpoints_fd, &i->ifindex, &ep, BPF_ANY))
+		return bn_error_set(err, -errno, "can't write the endpoint's entry: %m");
+	for (size_t n = 0; n < a->n_stale; n++) {
+		if (a->stale[n] == i->ifindex)
+			a->stale[n] = 0;
+	}
+	for (size_t n = 0; n < i->n_ips && !r; n++)
+		r = put_as(a, &i->ips[n], FROM_ENDPOINT, &value, &kind);
+	bump(a, i->slot);
+	if (kind)
+		bn_addresses_bump(a);
+	if (r) {
+		bn_addresses_endpoint_remove(a, i);
+		return bn_error_set(err, r, "can't write the endpoint's addresses: %s",
+				    strerror(-r));
+	}
+	return 0;
+}
+
+void bn_addresses_endpoint_remove(struct bn_addresses *a, const struct bn_interface *i)
+{
+	bool kind = false;
+
+	for (size_t n = 0; n < i->n_ips; n++)
+		put_as(a, &i->ips[n], FROM_ENDPOINT, NULL, &kind);
+	bpf_map_delete_elem(a->config.endpoints_fd, &i->ifindex);
+	bump(a, i->slot);
+	if (kind)
+		bn_addresses_bump(a);
+}
+
+int bn_addresses_peers(struct bn_addresses *a, const struct bn_peer_spec *set, size_t n_set,
+		       const union bn_addr *removed, size_t n_removed, struct bn_error *err)
+{
+	size_t coming = 0;
+	bool kind = false;
+	int r;
+
+	for (size_t i = 0; i < n_set; i++)
+		coming += !find(a, &set[i].addr);
+	r = full(a, coming, err);
+	for (size_t i = 0; i < n_set && !r; i++) {
+		struct bn_address value = {.identity = set[i].identity, .kind = set[i].kind};
+
+		r = put_as(a, &set[i].addr, FROM_MODEL, &value, &kind);
+	}
+	for (size_t i = 0; i < n_removed && !r; i++)
+		r = put_as(a, &removed[i], FROM_MODEL, NULL, &kind);
+	if (kind)
+		bn_addresses_bump(a);
+	return r ? bn_error_set(err, r, "can't write the addresses of pods and nodes: %s",
+				strerror(-r))
+		 : 0;
+}
+
+int bn_addresses_own(struct bn_addresses *a, const union bn_addr *own, size_t n,
+		     struct bn_error *err)
+{
+	struct bn_address value = {.identity = BN_IDENTITY_HOST, .kind = BN_ADDR_HOST};
+	struct entry *e, *tmp;
+	bool kind = false;
+	int r = 0;
+
+	HASH_ITER(hh, a->entries, e, tmp) {
+		bool still = false;
+
+		if (!(e->has & (1 << FROM_NODE)))
+			continue;
+		for (size_t i = 0; i < n && !still; i++)
+			still = bn_addr_equal(&own[i], &e->addr);
+		if (!still && !r)
+			r = put_as(a, &e->addr, FROM_NODE, NULL, &kind);
+	}
+	for (size_t i = 0; i < n && !r; i++)
+		r = put_as(a, &own[i], FROM_NODE, &value, &kind);
+	if (kind)
+		bn_addresses_bump(a);
+	return r ? bn_error_set(err, r, "can't write this node's addresses: %s", strerror(-r)) : 0;
+}
+
+int bn_addresses_node(struct bn_addresses *a, const union bn_addr *v4, const union bn_addr *v6,
+		      struct bn_error *err)
+{
+	struct bn_node node;
+	uint32_t zero = 0;
+
+	if (bpf_map_lookup_elem(a->config.node_fd, &zero, &node))
+		return bn_error_set(err, -errno, "can't read the node's entry: %m");
+	memset(&node.v4, 0, sizeof(node.v4));
+	memset(&node.v6, 0, sizeof(node.v6));
+	if (v4)
+		node.v4 = *v4;
+	if (v6)
+		node.v6 = *v6;
+	if (bpf_map_update_elem(a->config.node_fd, &zero, &node, BPF_ANY))
+		return bn_error_set(err, -errno, "can't write the node's entry: %m");
+	return 0;
+}
+
+int bn_addresses_device(struct bn_addresses *a, uint32_t ifindex, uint32_t mtu,
+			const union bn_addr *v4, const union bn_addr *v6, struct bn_error *err)
+{
+	struct bn_device dev = {.mtu = mtu};
+	int r = 0;
+
+	if (!mtu) {
+		if (bpf_map_delete_elem(a->config.devices_fd, &ifindex) && errno != ENOENT)
+			r = -errno;
+	} else {
+		if (v4)
+			dev.v4 = *v4;
+		if (v6)
+			dev.v6 = *v6;
+		if (bpf_map_update_elem(a->config.devices_fd, &ifindex, &dev, BPF_ANY))
+			r = -errno;
+	}
+	bn_addresses_bump(a);
+	return r ? bn_error_set(err, r, "can't write the entry of device %u: %s", ifindex,
+				strerror(-r))
+		 : 0;
+}
+
+struct stale_ranges {
+	struct bn_range_key *keys;
+	size_t n;
+};
+
+static int collect_range(void *user, const void *key, const void *value)
+{
+	struct stale_ranges *s = user;
+	struct bn_range_key *p = reallocarray(s->keys, s->n + 1, sizeof(*p));
+
+	if (!p)
+		return -ENOMEM;
+	s->keys = p;
+	memcpy(&s->keys[s->n++], key, sizeof(*p));
+	return 0;
+}
+
+static void range_key(struct bn_range_key *ret, const struct bn_cidr *c)
+{
+	ret->prefixlen = c->prefix + (c->family == BN_IPV4 ? 96u : 0u);
+	memcpy(ret->addr, &c->addr, sizeof(ret->addr));
+}
+
+int bn_addresses_ranges(struct bn_addresses *a, const struct bn_cidr *cidrs, const uint32_t *flags,
+			size_t n, struct bn_error *err)
+{
+	struct stale_ranges old = {0};
+	int r;
+
+	if (n > a->config.max_ranges)
+		return bn_error_set(err, -ENOSPC,
+				    "%zu CIDRs do not fit, %u are the most; raise maps.ranges",
+				    n - a->config.max_ranges, a->config.max_ranges);
+	r = bn_map_each(a->config.ranges_fd, collect_range, &old);
+	for (size_t i = 0; i < n && !r; i++) {
+		struct bn_range value = {0};
+		struct bn_range_key key;
+
+		range_key(&key, &cidrs[i]);
+		for (size_t k = 0; k < n; k++) {
+			struct bn_range_key other;
+
+			range_key(&other, &cidrs[k]);
+			if (!memcmp(&key, &other, sizeof(key)))
+				value.flags |= flags[k];
+		}
+		if (bpf_map_update_elem(a->config.ranges_fd, &key, &value, BPF_ANY))
+			r = -errno;
+	}
+	for (size_t i = 0; i < old.n && !r; i++) {
+		bool still = false;
+
+		for (size_t k = 0; k < n && !still; k++) {
+			struct bn_range_key key;
+
+			range_key(&key, &cidrs[k]);
+			still = !memcmp(&key, &old.keys[i], sizeof(key));
+		}
+		if (!still && bpf_map_delete_elem(a->config.ranges_fd, &old.keys[i]) &&
+		    errno != ENOENT)
+			r = -errno;
+	}
+	free(old.keys);
+	bn_addresses_bump(a);
+	return r ? bn_error_set(err, r, "can't write the CIDRs: %s", strerror(-r)) : 0;
+}
+
+int bn_addresses_prune(struct bn_addresses *a, struct bn_error *err)
+{
+	struct entry *e, *tmp;
+	bool kind = false;
+	int r = 0;
+
+	HASH_ITER(hh, a->entries, e, tmp) {
+		if (!e->claimed && !r)
+			r = put(a, e, &kind);
+	}
+	for (size_t i = 0; i < a->n_stale; i++) {
+		if (a->stale[i])
+			bpf_map_delete_elem(a->config.endpoints_fd, &a->stale[i]);
+	}
+	free(a->stale);
+	a->stale = NULL;
+	a->n_stale = 0;
+	if (kind)
+		bn_addresses_bump(a);
+	return r ? bn_error_set(err, r, "can't remove stale addresses: %s", strerror(-r)) : 0;
+}
+
+uint64_t bn_addresses_count(const struct bn_addresses *a)
+{
+	return HASH_COUNT(a->entries);
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the datapath knows of interfaces, addresses, devices and ranges, and the epochs that tell
+ * flows of a change. An address can be several things at once (a peer of the model and an endpoint
+ * of this node); the endpoint comes first, then this node's own, then the model's.
+ */
+#pragma once
+
+#include "error.h"
+#include "model.h"
+
+#include <bpfnet/config.h>
+#include <bpfnet/endpoint.h>
+#include <stdint.h>
+
+struct bn_addresses;
+struct bn_cidr;
+
+struct bn_addresses_config {
+	int endpoints_fd, addresses_fd, devices_fd, node_fd, ranges_fd, epochs_fd; /* borrowed */
+	uint32_t max_addresses, max_ranges;
+};
+
+/* Reads what a predecessor left; it counts as unclaimed until something names it. */
+int bn_addresses_new(const struct bn_addresses_config *config, struct bn_addresses **ret,
+		     struct bn_error *err);
+void bn_addresses_free(struct bn_addresses *a);
+/* Removes what nothing has named since bn_addresses_new(). */
+int bn_addresses_prune(struct bn_addresses *a, struct bn_error *err);
+
+struct bn_interface {
+	uint32_t ifindex;
+	uint16_t slot, mtu;
+	uint32_t identity;
+	uint32_t flags; /* enum bn_endpoint_flag */
+	const union bn_addr *ips;
+	size_t n_ips;
+};
+
+/* New or changed. -ENOSPC where the tables are full; nothing has changed then. */
+int bn_addresses_endpoint_set(struct bn_addresses *a, const struct bn_interface *i,
+			      struct bn_error *err);
+void bn_addresses_endpoint_remove(struct bn_addresses *a, const struct bn_interface *i);
+
+/* What the model says of addresses; all or nothing. */
+int bn_addresses_peers(struct bn_addresses *a, const struct bn_peer_spec *set, size_t n_set,
+		       const union bn_addr *removed, size_t n_removed, struct bn_error *err);
+
+/* This node's own addresses, all of them, in place of the ones before. */
+int bn_addresses_own(struct bn_addresses *a, const union bn_addr *own, size_t n,
+		     struct bn_error *err);
+/* The address of each family that errors and masquerading start from; NULL: none. */
+int bn_addresses_node(struct bn_addresses *a, const union bn_addr *v4, const union bn_addr *v6,
+		      struct bn_error *err);
+/* A device that leads out of the node; mtu 0 takes it away. */
+int bn_addresses_device(struct bn_addresses *a, uint32_t ifindex, uint32_t mtu,
+			const union bn_addr *v4, const union bn_addr *v6, struct bn_error *err);
+/* The CIDRs with a meaning, all of them, in place of the ones before. */
+int bn_addresses_ranges(struct bn_addresses *a, const struct bn_cidr *cidrs, const uint32_t *flags,
+			size_t n, struct bn_error *err);
+/* Routes, addresses or devices changed: every flow's next packet looks again. */
+void bn_addresses_bump(struct bn_addresses *a);
+uint64_t bn_addresses_count(const struct bn_addresses *a);

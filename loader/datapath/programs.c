@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Loading and taking over. A pinned map of a predecessor is used if its shape is what we would
+ * create and its ABI is ours; otherwise ours takes its pin's place, and since the links still run
+ * the predecessor's programs on its map until they are updated, nothing is interrupted. Only
+ * established flows are carried over into a map of another size.
+ */
+#include "datapath/programs.h"
+
+#include "datapath/clock.h"
+#include "pod.skel.h"
+#include "uplink.skel.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <bpfnet/access.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+const char *const bn_map_names[BN_MAP_MAX] = {
+#define BN_X(name, text) #name,
+	BN_MAPS(BN_X)
+#undef BN_X
+};
+
+const char *const bn_map_texts[BN_MAP_MAX] = {
+#define BN_X(name, text) text,
+	BN_MAPS(BN_X)
+#undef BN_X
+};
+
+int bn_programs_probe(struct bn_error *err)
+{
+	static const struct {
+		enum bpf_func_id helper;
+		const char *text;
+	} needs[] = {
+		{BPF_FUNC_ringbuf_reserve, "the BPF ring buffer (Linux 5.8 and later)"},
+		{BPF_FUNC_redirect_peer, "bpf_redirect_peer() (Linux 5.10 and later)"},
+		{BPF_FUNC_redirect_neigh, "bpf_redirect_neigh() (Linux 5.10 and later)"},
+	};
+
+	if (access("/sys/kernel/btf/vmlinux", R_OK))
+		return bn_error_set(err, -ENOTSUP,
+				    "can't load the datapath: this kernel has no BTF "
+				    "(/sys/kernel/btf/vmlinux); it needs CONFIG_DEBUG_INFO_BTF, "
+				    "Linux 5.10 and later of the distributions have it");
+	for (size_t i = 0; i < sizeof(needs) / sizeof(needs[0]); i++) {
+		int r = libbpf_probe_bpf_helper(BPF_PROG_TYPE_SCHED_CLS, needs[i].helper, NULL);
+
+		if (r == 0)
+			return bn_error_set(err, -ENOTSUP,
+					    "can't load the datapath: this kernel lacks %s",
+					    needs[i].text);
+	}
+	return 0;
+}
+
+static uint32_t or_default(uint32_t v, uint32_t fallback)
+{
+	return v ? v : fallback;
+}
+
+/* What is configured, by map; 0 leaves what the object says. */
+static uint32_t configured_size(const struct bn_sizes *s, enum bn_map_id id)
+{
+	switch (id) {
+	case BN_MAP_bn_flows:
+		return or_default(s->flows, BN_DEFAULT_FLOWS);
+	case BN_MAP_bn_transient:
+		return or_default(s->transient_sets, BN_DEFAULT_TRANSIENT_SETS);
+	case BN_MAP_bn_services:
+		return or_default(s->services, BN_DEFAULT_SERVICES);
+	case BN_MAP_bn_service_slots:
+		return or_default(s->service_slots, BN_DEFAULT_SERVICE_SLOTS);
+	case BN_MAP_bn_backends:
+	case BN_MAP_bn_backend_stats:
+		return or_default(s->backends, BN_DEFAULT_BACKENDS);
+	case BN_MAP_bn_addresses:
+		return or_default(s->addresses, BN_DEFAULT_ADDRESSES);
+	case BN_MAP_bn_ranges:
+		return or_default(s->ranges, BN_DEFAULT_RANGES);
+	case BN_MAP_bn_fragments:
+		return or_default(s->fragments, BN_DEFAULT_FRAGMENTS);
+	case BN_MAP_bn_events:
+		return or_default(s->event_bytes, BN_DEFAULT_EVENT_BYTES);
+	default:
+		return 0;
+	}
+}
+
+static int size_maps(struct bpf_object *obj, const struct bn_sizes *sizes, struct bn_error *err)
+{
+	for (int i = 0; i < BN_MAP_MAX; i++) {
+		struct bpf_map *m = bpf_object__find_map_by_name(obj, bn_map_names[i]);
+		uint32_t n = configured_size(sizes, i);
+
+		if (m && n && bpf_map__set_max_entries(m, n))
+			return bn_error_set(err, -errno, "can't size the map %s to %u entries: %m",
+					    bn_map_names[i], n);
+	}
+	return 0;
+}
+
+static bool same_shape(int fd, const struct bpf_map *m)
+{
+	struct bn_map_shape s;
+
+	return bn_map_shape(fd, &s) == 0 && s.type == bpf_map__type(m) &&
+	       s.key_size == bpf_map__key_size(m) && s.value_size == bpf_map__value_size(m) &&
+	       s.max_entries == bpf_map__max_entries(m) && s.flags == bpf_map__map_flags(m);
+}
+
+static int pin_path(char *buf, size_t size, const char *bpffs, enum bn_map_id id)
+{
+	int n = snprintf(buf, size, "%s/maps/%s", bpffs, bn_map_names[id]);
+
+	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
+}
+
+/* The predecessor's bn_node, if it is of this ABI. */
+static bool pinned_node(const char *bpffs, struct bn_node *ret)
+{
+	char path[4096];
+	uint32_t zero = 0;
+	struct bn_node node;
+	bool ok = false;
+	int fd;
+
+	if (pin_path(path, sizeof(path), bpffs, BN_MAP_bn_node))
+		return false;
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return false;
+	ok = bpf_map_lookup_elem(fd, &zero, &node) == 0 && node.abi == BN_ABI_VERSION;
+	close(fd);
+	if (ok)
+		*ret = node;
+	return ok;
+}
+
+/* Gives the object the pinned maps that fit. found[i]: the pinned descriptor, owned, or -1. */
+static int reuse_maps(struct bpf_object *obj, const char *bpffs, int found[BN_MAP_MAX],
+		      bool fits[BN_MAP_MAX], struct bn_error *err)
+{
+	for (int i = 0; i < BN_MAP_MAX; i++) {
+		struct bpf_map *m = bpf_object__find_map_by_name(obj, bn_map_names[i]);
+		char path[4096];
+		int r;
+
+		if (!m)
+			continue;
+		r = pin_path(path, sizeof(path), bpffs, i);
+		if (r)
+			return bn_error_set(err, r, "the bpffs path '%s' is too long", bpffs);
+		found[i] = bpf_obj_get(path);
+		if (found[i] < 0)
+			continue;
+		fits[i] = same_shape(found[i], m);
+		if (fits[i] && bpf_map__reuse_fd(m, found[i]))
+			return bn_error_set(err, -errno, "can't take over the map %s: %m",
+					    bn_map_names[i]);
+	}
+	return 0;
+}
+
+static int copy_flow(void *user, const void *key, const void *value)
+{
+	int fd = *(int *)user;
+
+	bpf_map_update_elem(fd, key, value, BPF_NOEXIST);
+	return 0;
+}
+
+static int pin_maps(struct bpf_object *obj, const char *bpffs, const int found[BN_MAP_MAX],
+		    const bool fits[BN_MAP_MAX], struct bn_error *err)
+{
+	for (int i = 0; i < BN_MAP_MAX; i++) {
+		struct bpf_map *m = bpf_object__find_map_by_name(obj, bn_map_names[i]);
+		char path[4096], fresh[4096 + 8];
+		int fd;
+
+		if (!m || fits[i])
+			continue;
+		fd = bpf_map__fd(m);
+		pin_path(path, sizeof(path), bpffs, i);
+		if (found[i] >= 0 && i == BN_MAP_bn_flows) {
+			struct bn_map_shape was;
+
+			if (bn_map_shape(found[i], &was) == 0 &&
+			    was.key_size == bpf_map__key_size(m) &&
+			    was.value_size == bpf_map__value_size(m))
+				bn_map_each(found[i], copy_flow, &fd);
+		}
+		/* bpffs replaces by rename, so that a pin is there at every moment */
+		snprintf(fresh, sizeof(fresh), "%s_new", path);
+		unlink(fresh);
+		if (bpf_obj_pin(fd, fresh) || rename(fresh, path)) {
+			unlink(fresh);
+			return bn_error_set(err, -errno, "can't pin the map %s at %s: %m",
+					    bn_map_names[i], path);
+		}
+	}
+	return 0;
+}
+
+static int load_object(struct bpf_object *obj, const char *what, struct bn_error *err)
+{
+	int r = bpf_object__load(obj);
+
+	if (r)
+		return bn_error_set(err, r,
+				    "can't load the %s programs: %s; the verifier's log is at "
+				    "debug level (--log-level debug)",
+				    what, strerror(-r));
+	return 0;
+}
+
+static int keep_fd(int fd)
+{
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+	return copy < 0 ? -errno : copy;
+}
+
+static void to_jiffies(struct bn_config *c, uint32_t hz)
+{
+#define BN_X(name, seconds, text) c->life.name = (c->life.name ? c->life.name : (seconds)) * hz;
+	BN_LIFETIMES(BN_X)
+#undef BN_X
+}
+
+static int make_folder(const char *bpffs, struct bn_error *err)
+{
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/maps", bpffs);
+	if (mkdir(path, 0700) && errno != EEXIST)
+		return bn_error_set(err, -errno, "can't make the folder %s: %m", path);
+	return 0;
+}
+
+int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *config,
+		     struct bn_error *err)
+{
+	struct bn_pod *pod = NULL;
+	struct bn_uplink *uplink = NULL;
+	struct bn_node node = {0};
+	struct bn_config c = config->node;
+	int found[BN_MAP_MAX];
+	bool fits[BN_MAP_MAX] = {false};
+	bool known;
+	uint32_t hz, zero = 0, sets;
+	int r;
+
+	for (int i = 0; i < BN_MAP_MAX; i++)
+		ret->maps[i] = found[i] = -1;
+	for (int i = 0; i < BN_PROGRAM_MAX; i++)
+		ret->programs[i] = -1;
+	r = make_folder(config->bpffs, err);
+	if (r)
+		return r;
+	r = bn_clock_hz(&hz, err);
+	if (r)
+		return r;
+	known = pinned_node(config->bpffs, &node);
+	if (!known) {
+		memset(&node, 0, sizeof(node));
+		if (getrandom(&node.hash_seed, sizeof(node.hash_seed), 0) != sizeof(node.hash_seed))
+			return bn_error_set(err, -EIO, "can't get random bytes");
+		node.abi = BN_ABI_VERSION;
+	}
+	sets = configured_size(&config->sizes, BN_MAP_bn_transient);
+	c.hz = hz;
+	c.hash_seed = node.hash_seed;
+	c.transient_mask = sets - 1;
+	to_jiffies(&c, hz);
+
+	pod = bn_pod__open();
+	uplink = bn_uplink__open();
+	if (!pod || !uplink) {
+		r = bn_error_set(err, -errno, "can't open the datapath's programs: %m");
+		goto out;
+	}
+	memcpy((void *)&pod->rodata->bn_config, &c, sizeof(c));
+	memcpy((void *)&uplink->rodata->bn_config, &c, sizeof(c));
+	r = size_maps(pod->obj, &config->sizes, err);
+	if (!r)
+		r = size_maps(uplink->obj, &config->sizes, err);
+	if (!r && known)
+		r = reuse_maps(pod->obj, config->bpffs, found, fits, err);
+	if (!r)
+		r = load_object(pod->obj, "pod", err);
+	if (r)
+		goto out;
+	bpf_map_update_elem(bpf_map__fd(pod->maps.bn_node), &zero, &node, BPF_ANY);
+	for (int i = 0; i < BN_MAP_MAX; i++) {
+		struct bpf_map *m = bpf_object__find_map_by_name(uplink->obj, bn_map_names[i]);
+		struct bpf_map *ours = bpf_object__find_map_by_name(pod->obj, bn_map_names[i]);
+
+		if (m && ours && bpf_map__reuse_fd(m, bpf_map__fd(ours))) {
+			r = bn_error_set(err, -errno, "can't share the map %s: %m", bn_map_names[i]);
+			goto out;
+		}
+	}
+	r = load_object(uplink->obj, "uplink", err);
+	if (!r)
+		r = pin_maps(pod->obj, config->bpffs, found, fits, err);
+	if (r)
+		goto out;
+	for (int i = 0; i < BN_MAP_MAX; i++) {
+		struct bpf_map *m = bpf_object__find_map_by_name(pod->obj, bn_map_names[i]);
+
+		ret->maps[i] = m ? keep_fd(bpf_map__fd(m)) : -1;
+	}
+	ret->programs[BN_PROGRAM_FROM_POD] = keep_fd(bpf_program__fd(pod->progs.bn_from_pod));
+	ret->programs[BN_PROGRAM_TO_POD] = keep_fd(bpf_program__fd(pod->progs.bn_to_pod));
+	ret->programs[BN_PROGRAM_FROM_UPLINK] =
+		keep_fd(bpf_program__fd(uplink->progs.bn_from_uplink));
+	ret->hz = hz;
+	ret->adopted = known && fits[BN_MAP_bn_flows];
+	ret->node = c;
+out:
+	for (int i = 0; i < BN_MAP_MAX; i++) {
+		if (found[i] >= 0)
+			close(found[i]);
+	}
+	bn_pod__destroy(pod);
+	bn_uplink__destroy(uplink);
+	return r;
+}
+
+void bn_programs_done(struct bn_programs *p)
+{
+	for (int i = 0; i < BN_MAP_MAX; i++) {
+		if (p->maps[i] >= 0)
+			close(p->maps[i]);
+		p->maps[i] = -1;
+	}
+	for (int i = 0; i < BN_PROGRAM_MAX; i++) {
+		if (p->programs[i] >= 0)
+			close(p->programs[i]);
+		p->programs[i] = -1;
+	}
+}
+
+int bn_programs_unpin(const char *bpffs, struct bn_error *err)
+{
+	char path[4096];
+
+	for (int i = 0; i < BN_MAP_MAX; i++) {
+		if (pin_path(path, sizeof(path), bpffs, i))
+			return bn_error_set(err, -ENAMETOOLONG, "the bpffs path '%s' is too long",
+					    bpffs);
+		if (unlink(path) && errno != ENOENT)
+			return bn_error_set(err, -errno, "can't remove the pin %s: %m", path);
+	}
+	snprintf(path, sizeof(path), "%s/maps", bpffs);
+	if (rmdir(path) && errno != ENOENT)
+		return bn_error_set(err, -errno, "can't remove the folder %s: %m", path);
+	return 0;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Loading: opens the skeletons, takes over the pinned maps of a predecessor where they fit, sets
+ * the node's constants, loads the programs and pins the maps. Programs themselves live as long as
+ * their links do.
+ */
+#pragma once
+
+#include "error.h"
+
+#include <bpfnet/config.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* One list of maps for loading, pinning, status and `map list`. X(name, what it holds) */
+#define BN_MAPS(X) \
+	X(bn_flows, "established flows") \
+	X(bn_transient, "half-open, short and closing flows, in sets") \
+	X(bn_epochs, "epochs of endpoint slots") \
+	X(bn_services, "frontends") \
+	X(bn_service_slots, "places of services' backend lists") \
+	X(bn_backends, "backends") \
+	X(bn_backend_stats, "flows opened and closed by backend") \
+	X(bn_endpoints, "endpoints by interface") \
+	X(bn_addresses, "what an address is") \
+	X(bn_devices, "devices that lead out of the node") \
+	X(bn_node, "the node's addresses and the table's seed") \
+	X(bn_policy, "policy verdicts") \
+	X(bn_fragments, "ports of fragmented datagrams") \
+	X(bn_drops, "drops by reason") \
+	X(bn_counters, "counters") \
+	X(bn_ranges, "CIDRs") \
+	X(bn_events, "events to the agent")
+
+enum bn_map_id {
+#define BN_X(name, text) BN_MAP_##name,
+	BN_MAPS(BN_X)
+#undef BN_X
+	BN_MAP_MAX,
+};
+
+enum bn_program_id {
+	BN_PROGRAM_FROM_POD,
+	BN_PROGRAM_TO_POD,
+	BN_PROGRAM_FROM_UPLINK,
+	BN_PROGRAM_MAX,
+};
+
+/* Entry counts; 0 takes the default of limits.h. */
+struct bn_sizes {
+	uint32_t flows, transient_sets, services, backends, service_slots, addresses, ranges,
+		fragments, event_bytes;
+};
+
+struct bn_programs_config {
+	const char *bpffs; /* pins go to <bpffs>/maps */
+	struct bn_sizes sizes;
+	struct bn_config node; /* lifetimes in seconds here; hz, hash_seed, transient_mask are set */
+};
+
+struct bn_programs {
+	int maps[BN_MAP_MAX];         /* descriptors, owned */
+	int programs[BN_PROGRAM_MAX]; /* descriptors, owned */
+	uint32_t hz;
+	bool adopted; /* the flow tables are a predecessor's */
+	struct bn_config node; /* as set */
+};
+
+extern const char *const bn_map_names[BN_MAP_MAX];
+extern const char *const bn_map_texts[BN_MAP_MAX];
+
+/* Names the feature and the kernel that has it where something is missing. */
+int bn_programs_probe(struct bn_error *err);
+int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *config,
+		     struct bn_error *err);
+/* Closes descriptors; pins and attached programs stay. */
+void bn_programs_done(struct bn_programs *p);
+/* Removes the maps' pins under bpffs and the folder. */
+int bn_programs_unpin(const char *bpffs, struct bn_error *err);

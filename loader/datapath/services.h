@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Services in the kernel's maps: what stands there, what is wanted, the smallest difference, in an
+ * order in which every intermediate state is right: backends, then the places that name them,
+ * then the frontends that name the places, then what is no longer wanted.
+ */
+#pragma once
+
+#include "error.h"
+#include "model.h"
+
+#include <bpfnet/config.h>
+#include <stdint.h>
+
+struct bn_services;
+
+struct bn_services_config {
+	int services_fd, slots_fd, backends_fd, stats_fd; /* borrowed */
+	uint32_t max_services, max_slots, max_backends;
+};
+
+/* Reads what a predecessor left in the maps; it counts as unclaimed until a commit names it. */
+int bn_services_new(const struct bn_services_config *config, struct bn_services **ret,
+		    struct bn_error *err);
+void bn_services_free(struct bn_services *s);
+
+/*
+ * Makes services as specified and takes others away: all or nothing. -ENOSPC with the exact count
+ * where a map is too small; nothing has changed then.
+ */
+int bn_services_commit(struct bn_services *s, const struct bn_service_spec *set, size_t n_set,
+		       const struct bn_service_spec *removed, size_t n_removed,
+		       struct bn_error *err);
+/* Removes what no commit has claimed since bn_services_new(). */
+int bn_services_prune(struct bn_services *s, struct bn_error *err);
+
+/* Flows opened towards a backend of a service and how many are still open. -ENOENT. */
+int bn_services_backend_stats(struct bn_services *s, const char *namespace, const char *name,
+			      const union bn_addr *addr, uint16_t port, uint8_t protocol,
+			      uint64_t *ret_opened, uint64_t *ret_open);
+/* The id that events call a service by; -ENOENT. */
+int bn_services_id(struct bn_services *s, const char *namespace, const char *name, uint32_t *ret);
+
+struct bn_services_usage {
+	uint64_t frontends, backends, slots;
+};
+void bn_services_usage(const struct bn_services *s, struct bn_services_usage *ret);

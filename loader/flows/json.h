@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A flow as one line of JSON, with the field names of Hubble's flow where it has them.
+ *
+ *   time               RFC 3339, nanoseconds, UTC
+ *   verdict            FORWARDED, DROPPED
+ *   drop_reason, drop_reason_desc
+ *                      number and label of the drop reason (maps/bpfnet/drop_reasons.h)
+ *   event_type         opened, closed, drop
+ *   IP                 source, destination, ipVersion (IPv4, IPv6); left out where a packet was
+ *                      dropped before its IP header could be read
+ *   l4                 TCP {source_port, destination_port, flags {SYN: true, ...}}, UDP and SCTP
+ *                      {source_port, destination_port}, ICMPv4 and ICMPv6 {type, code} of an echo;
+ *                      anything else {protocol: number}
+ *   source, destination
+ *                      identity, namespace, pod_name, labels ("k8s:key=value", or one of
+ *                      "reserved:host", "reserved:world", "reserved:remote-node",
+ *                      "reserved:unknown"); a node has node_name in place of namespace and pod
+ *   destination_service, source_service
+ *                      namespace, name, port_name; the latter on a reply
+ *   traffic_direction  EGRESS out of a pod, INGRESS into a pod or from outside,
+ *                      TRAFFIC_DIRECTION_UNKNOWN where a flow ended without a packet
+ *   is_reply           left out where a packet was dropped without a known flow
+ *   node_name, interface {index}, Summary
+ *   original           ip, port: the destination that the sender addressed, where it is not the
+ *                      one that the packet went to (the service's frontend)
+ *   translated         ip, port: the source that the receiver sees, where it is not the sender's
+ *                      (IP.source_xlated is the same address, as Hubble has it)
+ *   packets, bytes, reply_packets, reply_bytes, duration_ms, handshake_us, close_cause
+ *                      of closed flows; handshake_us where a handshake was seen; close_cause is
+ *                      fin, rst, expired, evicted or stale
+ *
+ * What users of `hubble observe` expect of a flow to a service holds here: source is the client,
+ * IP.destination, the port and destination are the backend chosen, destination_service the
+ * service. A connection refused for want of a backend has the frontend in IP.destination.
+ */
+#pragma once
+
+#include "flows/buffer.h"
+#include "flows/history.h"
+
+/* Appends the object without a newline. */
+void bn_flow_json(struct bn_buf *buf, const struct bn_flow_record *record, const char *node_name);
+
+/* The label of a drop reason; "unknown" out of range. */
+const char *bn_drop_reason_label(unsigned int reason);
+/* The cause of a flow's end; "unknown" out of range. */
+const char *bn_close_cause_label(unsigned int cause);
+/* "host", "world", "remote-node" or "unknown" for reserved identities, NULL for others. */
+const char *bn_identity_label(uint32_t identity);

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The ring buffer's reader. libbpf's ring_buffer__consume() goes on for as long as records
+ * arrive, and its bounded form needs libbpf 1.5; but a negative value from the callback ends the
+ * round after that record is consumed, which is how a turn is bounded here. What is left keeps
+ * the descriptor readable (it is level-triggered), so the loop comes back after its other sources.
+ *
+ * Invariants:
+ *  - A record is copied before it is checked, and only the copy is used.
+ *  - Nothing out of range passes bn_event_check(); tables may be indexed by type, hook, reason
+ *    and cause without asking again.
+ */
+#include "flows/reader.h"
+
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <time.h>
+#include <unistd.h>
+
+#define NSEC_PER_SEC 1000000000ull
+
+struct bn_reader {
+	struct bn_reader_ops ops;
+	struct bn_reader_stats stats;
+	struct ring_buffer *ring;
+	sd_event_source *source;
+	int map_fd;     /* our own: epoll forgets a file when its last descriptor closes */
+	int64_t offset; /* CLOCK_REALTIME - CLOCK_MONOTONIC, as of this turn */
+	uint64_t now;   /* CLOCK_MONOTONIC, as of this turn */
+	unsigned int budget;
+	int behind;
+};
+
+static uint64_t clock_ns(clockid_t id)
+{
+	struct timespec ts;
+
+	clock_gettime(id, &ts);
+	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
+uint64_t bn_event_realtime(uint64_t monotonic)
+{
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
+	uint64_t real = clock_ns(CLOCK_REALTIME);
+
+	return monotonic == 0 || monotonic > now ? real : real - (now - monotonic);
+}
+
+int bn_event_check(const void *data, size_t size, struct bn_event *ret)
+{
+	struct bn_event e;
+
+	if (size != sizeof(e))
+		return -EBADMSG;
+	memcpy(&e, data, sizeof(e));
+	if (e.header.version != BN_EVENT_VERSION || e.header.size != sizeof(e))
+		return -EBADMSG;
+	if (e.header.type < BN_EVENT_FLOW_OPENED || e.header.type > BN_EVENT_DROP)
+		return -EBADMSG;
+	/* A flow may end where no packet is: swept, or thrown out for another. */
+	if (e.hook > BN_HOOK_FROM_UPLINK || (e.hook == 0 && e.header.type != BN_EVENT_FLOW_CLOSED))
+		return -EBADMSG;
+	if (e.reason >= BN_DROP_MAX || e.cause > BN_CLOSE_STALE)
+		return -EBADMSG;
+	if (e.header.type == BN_EVENT_DROP && e.reason == BN_DROP_NONE)
+		return -EBADMSG;
+	if (e.header.type == BN_EVENT_FLOW_CLOSED && e.cause == 0)
+		return -EBADMSG;
+	/* A drop may come before the IP header could be read; a flow never does. */
+	if (e.tuple.family != BN_IPV4 && e.tuple.family != BN_IPV6 &&
+	    (e.tuple.family != 0 || e.header.type != BN_EVENT_DROP))
+		return -EBADMSG;
+	*ret = e;
+	return 0;
+}
+
+/* Records made during this turn are a little ahead of it; nothing is by more. */
+static int plausible(const struct bn_reader *r, uint64_t time)
+{
+	return time != 0 && time < r->now + NSEC_PER_SEC;
+}
+
+static int on_record(void *ctx, void *data, size_t size)
+{
+	struct bn_reader *r = ctx;
+	struct bn_event e;
+
+	r->stats.received++;
+	if (bn_event_check(data, size, &e) < 0)
+		r->stats.malformed++;
+	else
+		r->ops.event(r->ops.user, &e,
+			     (plausible(r, e.time) ? e.time : r->now) + (uint64_t)r->offset);
+	return --r->budget ? 0 : -EAGAIN;
+}
+
+static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *user)
+{
+	struct bn_reader *r = user;
+	int behind;
+
+	/* Each turn anew: the wall clock may be stepped, and the monotonic one stops in suspend. */
+	r->now = clock_ns(CLOCK_MONOTONIC);
+	r->offset = (int64_t)(clock_ns(CLOCK_REALTIME) - r->now);
+	r->budget = BN_READER_BUDGET;
+	(void)ring_buffer__consume(r->ring);
+	behind = r->budget == 0;
+	if (r->ops.turn)
+		r->ops.turn(r->ops.user, behind || r->behind);
+	r->behind = behind;
+	return 0;
+}
+
+int bn_reader_new(sd_event *loop, int map_fd, const struct bn_reader_ops *ops,
+		  struct bn_reader **ret)
+{
+	struct bn_reader *r = calloc(1, sizeof(*r));
+	int res;
+
+	if (!r)
+		return -ENOMEM;
+	r->ops = *ops;
+	r->map_fd = fcntl(map_fd, F_DUPFD_CLOEXEC, 0);
+	if (r->map_fd < 0) {
+		res = -errno;
+		goto fail;
+	}
+	r->ring = ring_buffer__new(r->map_fd, on_record, r, NULL);
+	if (!r->ring) {
+		res = -errno;
+		goto fail;
+	}
+	res = sd_event_add_io(loop, &r->source, ring_buffer__epoll_fd(r->ring), EPOLLIN,
+			      on_readable, r);
+	if (res < 0)
+		goto fail;
+	(void)sd_event_source_set_description(r->source, "ring buffer");
+	*ret = r;
+	return 0;
+fail:
+	bn_reader_free(r);
+	return res;
+}
+
+void bn_reader_free(struct bn_reader *r)
+{
+	if (!r)
+		return;
+	sd_event_source_disable_unref(r->source);
+	ring_buffer__free(r->ring);
+	if (r->map_fd >= 0)
+		close(r->map_fd);
+	free(r);
+}
+
+void bn_reader_stats(const struct bn_reader *r, struct bn_reader_stats *ret)
+{
+	*ret = r->stats;
+}

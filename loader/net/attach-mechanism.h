@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What each mechanism of attach.h provides; for attach.c alone. */
+#pragma once
+
+#include "net/attach.h"
+
+struct bn_attach_ops {
+	int (*attach)(const char *dir, int ifindex, enum bn_attach_point point, int prog_fd,
+		      struct bn_error *err);
+	/* 0 also where nothing is recorded. */
+	int (*detach)(const char *dir, int ifindex, enum bn_attach_point point,
+		      struct bn_error *err);
+	/* 0 where the recorded attachment is not in force (device gone, filter removed). */
+	uint32_t (*prog_id)(const char *dir, int ifindex, enum bn_attach_point point);
+};
+
+extern const struct bn_attach_ops bn_attach_tcx;
+extern const struct bn_attach_ops bn_attach_clsact;
+
+/* 1 the kernel has tcx, 0 it has not, or -errno. */
+int bn_attach_tcx_probe(void);
+
+/* The qdisc of a device that is gone is forgotten. */
+void bn_attach_clsact_forget_qdisc(const char *dir, int ifindex);
+
+#define BN_ATTACH_PATH_MAX 4096

@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Map access in batches of BATCH entries: one system call instead of thousands. Hash walks use
+ * BPF_MAP_LOOKUP_BATCH (5.6), whose buffer must hold the fullest bucket; when it doesn't, the
+ * kernel says ENOSPC and the buffer is doubled.
+ */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <bpfnet/access.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BATCH 4096u
+
+int bn_map_shape(int fd, struct bn_map_shape *ret)
+{
+	struct bpf_map_info info = {0};
+	__u32 len = sizeof(info);
+
+	if (bpf_map_get_info_by_fd(fd, &info, &len))
+		return -errno;
+	*ret = (struct bn_map_shape){
+		.type = info.type,
+		.key_size = info.key_size,
+		.value_size = info.value_size,
+		.max_entries = info.max_entries,
+		.flags = info.map_flags,
+	};
+	memcpy(ret->name, info.name, sizeof(ret->name));
+	ret->name[sizeof(ret->name) - 1] = '\0';
+	return 0;
+}
+
+static int write_singly(int fd, const char *keys, size_t ks, const char *values, size_t vs,
+			size_t n, size_t *done)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (bpf_map_update_elem(fd, keys + i * ks, values + i * vs, BPF_ANY))
+			return -errno;
+		(*done)++;
+	}
+	return 0;
+}
+
+static bool batch_unsupported(int err)
+{
+	return err == ENOTSUP || err == EOPNOTSUPP || err == EINVAL;
+}
+
+int bn_map_write(int fd, const void *keys, const void *values, size_t n, size_t *ret_done)
+{
+	struct bn_map_shape shape;
+	size_t done = 0, ks, vs;
+	int r;
+
+	r = bn_map_shape(fd, &shape);
+	if (r)
+		return r;
+	ks = shape.key_size;
+	vs = shape.value_size;
+	while (done < n) {
+		__u32 count = n - done > BATCH ? BATCH : (__u32)(n - done);
+		const char *k = (const char *)keys + done * ks;
+		const char *v = (const char *)values + done * vs;
+
+		if (bpf_map_update_batch(fd, k, v, &count, NULL)) {
+			r = -errno;
+			if (batch_unsupported(errno) && !done)
+				r = write_singly(fd, keys, ks, values, vs, n, &done);
+			else
+				done += count;
+			break;
+		}
+		done += count;
+	}
+	if (ret_done)
+		*ret_done = done;
+	return r;
+}
+
+int bn_map_delete(int fd, const void *keys, size_t n)
+{
+	struct bn_map_shape shape;
+	int r;
+
+	r = bn_map_shape(fd, &shape);
+	if (r)
+		return r;
+	for (size_t i = 0; i < n; i++) {
+		if (bpf_map_delete_elem(fd, (const char *)keys + i * shape.key_size) &&
+		    errno != ENOENT)
+			return -errno;
+	}
+	return 0;
+}
+
+static int each_singly(int fd, const struct bn_map_shape *shape,
+		       int (*fn)(void *, const void *, const void *), void *user)
+{
+	char *key = calloc(2, shape->key_size);
+	char *value = calloc(1, shape->value_size);
+	char *next = key ? key + shape->key_size : NULL;
+	const void *prev = NULL;
+	int r = 0;
+
+	if (!key || !value)
+		r = -ENOMEM;
+	while (!r && !bpf_map_get_next_key(fd, prev, next)) {
+		memcpy(key, next, shape->key_size);
+		prev = key;
+		if (bpf_map_lookup_elem(fd, key, value) == 0)
+			r = fn(user, key, value);
+	}
+	free(key);
+	free(value);
+	return r;
+}
+
+int bn_map_each(int fd, int (*fn)(void *, const void *, const void *), void *user)
+{
+	struct bn_map_shape shape;
+	uint32_t cap = BATCH, token = 0;
+	char *keys = NULL, *values = NULL;
+	bool first = true, end = false;
+	int r;
+
+	r = bn_map_shape(fd, &shape);
+	if (r)
+		return r;
+	while (!end) {
+		__u32 count = cap, out = token;
+
+		if (!keys) {
+			keys = malloc((size_t)cap * shape.key_size);
+			values = malloc((size_t)cap * shape.value_size);
+			if (!keys || !values) {
+				r = -ENOMEM;
+				break;
+			}
+		}
+		if (bpf_map_lookup_batch(fd, first ? NULL : &token, &out, keys, values, &count,
+					 NULL)) {
+			if (errno == ENOSPC && cap < (1u << 20)) {
+				free(keys);
+				free(values);
+				keys = values = NULL;
+				cap *= 2;
+				continue;
+			}
+			if (errno != ENOENT) {
+				r = -errno;
+				if (first && batch_unsupported(errno))
+					r = each_singly(fd, &shape, fn, user);
+				break;
+			}
+			end = true; /* ENOENT with count entries: the last of them */
+		}
+		for (__u32 i = 0; i < count && !r; i++)
+			r = fn(user, keys + (size_t)i * shape.key_size,
+			       values + (size_t)i * shape.value_size);
+		if (r)
+			break;
+		token = out;
+		first = false;
+	}
+	free(keys);
+	free(values);
+	return r;
+}
+
+static int read_singly(int fd, uint32_t first, uint32_t count, char *values, size_t vs,
+		       uint64_t elem_flags)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t key = first + i;
+
+		if (bpf_map_lookup_elem_flags(fd, &key, values + i * vs, elem_flags))
+			return -errno;
+	}
+	return 0;
+}
+
+int bn_array_read(int fd, uint32_t first, uint32_t count, void *ret_values, uint64_t elem_flags)
+{
+	LIBBPF_OPTS(bpf_map_batch_opts, opts, .elem_flags = elem_flags);
+	uint32_t *keys = malloc(sizeof(*keys) * BATCH);
+	struct bn_map_shape shape;
+	uint32_t done = 0;
+	int r;
+
+	if (!keys)
+		return -ENOMEM;
+	r = bn_map_shape(fd, &shape);
+	while (!r && done < count) {
+		__u32 n = count - done > BATCH ? BATCH : count - done;
+		__u32 before = first + done - 1, after = 0;
+		char *out = (char *)ret_values + (size_t)done * shape.value_size;
+
+		/* the token of a batch is the key that the last one ended with */
+		if (bpf_map_lookup_batch(fd, first + done ? &before : NULL, &after, keys, out, &n,
+					 &opts) &&
+		    errno != ENOENT) {
+			r = batch_unsupported(errno)
+				    ? read_singly(fd, first + done, count - done, out,
+						  shape.value_size, elem_flags)
+				    : -errno;
+			break;
+		}
+		if (!n)
+			r = -ENOENT;
+		done += n;
+	}
+	free(keys);
+	return r;
+}
+
+int bn_array_write(int fd, uint32_t first, uint32_t count, const void *values)
+{
+	uint32_t *keys = malloc(sizeof(*keys) * (count ? count : 1));
+	int r;
+
+	if (!keys)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < count; i++)
+		keys[i] = first + i;
+	r = bn_map_write(fd, keys, values, count, NULL);
+	free(keys);
+	return r;
+}
+
+int bn_counters_read(int fd, uint64_t ret[BN_CNT_MAX])
+{
+	int cpus = libbpf_num_possible_cpus();
+	uint64_t sums[BN_CNT_MAX] = {0};
+	uint64_t *values;
+	int r = 0;
+
+	if (cpus < 1)
+		return cpus;
+	values = calloc((size_t)cpus, sizeof(*values));
+	if (!values)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < BN_CNT_MAX && !r; i++) {
+		if (bpf_map_lookup_elem(fd, &i, values))
+			r = -errno;
+		for (int c = 0; c < cpus && !r; c++)
+			sums[i] += values[c];
+	}
+	free(values);
+	if (!r)
+		memcpy(ret, sums, sizeof(sums));
+	return r;
+}
+
+int bn_drops_read(int fd, struct bn_drop_counter ret[BN_DROP_MAX])
+{
+	int cpus = libbpf_num_possible_cpus();
+	struct bn_drop_counter sums[BN_DROP_MAX] = {0};
+	struct bn_drop_counter *values;
+	int r = 0;
+
+	if (cpus < 1)
+		return cpus;
+	values = calloc((size_t)cpus, sizeof(*values));
+	if (!values)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < BN_DROP_MAX && !r; i++) {
+		if (bpf_map_lookup_elem(fd, &i, values))
+			r = -errno;
+		for (int c = 0; c < cpus && !r; c++) {
+			sums[i].packets += values[c].packets;
+			sums[i].bytes += values[c].bytes;
+			sums[i].suppressed += values[c].suppressed;
+		}
+	}
+	free(values);
+	if (!r)
+		memcpy(ret, sums, sizeof(sums));
+	return r;
+}
+
+static int count_one(void *user, const void *key, const void *value)
+{
+	(*(uint64_t *)user)++;
+	return 0;
+}
+
+int bn_map_count(int fd, uint64_t *ret)
+{
+	struct bn_map_shape shape;
+	uint64_t n = 0;
+	int r;
+
+	r = bn_map_shape(fd, &shape);
+	if (r)
+		return r;
+	switch (shape.type) {
+	case BPF_MAP_TYPE_HASH:
+	case BPF_MAP_TYPE_LRU_HASH:
+	case BPF_MAP_TYPE_LPM_TRIE:
+		r = bn_map_each(fd, count_one, &n);
+		if (r)
+			return r;
+		break;
+	default:
+		n = shape.max_entries;
+	}
+	*ret = n;
+	return 0;
+}
+
+int bn_map_bytes(int fd, uint64_t *ret)
+{
+	char path[64], line[128];
+	unsigned long long bytes = 0;
+	bool found = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	f = fopen(path, "re");
+	if (!f)
+		return -errno;
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "memlock: %llu", &bytes) == 1) {
+			found = true;
+			break;
+		}
+	}
+	fclose(f);
+	if (!found)
+		return -ENODATA;
+	*ret = bytes;
+	return 0;
+}

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The ring buffer's reader: which records are refused, and the whole way through a real ring
+ * buffer, filled by a small BPF program that puts the packet it is run on into a record. The
+ * latter needs the right to load programs, and is skipped without.
+ */
+#include "unit/flows-fixture.h"
+
+#include <bpf/bpf.h>
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "flows/observer.h"
+#include "flows/reader.h"
+
+static void test_good_records(void **state)
+{
+	struct bn_event e =
+		fixture_event(BN_EVENT_FLOW_OPENED, IPPROTO_TCP, "10.0.0.1", 1, "10.0.0.2", 2);
+	struct bn_event got;
+
+	assert_int_equal(bn_event_check(&e, sizeof(e), &got), 0);
+	assert_memory_equal(&got, &e, sizeof(e));
+	e.header.type = BN_EVENT_FLOW_CLOSED;
+	e.cause = BN_CLOSE_STALE;
+	e.hook = 0;
+	assert_int_equal(bn_event_check(&e, sizeof(e), &got), 0);
+	e = fixture_event(BN_EVENT_DROP, IPPROTO_TCP, "fd00::1", 1, "::ffff", 2);
+	e.reason = BN_DROP_MAX - 1;
+	assert_int_equal(bn_event_check(&e, sizeof(e), &got), 0);
+	memset(&e.tuple, 0, sizeof(e.tuple));
+	assert_int_equal(bn_event_check(&e, sizeof(e), &got), 0);
+}
+
+static void test_malformed_records(void **state)
+{
+	const struct bn_event good =
+		fixture_event(BN_EVENT_FLOW_OPENED, IPPROTO_TCP, "10.0.0.1", 1, "10.0.0.2", 2);
+	struct bn_event got;
+	static const struct {
+		const char *what;
+		size_t offset;
+		uint8_t value;
+	} edits[] = {
+		{"version 0", offsetof(struct bn_event, header.version), 0},
+		{"next version", offsetof(struct bn_event, header.version), BN_EVENT_VERSION + 1},
+		{"type 0", offsetof(struct bn_event, header.type), 0},
+		{"unknown type", offsetof(struct bn_event, header.type), BN_EVENT_DROP + 1},
+		{"closed without a cause", offsetof(struct bn_event, header.type),
+		 BN_EVENT_FLOW_CLOSED},
+		{"drop without a reason", offsetof(struct bn_event, header.type), BN_EVENT_DROP},
+		{"size", offsetof(struct bn_event, header.size), 8},
+		{"no hook", offsetof(struct bn_event, hook), 0},
+		{"unknown hook", offsetof(struct bn_event, hook), BN_HOOK_FROM_UPLINK + 1},
+		{"unknown reason", offsetof(struct bn_event, reason), BN_DROP_MAX},
+		{"unknown cause", offsetof(struct bn_event, cause), BN_CLOSE_STALE + 1},
+		{"no family", offsetof(struct bn_event, tuple.family), 0},
+		{"unknown family", offsetof(struct bn_event, tuple.family), 10},
+	};
+
+	for (size_t i = 0; i < sizeof(edits) / sizeof(*edits); i++) {
+		struct bn_event e = good;
+
+		((uint8_t *)&e)[edits[i].offset] = edits[i].value;
+		if (bn_event_check(&e, sizeof(e), &got) != -EBADMSG)
+			fail_msg("%s: taken", edits[i].what);
+	}
+	for (size_t size = 0; size < sizeof(good); size++) {
+		void *cut = malloc(size ? size : 1); /* so that a sanitizer sees what is read */
+
+		memcpy(cut, &good, size);
+		assert_int_equal(bn_event_check(cut, size, &got), -EBADMSG);
+		free(cut);
+	}
+}
+
+static void test_realtime(void **state)
+{
+	struct timespec mono, real;
+	uint64_t m, r, got;
+
+	clock_gettime(CLOCK_MONOTONIC, &mono);
+	clock_gettime(CLOCK_REALTIME, &real);
+	m = (uint64_t)mono.tv_sec * 1000000000 + (uint64_t)mono.tv_nsec;
+	r = (uint64_t)real.tv_sec * 1000000000 + (uint64_t)real.tv_nsec;
+	got = bn_event_realtime(m - 5000000000);
+	assert_true(got > r - 5050000000 && got < r - 4950000000);
+	assert_true(bn_event_realtime(0) >= r);
+	assert_true(bn_event_realtime(UINT64_MAX) < r + 1000000000);
+}
+
+/* A classifier: the first `size` bytes of the packet become a record of the ring buffer. */
+static int program_new(int ring_fd, int size)
+{
+	const struct bpf_insn code[] = {
+		/* bpf_skb_load_bytes(skb, 0, fp - 160, 160) */
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 2, .imm = 0},
+		{.code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = 3, .src_reg = 10},
+		{.code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = 3, .imm = -160},
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 4, .imm = 160},
+		{.code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_skb_load_bytes},
+		/* where that fails: 1 */
+		{.code = BPF_JMP | BPF_JEQ | BPF_K, .dst_reg = 0, .imm = 0, .off = 2},
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = 1},
+		{.code = BPF_JMP | BPF_EXIT},
+		/* return bpf_ringbuf_output(ring, fp - 160, size, 0) */
+		{.code = BPF_LD | BPF_DW | BPF_IMM,
+		 .dst_reg = 1,
+		 .src_reg = BPF_PSEUDO_MAP_FD,
+		 .imm = ring_fd},
+		{0},
+		{.code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = 2, .src_reg = 10},
+		{.code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = 2, .imm = -160},
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 3, .imm = size},
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 4, .imm = 0},
+		{.code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_ringbuf_output},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+
+	return bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "bn_test_events", "Apache-2.0", code,
+			     sizeof(code) / sizeof(*code), NULL);
+}
+
+/* Returns what the program did: 0, or 1 and the like where the record did not fit. */
+static uint32_t put(int program, const struct bn_event *e)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = e, .data_size_in = sizeof(*e));
+
+	assert_int_equal(bpf_prog_test_run_opts(program, &opts), 0);
+	return opts.retval;
+}
+
+struct ring {
+	sd_event *loop;
+	struct bn_names *names;
+	struct bn_observer *observer;
+	int map, whole, cut; /* programs: a whole record, and one cut short */
+	uint64_t lost;
+	size_t lines;
+	char *line;
+	uint64_t told;
+};
+
+static int read_lost(void *user, uint64_t *ret)
+{
+	const struct ring *r = user;
+
+	*ret = r->lost;
+	return 0;
+}
+
+static int on_line(void *user, const char *line, size_t len)
+{
+	struct ring *r = user;
+	unsigned long long lost;
+
+	if (sscanf(line, "{\"lost\":%llu}", &lost) == 1) {
+		r->told += lost;
+		return 0;
+	}
+	free(r->line);
+	r->line = strndup(line, len);
+	r->lines++;
+	return 0;
+}
+
+static long resident_kib(void)
+{
+	FILE *f = fopen("/proc/self/statm", "re");
+	long pages = 0;
+
+	assert_int_equal(fscanf(f, "%*d %ld", &pages), 1);
+	(void)fclose(f);
+	return pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+static int ring_setup(void **state)
+{
+	static struct ring r;
+	struct bn_observer_config config = {
+		.node_name = "node-a", .lost = read_lost, .user = &r, .history = 100};
+	long before;
+
+	r = (struct ring){.whole = -1, .cut = -1};
+	*state = NULL;
+	r.map = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "bn_test_events", 0, 0, 256 * 1024, NULL);
+	if (r.map < 0)
+		return 0;
+	r.whole = program_new(r.map, 160);
+	r.cut = program_new(r.map, 24);
+	assert_true(r.whole >= 0 && r.cut >= 0);
+	assert_int_equal(sd_event_new(&r.loop), 0);
+	assert_int_equal(bn_names_new(NULL, &r.names), 0);
+	fixture_pod(r.names, "10.0.0.1", "default", "client", 300, "client");
+	config.events_fd = r.map;
+	config.names = r.names;
+	before = resident_kib();
+	assert_int_equal(bn_observer_new(r.loop, &config, &r.observer), 0);
+	print_message("ring buffer of 256 KiB: %ld KiB resident\n", resident_kib() - before);
+	*state = &r;
+	return 0;
+}
+
+static int ring_teardown(void **state)
+{
+	struct ring *r = *state;
+
+	if (!r)
+		return 0;
+	bn_observer_free(r->observer);
+	bn_names_free(r->names);
+	sd_event_unref(r->loop);
+	close(r->whole);
+	close(r->cut);
+	close(r->map);
+	free(r->line);
+	return 0;
+}
+
+static void test_through_the_ring(void **state)
+{
+	struct ring *r = *state;
+	struct bn_event e = fixture_event(BN_EVENT_FLOW_OPENED, IPPROTO_TCP, "10.0.0.1", 1000,
+					  "203.0.113.9", 80);
+	struct bn_flow_query q = {.follow = true};
+	struct bn_subscription *sub;
+	struct bn_observer_stats s;
+
+	if (!r)
+		skip();
+	assert_int_equal(bn_observer_subscribe(r->observer, &q, on_line, NULL, r, &sub), 0);
+	while (sd_event_run(r->loop, 0) > 0)
+		;
+	assert_int_equal(put(r->whole, &e), 0);
+	assert_int_equal(put(r->cut, &e), 0);
+	e.header.version = 9;
+	assert_int_equal(put(r->whole, &e), 0);
+	while (sd_event_run(r->loop, 0) > 0)
+		;
+	bn_observer_stats(r->observer, &s);
+	assert_int_equal(s.received, 3);
+	assert_int_equal(s.malformed, 2);
+	assert_int_equal(s.opened, 1);
+	assert_int_equal(r->lines, 1);
+	assert_non_null(strstr(r->line, "\"pod_name\":\"client\""));
+	bn_subscription_free(sub);
+}
+
+static int count_other(sd_event_source *source, int fd, uint32_t revents, void *user)
+{
+	++*(unsigned int *)user;
+	return 0;
+}
+
+static void test_storm(void **state)
+{
+	struct ring *r = *state;
+	struct bn_event e = fixture_event(BN_EVENT_FLOW_OPENED, IPPROTO_TCP, "10.0.0.1", 1000,
+					  "203.0.113.9", 80);
+	struct bn_flow_query q = {.follow = true};
+	struct bn_subscription *sub;
+	struct bn_observer_stats s;
+	sd_event_source *source;
+	unsigned int sent = 0, others = 0, turns = 0;
+	int fd;
+
+	if (!r)
+		skip();
+	assert_int_equal(bn_observer_subscribe(r->observer, &q, on_line, NULL, r, &sub), 0);
+	while (sd_event_run(r->loop, 0) > 0)
+		;
+	while (put(r->whole, &e) == 0)
+		sent++;
+	r->lost = 1; /* what the datapath's counter says now */
+	assert_true(sent > 4 * BN_READER_BUDGET);
+	fd = eventfd(1, EFD_CLOEXEC);
+	assert_true(sd_event_add_io(r->loop, &source, fd, EPOLLIN, count_other, &others) >= 0);
+	do {
+		assert_true(sd_event_run(r->loop, 0) > 0);
+		bn_observer_stats(r->observer, &s);
+		turns++;
+	} while (s.received < sent && turns < 10000);
+	assert_int_equal(s.received, sent);
+	assert_int_equal(s.malformed, 0);
+	assert_int_equal(s.lost, 1);
+	assert_int_equal(r->lines, sent);
+	assert_int_equal(r->told, 1);
+	assert_in_range(turns, sent / BN_READER_BUDGET, 3 * sent / BN_READER_BUDGET + 3);
+	assert_true(others >= sent / BN_READER_BUDGET / 2); /* the storm let others pass */
+	sd_event_source_unref(source);
+	close(fd);
+	bn_subscription_free(sub);
+}
+
+/* The map's descriptor is borrowed for the call only. */
+static void test_closed_descriptor(void **state)
+{
+	struct ring *r = *state;
+	struct bn_event e =
+		fixture_event(BN_EVENT_DROP, IPPROTO_TCP, "10.0.0.1", 1000, "203.0.113.9", 80);
+	struct bn_observer_stats s;
+
+	if (!r)
+		skip();
+	close(r->map);
+	r->map = -1;
+	assert_int_equal(put(r->whole, &e), 0);
+	assert_true(sd_event_run(r->loop, 1000000) > 0);
+	bn_observer_stats(r->observer, &s);
+	assert_int_equal(s.dropped, 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_good_records),
+		cmocka_unit_test(test_malformed_records),
+		cmocka_unit_test(test_realtime),
+		cmocka_unit_test_setup_teardown(test_through_the_ring, ring_setup, ring_teardown),
+		cmocka_unit_test_setup_teardown(test_storm, ring_setup, ring_teardown),
+		cmocka_unit_test_setup_teardown(test_closed_descriptor, ring_setup, ring_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

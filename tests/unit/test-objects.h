@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The rig of the objects tests: a state folder of its own and a datapath that keeps what it is
+ * told as JSON, so that a test compares the outcome of any number of changes with one text.
+ */
+#pragma once
+
+#include "objects/objects.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+/* cmocka wants the headers above first */
+#include <cmocka.h>
+
+struct rig {
+	char dir[64];
+	struct bn_objects *objects;
+	struct bn_cidr cidrs[4];
+	size_t n_cidrs;
+	json_t *services; /* "ns/name": {"10.96.0.1:80/6": ["10.0.0.1:8080", ...]} */
+	json_t *peers;    /* "10.0.0.1": kind */
+	json_t *pods;     /* names given to pod_changed */
+	unsigned commits, services_told, peers_told;
+	int fail; /* what commit returns next */
+};
+
+static inline json_t *rig_frontends(const struct bn_service_spec *service)
+{
+	static const char *const states[] = {"?", "", " terminating", " not ready"};
+	json_t *frontends = json_object();
+
+	for (size_t i = 0; i < service->n_frontends; i++) {
+		const struct bn_frontend_spec *f = &service->frontends[i];
+		char key[128], addr[BN_ADDR_STRLEN];
+		json_t *backends = json_array();
+
+		for (size_t k = 0; k < f->n_backends; k++) {
+			const struct bn_backend_spec *b = &f->backends[k];
+			char text[128];
+
+			assert_int_equal(bn_addr_family(&b->addr), bn_addr_family(&f->addr));
+			snprintf(text, sizeof(text), "%s:%u%s", bn_addr_format(&b->addr, addr), b->port,
+				 states[b->state]);
+			json_array_append_new(backends, json_string(text));
+		}
+		snprintf(key, sizeof(key), "%s:%u/%u", bn_addr_format(&f->addr, addr), f->port,
+			 f->protocol);
+		json_object_set_new(frontends, key, backends);
+	}
+	return frontends;
+}
+
+static inline int rig_commit(void *user, const struct bn_change *change, struct bn_error *err)
+{
+	struct rig *rig = user;
+	char key[600], addr[BN_ADDR_STRLEN];
+
+	if (rig->fail)
+		return bn_error_set(err, rig->fail, "the datapath is full");
+	rig->commits++;
+	rig->services_told += change->n_services + change->n_removed;
+	rig->peers_told += change->n_peers + change->n_peers_removed;
+	for (size_t i = 0; i < change->n_services; i++) {
+		snprintf(key, sizeof(key), "%s/%s", change->services[i].namespace,
+			 change->services[i].name);
+		json_object_set_new(rig->services, key, rig_frontends(&change->services[i]));
+	}
+	for (size_t i = 0; i < change->n_removed; i++) {
+		snprintf(key, sizeof(key), "%s/%s", change->removed[i].namespace,
+			 change->removed[i].name);
+		assert_int_equal(json_object_del(rig->services, key), 0);
+	}
+	for (size_t i = 0; i < change->n_peers; i++)
+		json_object_set_new(rig->peers, bn_addr_format(&change->peers[i].addr, addr),
+				    json_integer(change->peers[i].kind));
+	for (size_t i = 0; i < change->n_peers_removed; i++)
+		assert_int_equal(json_object_del(rig->peers,
+						 bn_addr_format(&change->peers_removed[i], addr)),
+				 0);
+	return 0;
+}
+
+static inline void rig_pod_changed(void *user, const char *namespace, const char *name)
+{
+	struct rig *rig = user;
+	char text[600];
+
+	snprintf(text, sizeof(text), "%s/%s", namespace, name);
+	json_array_append_new(rig->pods, json_string(text));
+}
+
+static inline int rig_try_open(struct rig *rig, struct bn_error *err)
+{
+	struct bn_objects_config config = {
+		.state_dir = rig->dir,
+		.node_name = "node-a",
+		.service_cidrs = rig->cidrs,
+		.n_service_cidrs = rig->n_cidrs,
+		.commit = rig_commit,
+		.pod_changed = rig_pod_changed,
+		.user = rig,
+	};
+
+	return bn_objects_new(&config, &rig->objects, err);
+}
+
+static inline void rig_open(struct rig *rig)
+{
+	struct bn_error err = BN_ERROR_INIT;
+
+	rig->services = json_object();
+	rig->peers = json_object();
+	rig->pods = json_array();
+	if (rig_try_open(rig, &err) < 0 || bn_objects_start(rig->objects, &err) < 0)
+		fail_msg("%s", bn_error_text(&err));
+}
+
+static inline void rig_close(struct rig *rig)
+{
+	bn_objects_free(rig->objects);
+	rig->objects = NULL;
+	json_decref(rig->services);
+	json_decref(rig->peers);
+	json_decref(rig->pods);
+}
+
+static inline void rig_reopen(struct rig *rig)
+{
+	rig_close(rig);
+	rig_open(rig);
+}
+
+static inline void rig_setup_cidrs(struct rig *rig, const char *const *cidrs)
+{
+	*rig = (struct rig){.dir = "/tmp/bn-objects-XXXXXX"};
+	assert_non_null(mkdtemp(rig->dir));
+	for (; *cidrs; cidrs++)
+		assert_int_equal(bn_cidr_parse(*cidrs, &rig->cidrs[rig->n_cidrs++]), 0);
+	rig_open(rig);
+}
+
+static inline void rig_setup(struct rig *rig)
+{
+	rig_setup_cidrs(rig, (const char *const[]){"10.96.0.0/16", "fd00:96::/112", NULL});
+}
+
+static inline void rig_teardown(struct rig *rig)
+{
+	char path[128];
+	static const char *const files[] = {"objects.db", "objects.db-wal", "objects.db-shm"};
+
+	rig_close(rig);
+	for (size_t i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "%s/%s", rig->dir, files[i]);
+		unlink(path);
+	}
+	rmdir(rig->dir);
+}
+
+/* Returns the results as "service default/web created", one a line, or NULL and the error. */
+static inline char *rig_run(struct rig *rig, bool delete, const char *text, size_t size,
+			    struct bn_error *err)
+{
+	struct bn_input input = {.file = "in", .text = text, .size = size};
+	json_t *results = NULL, *one;
+	char *out = NULL;
+	size_t i, n = 0;
+	FILE *f;
+	int r;
+
+	r = delete ? bn_objects_delete(rig->objects, &input, 1, &results, err)
+		   : bn_objects_apply(rig->objects, &input, 1, &results, err);
+	if (r < 0) {
+		assert_null(results);
+		return NULL;
+	}
+	f = open_memstream(&out, &n);
+	json_array_foreach(results, i, one) {
+		const char *ns = json_string_value(json_object_get(one, "namespace"));
+
+		fprintf(f, "%s%s %s%s%s %s", i ? "\n" : "",
+			json_string_value(json_object_get(one, "kind")), ns ? ns : "",
+			ns ? "/" : "", json_string_value(json_object_get(one, "name")),
+			json_string_value(json_object_get(one, "result")));
+	}
+	fclose(f);
+	json_decref(results);
+	return out;
+}
+
+static inline void rig_expect(struct rig *rig, bool delete, const char *text, const char *results)
+{
+	struct bn_error err = BN_ERROR_INIT;
+	char *out = rig_run(rig, delete, text, strlen(text), &err);
+
+	if (!out)
+		fail_msg("%s", bn_error_text(&err));
+	if (results)
+		assert_string_equal(out, results);
+	free(out);
+}
+
+#define rig_apply(rig, text, results) rig_expect(rig, false, text, results)
+#define rig_delete(rig, text, results) rig_expect(rig, true, text, results)
+
+static inline void rig_refuse(struct rig *rig, const char *text, const char *message)
+{
+	struct bn_error err = BN_ERROR_INIT;
+	unsigned commits = rig->commits;
+	char *out = rig_run(rig, false, text, strlen(text), &err);
+
+	if (out)
+		fail_msg("accepted, instead of: %s", message);
+	assert_string_equal(bn_error_text(&err), message);
+	assert_null(strchr(err.text, '\n'));
+	assert_int_equal(rig->commits, commits);
+	bn_error_done(&err);
+}
+
+static inline void rig_json(const json_t *is, const char *should)
+{
+	json_t *want = json_loads(should, JSON_DECODE_ANY, NULL);
+
+	assert_non_null(want);
+	if (!json_equal(is, want)) {
+		char *text = json_dumps(is, JSON_SORT_KEYS | JSON_ENCODE_ANY);
+
+		print_error("is     %s\nshould %s\n", text, should);
+		free(text);
+		fail();
+	}
+	json_decref(want);
+}
+
+static inline json_t *rig_get(struct rig *rig, const char *kind, const char *ns, const char *name)
+{
+	struct bn_error err = BN_ERROR_INIT;
+	json_t *list = NULL;
+
+	if (bn_objects_get(rig->objects, kind, ns, name, &list, &err) < 0)
+		fail_msg("%s", bn_error_text(&err));
+	return list;
+}
+
+static inline union bn_addr rig_addr(const char *text)
+{
+	union bn_addr addr;
+
+	assert_int_equal(bn_addr_parse(text, &addr, NULL), 0);
+	return addr;
+}

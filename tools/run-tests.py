@@ -1,0 +1,153 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Run test suites one after another, whatever becomes of each, and count.
+
+  tools/run-tests.py SUITE... [-- PYTEST-ARGUMENTS]
+
+Suites: unit, program (cmocka binaries under build/tests), e2e (pytest), e2e-node-off and
+e2e-pod-off (the traffic tests again, without checksum offload), e2e-smoke (a few large tests, for
+slow machines). The last line is `N passed, N failed`; the exit code is 1 if anything failed.
+Logs: build/test/SUITE.log, or under BPFNET_TEST_LOGS.
+"""
+import glob
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree
+
+ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+BUILD = os.path.join(ROOT, os.environ.get("BPFNET_BUILD", "build"))
+LOGS = os.environ.get("BPFNET_TEST_LOGS") or os.path.join(BUILD, "test")
+# suite: what of tests/e2e it runs, and with which checksum offload
+TRAFFIC = ["test_services.py", "test_pods.py", "test_outside.py"]
+E2E = {"e2e": ([""], "as-is"), "e2e-node-off": (TRAFFIC, "node-off"),
+       "e2e-pod-off": (TRAFFIC, "pod-off"), "e2e-smoke": (["test_smoke.py"], "as-is")}
+LIMIT = 1500 * float(os.environ.get("BPFNET_TEST_SLOW", "1"))  # seconds, for one suite
+
+
+class Result:
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+        self.notes = []
+
+
+def run(command, log, env=None):
+    """Run and show; returns (exit code, output). A suite that hangs is killed with its children."""
+    output = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          errors="replace", cwd=ROOT, env={**os.environ, **(env or {})},
+                          start_new_session=True) as p:
+        signal.signal(signal.SIGALRM, lambda *_: os.killpg(p.pid, signal.SIGKILL))
+        signal.alarm(int(LIMIT))
+        try:
+            for line in p.stdout:
+                output.append(line)
+                log.write(line)
+                sys.stdout.write(line)
+                sys.stdout.flush()
+        except KeyboardInterrupt:
+            os.killpg(p.pid, signal.SIGINT)
+            raise
+        finally:
+            signal.alarm(0)
+    return p.returncode, "".join(output)
+
+
+def cmocka(suite, log):
+    result = Result()
+    sources = sorted(glob.glob(os.path.join(ROOT, "tests", suite, "test-*.c")))
+    if not sources:
+        result.failed += 1
+        result.notes.append(f"{suite}: there are no tests in tests/{suite}")
+    for source in sources:
+        name = os.path.basename(source)[:-2]
+        binary = os.path.join(BUILD, "tests", suite, name)
+        if not os.path.exists(binary):
+            result.failed += 1
+            result.notes.append(f"{suite}: {name} was not built")
+            continue
+        code, output = run([binary], log)
+        ran = len(re.findall(r"^\[ RUN      \]", output, re.M))
+        passed = len(re.findall(r"^\[       OK \]", output, re.M))
+        skipped = len(re.findall(r"^\[  SKIPPED \] (?!\d|\w+: \d)", output, re.M))
+        failed = ran - passed - skipped  # a test that took the process with it never says OK
+        if code and not failed:
+            failed = 1
+        if failed:
+            result.notes.append(f"{suite}: {name}: {failed} failed, exit code {code}")
+        result.passed += passed
+        result.skipped += skipped
+        result.failed += failed
+    return result
+
+
+def pytest(suite, log, arguments):
+    result = Result()
+    xml_path = os.path.join(LOGS, suite + ".xml")
+    if os.path.exists(xml_path):
+        os.unlink(xml_path)
+    names, offload = E2E[suite]
+    files = [os.path.join("tests/e2e", f) for f in names]
+    code, _ = run([sys.executable, "-m", "pytest", "-q", "--no-header", "-rsfE", "--tb=short",
+                   "-p", "no:cacheprovider", f"--junitxml={xml_path}", *files, *arguments], log,
+                  {"BPFNET_OFFLOAD": offload, "PYTHONDONTWRITEBYTECODE": "1"})
+    try:
+        for s in xml.etree.ElementTree.parse(xml_path).iter("testsuite"):
+            bad = int(s.get("failures")) + int(s.get("errors"))
+            skipped = int(s.get("skipped"))
+            result.failed += bad
+            result.skipped += skipped
+            result.passed += max(int(s.get("tests")) - bad - skipped, 0)
+    except (OSError, xml.etree.ElementTree.ParseError):
+        result.failed += 1
+        result.notes.append(f"{suite}: pytest came to no result, exit code {code}")
+    if code not in (0, 5) and not result.failed:
+        result.failed += 1
+        result.notes.append(f"{suite}: exit code {code}")
+    return result
+
+
+def refuse(reason):
+    print(f"run-tests: {reason}", file=sys.stderr)
+    print("0 passed, 1 failed")
+    sys.exit(1)
+
+
+def main(argv):
+    suites, arguments = argv, []
+    if "--" in argv:
+        at = argv.index("--")
+        suites, arguments = argv[:at], argv[at + 1:]
+    if not suites or not set(suites) <= {"unit", "program", *E2E}:
+        sys.exit(__doc__)
+    if any(s != "unit" for s in suites):
+        if os.geteuid() != 0:
+            refuse("program and end-to-end tests need root: run as root or with sudo")
+        if not os.path.exists("/sys/kernel/btf/vmlinux"):
+            refuse("this kernel has no BTF (/sys/kernel/btf/vmlinux): "
+                   "5.10 or later with CONFIG_DEBUG_INFO_BTF is needed")
+    os.makedirs(LOGS, exist_ok=True)
+    results = {}
+    for suite in suites:
+        print(f"\n=== {suite}", flush=True)
+        started = time.monotonic()
+        with open(os.path.join(LOGS, suite + ".log"), "w") as log:
+            r = pytest(suite, log, arguments) if suite in E2E else cmocka(suite, log)
+        r.seconds = time.monotonic() - started
+        results[suite] = r
+    print()
+    for suite, r in results.items():
+        print(f"{suite:14} {r.passed:5} passed {r.failed:4} failed {r.skipped:4} skipped "
+              f"{r.seconds:7.1f} s   {LOGS}/{suite}.log")
+        for note in r.notes:
+            print(f"  {note}")
+    failed = sum(r.failed for r in results.values())
+    print(f"{sum(r.passed for r in results.values())} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
