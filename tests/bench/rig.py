@@ -9,7 +9,6 @@ import time
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "e2e"))
 import harness  # noqa: E402
-import netns  # noqa: E402,F401
 
 OUT = os.path.join(harness.BIN, "bench")
 
