@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The table of keys. A row is all there is to an option: reading it from the command line and
+ * the file, --help, and `bpfnet config` follow from it; a test holds bpfnetd(8) against it.
+ */
+#include "config-keys.h"
+
+#include "config-types.h"
+
+#include <bpfnet/limits.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Room for the longest name below the folder: sun_path for the socket, PATH_MAX for pins. */
+#define RUN_DIR_MAX 90
+#define PATH_MOST (PATH_MAX - 256)
+
+/* In jiffies, at 1000 a second, a lifetime must stay far from half of 32 bits. */
+#define LIFETIME_MAX 1209600
+
+#define AT(field) offsetof(struct bn_agent_config, field)
+
+static const struct bn_choice levels[] = {
+	{"error", BN_LOG_ERROR}, {"warning", BN_LOG_WARNING}, {"info", BN_LOG_INFO},
+	{"debug", BN_LOG_DEBUG}, {NULL, 0},
+};
+static const struct bn_choice formats[] = {
+	{"text", BN_LOG_TEXT}, {"json", BN_LOG_JSON}, {NULL, 0}};
+
+_Static_assert(sizeof(enum bn_log_level) == sizeof(int), "bn_type_choice writes an int");
+_Static_assert(sizeof(enum bn_log_format) == sizeof(int), "bn_type_choice writes an int");
+
+/* clang-format off */
+const struct bn_key bn_keys[] = {
+	{.name = "config", .arg = "FILE", .help = "read these options from a YAML file; "
+		"the command line wins"},
+	{.name = "node-name", .arg = "NAME", .type = &bn_type_node_name, .offset = AT(node_name),
+		.help = "the node's name, as Pods have it in spec.nodeName",
+		.expects = "a DNS-1123 subdomain: lower-case letters, digits, '-' and '.'",
+		.fallback_shown = "the host name"},
+	{.name = "run-dir", .arg = "DIR", .type = &bn_type_path, .offset = AT(run_dir),
+		.help = "the folder of the socket", .max = RUN_DIR_MAX,
+		.expects = "an absolute path of at most 90 bytes", .fallback = "/run/bpfnet"},
+	{.name = "state-dir", .arg = "DIR", .type = &bn_type_path, .offset = AT(state_dir),
+		.help = "what must outlive a reboot: objects, endpoints, allotted addresses",
+		.max = PATH_MOST, .expects = "an absolute path", .fallback = "/var/lib/bpfnet"},
+	{.name = "bpffs", .arg = "DIR", .type = &bn_type_path, .offset = AT(bpffs),
+		.help = "where programs, links and maps are pinned; bpffs is mounted if need be",
+		.max = PATH_MOST, .expects = "an absolute path",
+		.fallback = "/sys/fs/bpf/bpfnet"},
+	{.name = "manifests", .arg = "DIR", .type = &bn_type_paths, .offset = AT(manifests),
+		.help = "a folder of Kubernetes manifests, watched for changes",
+		.max = PATH_MOST, .expects = "an absolute path", .fallback_shown = "none"},
+	{.name = "device", .arg = "IF", .type = &bn_type_interfaces, .offset = AT(devices),
+		.help = "a device that leads out of the node",
+		.expects = "the name of a network interface, of at most 15 bytes",
+		.fallback_shown = "those of the default routes"},
+	{.name = "cgroup", .arg = "DIR|none", .type = &bn_type_path_none, .offset = AT(cgroup),
+		.help = "the cgroup2 folder whose sockets are balanced as they connect; none: "
+			"packet by packet",
+		.max = PATH_MOST, .expects = "an absolute path or none",
+		.fallback_shown = "the root of cgroup2"},
+	{.name = "pod-cidr", .arg = "CIDR", .type = &bn_type_cidrs, .offset = AT(pod_cidrs),
+		.help = "a range of pods' addresses; a guide, others are accepted too",
+		.expects = "ADDRESS/PREFIX without bits past the prefix",
+		.fallback = "10.244.0.0/16 fd00:10:244::/48"},
+	{.name = "service-cidr", .arg = "CIDR", .type = &bn_type_cidrs,
+		.offset = AT(service_cidrs),
+		.help = "a range that clusterIPs are allotted from; others are accepted too",
+		.expects = "ADDRESS/PREFIX without bits past the prefix",
+		.fallback = "10.96.0.0/12 fd00:10:96::/108"},
+	{.name = "masquerade", .arg = "on|off", .type = &bn_type_on_off, .offset = AT(masquerade),
+		.help = "pods take the node's address towards anything but pods and nodes",
+		.expects = "on or off", .fallback = "on"},
+	{.name = "socket-group", .arg = "GROUP|none", .type = &bn_type_group,
+		.offset = AT(socket_group), .help = "the group that may read from the socket",
+		.expects = "the name or number of a group, or none", .fallback = "none"},
+	{.name = "log-level", .arg = "error|warning|info|debug", .type = &bn_type_choice,
+		.offset = AT(log_level), .help = "the least severe messages to log",
+		.expects = "error, warning, info or debug", .choices = levels, .fallback = "info"},
+	{.name = "log-format", .arg = "text|json", .type = &bn_type_choice,
+		.offset = AT(log_format), .help = "the form of log lines",
+		.expects = "text or json", .choices = formats, .fallback = "text"},
+	{.name = "uninstall", .action = BN_CONFIG_UNINSTALL,
+		.help = "stop the instance on these folders and remove every trace of it"},
+	{.name = "help", .action = BN_CONFIG_HELP, .help = "show this"},
+	{.name = "version", .action = BN_CONFIG_VERSION, .help = "show the version"},
+
+#define NUMBER(s, n, field, least, most, value, text) \
+	{.section = s, .name = n, .arg = "N", .type = &bn_type_number, .offset = AT(field), \
+	 .min = least, .max = most, .number = value, .help = text}
+
+	NUMBER("maps", "flows", sizes.flows, 1, 1 << 24, BN_DEFAULT_FLOWS,
+	       "established flows; 2 entries each"),
+	{.section = "maps", .name = "transient-sets", .arg = "N", .type = &bn_type_number,
+		.offset = AT(sizes.transient_sets), .min = 1, .max = 1 << 22, .power = true,
+		.number = BN_DEFAULT_TRANSIENT_SETS,
+		.help = "sets of 7 half-open, short or closing flows"},
+	NUMBER("maps", "services", sizes.services, 1, 1 << 24, BN_DEFAULT_SERVICES,
+	       "addresses and ports of services"),
+	NUMBER("maps", "service-slots", sizes.service_slots, 1, 1 << 26,
+	       BN_DEFAULT_SERVICE_SLOTS, "places in all services' backend lists together"),
+	NUMBER("maps", "backends", sizes.backends, 1, 1 << 24, BN_DEFAULT_BACKENDS,
+	       "distinct backends: address, port, protocol"),
+	NUMBER("maps", "addresses", sizes.addresses, 1, 1 << 24, BN_DEFAULT_ADDRESSES,
+	       "pods and nodes known by address"),
+	NUMBER("maps", "ranges", sizes.ranges, 1, 1 << 20, BN_DEFAULT_RANGES,
+	       "CIDRs with a meaning to the datapath"),
+	NUMBER("maps", "fragments", sizes.fragments, 1, 1 << 20, BN_DEFAULT_FRAGMENTS,
+	       "datagrams with fragments under way"),
+	{.section = "maps", .name = "events", .arg = "BYTES", .type = &bn_type_number,
+		.offset = AT(sizes.event_bytes), .min = 1 << 16, .max = 1 << 30, .power = true,
+		.number = BN_DEFAULT_EVENT_BYTES,
+		.help = "the ring buffer of flow and drop records"},
+
+#define BN_X(life_, seconds, text) \
+	{.section = "lifetimes", .name = #life_, .arg = "SECONDS", .type = &bn_type_number, \
+	 .offset = AT(life.life_), .min = 1, .max = LIFETIME_MAX, .number = seconds, .help = text},
+	BN_LIFETIMES(BN_X)
+#undef BN_X
+
+	NUMBER("flows", "history", flow_history, 1, 1 << 20, 16384,
+	       "flows kept for `bpfnet flows`"),
+	{.section = "flows", .name = "events", .arg = "on|off", .type = &bn_type_on_off,
+		.offset = AT(flow_events), .expects = "on or off", .fallback = "on",
+		.help = "records of flows; those of drops are always sent"},
+	NUMBER("flows", "drop-rate", drop_rate, 0, 1000000, 1000,
+	       "drop records a second, for each reason and CPU"),
+
+	{.section = "nat", .name = "ports", .arg = "MIN-MAX", .type = &bn_type_ports,
+		.offset = AT(nat_ports), .min = 1024, .fallback = "61000-65535",
+		.expects = "MIN-MAX, ports from 1024 to 65535",
+		.help = "source ports of masquerade; keep clear of net.ipv4.ip_local_port_range"},
+#undef NUMBER
+};
+/* clang-format on */
+
+const size_t bn_keys_n = sizeof(bn_keys) / sizeof(bn_keys[0]);
+
+const char *bn_key_name(const struct bn_key *key, char buf[64])
+{
+	snprintf(buf, 64, "%s", key->name);
+	for (char *p = buf; *p; p++) {
+		if (*p == '_')
+			*p = '-';
+	}
+	return buf;
+}
+
+static bool same(const char *a, const char *b)
+{
+	return a == b || (a && b && !strcmp(a, b));
+}
+
+const struct bn_key *bn_key_find(const char *section, const char *name)
+{
+	char buf[64];
+
+	for (size_t i = 0; i < bn_keys_n; i++) {
+		if (same(bn_keys[i].section, section) && same(bn_key_name(&bn_keys[i], buf), name))
+			return &bn_keys[i];
+	}
+	return NULL;
+}
+
+bool bn_key_is_section(const char *name)
+{
+	for (size_t i = 0; i < bn_keys_n; i++) {
+		if (same(bn_keys[i].section, name))
+			return true;
+	}
+	return false;
+}
+
+const char *bn_key_expects(const struct bn_key *key, char buf[BN_CONFIG_EXPECTS_MAX])
+{
+	if (key->expects)
+		snprintf(buf, BN_CONFIG_EXPECTS_MAX, "%s", key->expects);
+	else
+		snprintf(buf, BN_CONFIG_EXPECTS_MAX, "a %s from %u to %u",
+			 key->power ? "power of two" : "number", key->min, key->max);
+	return buf;
+}

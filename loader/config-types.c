@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Reading and showing values. What show() writes, read() takes back from a file and gives the
+ * same; a list never has an item twice; a field that read() refused is as it was.
+ */
+#include "config-types.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int set_string(char **field, const char *text)
+{
+	char *copy = strdup(text);
+
+	if (!copy)
+		return -ENOMEM;
+	free(*field);
+	*field = copy;
+	return 0;
+}
+
+static json_t *show_string(const struct bn_key *key, const void *field)
+{
+	const char *s = *(char *const *)field;
+
+	return json_string(s ? s : "none");
+}
+
+static void clear_string(void *field)
+{
+	char **s = field;
+
+	free(*s);
+	*s = NULL;
+}
+
+static int add_string(struct bn_string_list *list, const char *text)
+{
+	char **items;
+
+	for (size_t i = 0; i < list->n; i++) {
+		if (!strcmp(list->items[i], text))
+			return -EEXIST;
+	}
+	if (list->n == BN_CONFIG_LIST_MAX)
+		return -E2BIG;
+	items = reallocarray(list->items, list->n + 1, sizeof(*items));
+	if (!items)
+		return -ENOMEM;
+	list->items = items;
+	items[list->n] = strdup(text);
+	if (!items[list->n])
+		return -ENOMEM;
+	list->n++;
+	return 0;
+}
+
+static json_t *show_strings(const struct bn_key *key, const void *field)
+{
+	const struct bn_string_list *list = field;
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < list->n; i++) {
+		if (json_array_append_new(array, json_string(list->items[i])) < 0) {
+			json_decref(array);
+			return NULL;
+		}
+	}
+	return array;
+}
+
+static void clear_strings(void *field)
+{
+	struct bn_string_list *list = field;
+
+	for (size_t i = 0; i < list->n; i++)
+		free(list->items[i]);
+	free(list->items);
+	*list = (struct bn_string_list){0};
+}
+
+/*
+ * A folder, without slashes at the end. On the command line one may be relative to the working
+ * directory; in a file that would be one that nobody reading it knows.
+ */
+static int resolve(const struct bn_key *key, const char *text, enum bn_value_form form,
+		   char ret[PATH_MAX])
+{
+	char path[PATH_MAX], cwd[PATH_MAX];
+	size_t n;
+
+	if (!*text || strlen(text) >= sizeof(path))
+		return -EINVAL;
+	for (const char *p = text; *p; p++) {
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			return -EINVAL;
+	}
+	strcpy(path, text);
+	if (*text != '/') {
+		if (form != BN_VALUE_ARGUMENT)
+			return -EINVAL;
+		if (!getcwd(cwd, sizeof(cwd)))
+			return -errno;
+		if ((size_t)snprintf(path, sizeof(path), "%s/%s", cwd, text) >= sizeof(path))
+			return -EINVAL;
+	}
+	for (n = strlen(path); n && path[n - 1] == '/'; n--)
+		path[n - 1] = 0;
+	if (!n || n > key->max)
+		return -EINVAL;
+	memcpy(ret, path, n + 1);
+	return 0;
+}
+
+static int read_path(const struct bn_key *key, void *field, const char *text,
+		     enum bn_value_form form)
+{
+	char path[PATH_MAX];
+	int r = resolve(key, text, form, path);
+
+	return r < 0 ? r : set_string(field, path);
+}
+
+static int read_path_item(const struct bn_key *key, void *field, const char *text,
+			  enum bn_value_form form)
+{
+	char path[PATH_MAX];
+	int r = resolve(key, text, form, path);
+
+	return r < 0 ? r : add_string(field, path);
+}
+
+static int read_path_none(const struct bn_key *key, void *field, const char *text,
+			  enum bn_value_form form)
+{
+	if (!strcmp(text, "none"))
+		return set_string(field, text);
+	return read_path(key, field, text, form);
+}
+
+/* useradd's form of a name, or a number. */
+static int read_group(const struct bn_key *key, void *field, const char *text,
+		      enum bn_value_form form)
+{
+	static const char set[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+	size_t n = strlen(text);
+
+	if (!n || n > 32 || *text == '-' || text[strspn(text, set)])
+		return -EINVAL;
+	return set_string(field, text);
+}
+
+static bool is_alnum(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+}
+
+bool bn_config_is_node_name(const char *s)
+{
+	size_t n = strlen(s);
+
+	if (!n || n > 253)
+		return false;
+	for (size_t i = 0, label = 0; i < n; i++) {
+		bool edge = !label || i + 1 == n || s[i + 1] == '.';
+
+		if (s[i] == '.') {
+			if (!label || i + 1 == n)
+				return false;
+			label = 0;
+		} else if (++label > 63 || !(is_alnum(s[i]) || (s[i] == '-' && !edge))) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static int read_node_name(const struct bn_key *key, void *field, const char *text,
+			  enum bn_value_form form)
+{
+	return bn_config_is_node_name(text) ? set_string(field, text) : -EINVAL;
+}
+
+/* The kernel's dev_valid_name(). */
+static int read_interface(const struct bn_key *key, void *field, const char *text,
+			  enum bn_value_form form)
+{
+	if (!*text || strlen(text) >= IFNAMSIZ || !strcmp(text, ".") || !strcmp(text, ".."))
+		return -EINVAL;
+	for (const char *p = text; *p; p++) {
+		if ((unsigned char)*p <= ' ' || strchr("/:\x7f", *p))
+			return -EINVAL;
+	}
+	return add_string(field, text);
+}
+
+static int read_cidr(const struct bn_key *key, void *field, const char *text,
+		     enum bn_value_form form)
+{
+	struct bn_cidr_list *list = field;
+	struct bn_cidr cidr, *items;
+
+	/* zeroed, because items are compared as bytes */
+	memset(&cidr, 0, sizeof(cidr));
+	if (bn_cidr_parse(text, &cidr) < 0)
+		return -EINVAL;
+	for (size_t i = 0; i < list->n; i++) {
+		if (!memcmp(&list->items[i], &cidr, sizeof(cidr)))
+			return -EEXIST;
+	}
+	if (list->n == BN_CONFIG_LIST_MAX)
+		return -E2BIG;
+	items = reallocarray(list->items, list->n + 1, sizeof(*items));
+	if (!items)
+		return -ENOMEM;
+	list->items = items;
+	items[list->n++] = cidr;
+	return 0;
+}
+
+static json_t *show_cidrs(const struct bn_key *key, const void *field)
+{
+	const struct bn_cidr_list *list = field;
+	json_t *array = json_array();
+	char buf[BN_CIDR_STRLEN];
+
+	for (size_t i = 0; i < list->n; i++) {
+		if (json_array_append_new(array,
+					  json_string(bn_cidr_format(&list->items[i], buf))) < 0) {
+			json_decref(array);
+			return NULL;
+		}
+	}
+	return array;
+}
+
+static void clear_cidrs(void *field)
+{
+	struct bn_cidr_list *list = field;
+
+	free(list->items);
+	*list = (struct bn_cidr_list){0};
+}
+
+/* YAML 1.1 has on and off as booleans, so programs that write files write them as true, false. */
+static int read_on_off(const struct bn_key *key, void *field, const char *text,
+		       enum bn_value_form form)
+{
+	bool *b = field;
+
+	if (!strcmp(text, "on") || (form == BN_VALUE_PLAIN && !strcmp(text, "true")))
+		*b = true;
+	else if (!strcmp(text, "off") || (form == BN_VALUE_PLAIN && !strcmp(text, "false")))
+		*b = false;
+	else
+		return -EINVAL;
+	return 0;
+}
+
+static json_t *show_on_off(const struct bn_key *key, const void *field)
+{
+	return json_string(*(const bool *)field ? "on" : "off");
+}
+
+static int read_choice(const struct bn_key *key, void *field, const char *text,
+		       enum bn_value_form form)
+{
+	for (const struct bn_choice *c = key->choices; c->name; c++) {
+		if (!strcmp(text, c->name)) {
+			*(int *)field = c->value;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+static json_t *show_choice(const struct bn_key *key, const void *field)
+{
+	const struct bn_choice *c = key->choices;
+
+	while (c[1].name && c->value != *(const int *)field)
+		c++;
+	return json_string(c->name);
+}
+
+/* Decimal digits alone, without zeros in front; false past max. */
+static bool digits(const char *text, size_t n, uint64_t max, uint64_t *ret)
+{
+	uint64_t v = 0;
+
+	if (!n || (text[0] == '0' && n > 1))
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		if (text[i] < '0' || text[i] > '9')
+			return false;
+		v = v * 10 + (uint64_t)(text[i] - '0');
+		if (v > max)
+			return false;
+	}
+	*ret = v;
+	return true;
+}
+
+static int read_number(const struct bn_key *key, void *field, const char *text,
+		       enum bn_value_form form)
+{
+	uint64_t v;
+
+	if (form == BN_VALUE_QUOTED || !digits(text, strlen(text), key->max, &v) || v < key->min ||
+	    (key->power && (v & (v - 1))))
+		return -EINVAL;
+	*(uint32_t *)field = (uint32_t)v;
+	return 0;
+}
+
+static json_t *show_number(const struct bn_key *key, const void *field)
+{
+	return json_integer(*(const uint32_t *)field);
+}
+
+static int read_ports(const struct bn_key *key, void *field, const char *text,
+		      enum bn_value_form form)
+{
+	const char *dash = strchr(text, '-');
+	uint64_t min, max;
+	uint16_t *ports = field;
+
+	if (!dash || !digits(text, (size_t)(dash - text), UINT16_MAX, &min) ||
+	    !digits(dash + 1, strlen(dash + 1), UINT16_MAX, &max) || min < key->min || min > max)
+		return -EINVAL;
+	ports[0] = (uint16_t)min;
+	ports[1] = (uint16_t)max;
+	return 0;
+}
+
+static json_t *show_ports(const struct bn_key *key, const void *field)
+{
+	const uint16_t *ports = field;
+
+	return json_sprintf("%u-%u", ports[0], ports[1]);
+}
+
+const struct bn_key_type bn_type_path = {false, read_path, show_string, clear_string};
+const struct bn_key_type bn_type_paths = {true, read_path_item, show_strings, clear_strings};
+const struct bn_key_type bn_type_path_none = {false, read_path_none, show_string, clear_string};
+const struct bn_key_type bn_type_group = {false, read_group, show_string, clear_string};
+const struct bn_key_type bn_type_node_name = {false, read_node_name, show_string, clear_string};
+const struct bn_key_type bn_type_interfaces = {true, read_interface, show_strings, clear_strings};
+const struct bn_key_type bn_type_cidrs = {true, read_cidr, show_cidrs, clear_cidrs};
+const struct bn_key_type bn_type_on_off = {false, read_on_off, show_on_off, NULL};
+const struct bn_key_type bn_type_choice = {false, read_choice, show_choice, NULL};
+const struct bn_key_type bn_type_number = {false, read_number, show_number, NULL};
+const struct bn_key_type bn_type_ports = {false, read_ports, show_ports, NULL};

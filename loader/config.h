@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The agent's configuration: defaults, then the file, then the command line. One table of keys
+ * (config-keys.c) makes the options, the file's keys, --help and the JSON of `bpfnet config`.
+ */
+#pragma once
+
+#include "address.h"
+#include "datapath/programs.h"
+#include "log.h"
+
+#include <bpfnet/config.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+struct bn_error;
+
+enum bn_config_action {
+	BN_CONFIG_RUN,
+	BN_CONFIG_UNINSTALL,
+	BN_CONFIG_HELP,    /* print bn_agent_config_help(), exit 0 */
+	BN_CONFIG_VERSION, /* print BN_VERSION, exit 0 */
+};
+
+struct bn_string_list {
+	char **items;
+	size_t n;
+};
+
+struct bn_cidr_list {
+	struct bn_cidr *items;
+	size_t n;
+};
+
+/* Everything is owned and in force: nothing is left at "default" but an empty `devices`. */
+struct bn_agent_config {
+	char *file; /* NULL: none was given */
+	char *node_name;
+	char *run_dir, *state_dir, *bpffs; /* absolute */
+	struct bn_string_list manifests;   /* absolute */
+	struct bn_string_list devices;     /* empty: the devices of the default routes */
+	char *cgroup;                      /* absolute; NULL: none */
+	struct bn_cidr_list pod_cidrs, service_cidrs;
+	bool masquerade;
+	enum bn_log_level log_level;
+	enum bn_log_format log_format;
+	char *socket_group; /* NULL: none */
+	gid_t socket_gid;   /* (gid_t)-1: none */
+	struct bn_sizes sizes;
+	struct {
+#define BN_X(name, seconds, text) uint32_t name;
+		BN_LIFETIMES(BN_X)
+#undef BN_X
+	} life; /* seconds */
+	uint32_t flow_history;
+	bool flow_events;
+	uint32_t drop_rate; /* records a second, per reason and CPU */
+	struct {
+		uint16_t min, max;
+	} nat_ports;
+};
+
+/*
+ * Reads the command line and the file that it names. *ret is to be released by
+ * bn_agent_config_done() whenever 0 is returned; it is empty where *ret_action is HELP or VERSION.
+ * -EINVAL: wrong usage or a wrong file, explained; -errno otherwise.
+ */
+int bn_agent_config_parse(int argc, char **argv, struct bn_agent_config *ret,
+			  enum bn_config_action *ret_action, struct bn_error *err);
+void bn_agent_config_done(struct bn_agent_config *config);
+
+/* What is in force, with the keys and the forms of the file; NULL without memory. */
+json_t *bn_agent_config_json(const struct bn_agent_config *config);
+void bn_agent_config_help(FILE *f);
