@@ -26,6 +26,18 @@ static int invalid(struct bn_request *r, const char *text)
 typedef int (*change_fn)(struct bn_objects *, const struct bn_input *, size_t, json_t **,
 			 struct bn_error *);
 
+/*
+ * What the datapath refused is wanted and not in force until a later change is taken, or until it
+ * is taken back, by deleting what never came to be.
+ */
+static void note_refusal(struct bn_agent *a, int result, const struct bn_error *err)
+{
+	if (!a->commit_failed && result < 0 && result != -ENOENT)
+		return;
+	free(a->refused);
+	a->refused = a->commit_failed ? strdup(bn_error_text(err)) : NULL;
+}
+
 static int method_change(struct bn_request *r, struct bn_agent *a, change_fn change)
 {
 	json_t *files = json_object_get(bn_request_params(r), "files"), *results = NULL;
@@ -54,8 +66,10 @@ static int method_change(struct bn_request *r, struct bn_agent *a, change_fn cha
 		in[i].size = (size_t)len;
 		at += (size_t)len;
 	}
+	a->commit_failed = false;
 	ret = change(a->objects, in, n, &results, &err);
 	free(in);
+	note_refusal(a, ret, &err);
 	if (ret < 0)
 		bn_reply_errno(r, ret, &err);
 	else

@@ -131,11 +131,11 @@ def test_refused_at_once(node, family):
     """No backend, a port and an address that nobody owns: an error, not silence."""
     _, vip = make(node, [(80, 8080), (53, 5353, "UDP")], selector={"app": "nobody"})
     unowned = {4: "10.96.77.77", 6: "fd00:96::77:77"}[family]
-    for ns in (node.client.ns, node.ns):
-        for ip, port in ((vip[family], 80), (vip[family], 81), (unowned, 80)):
-            assert peers.tcp_error(ns, ip, port, timeout=0.95) == "ECONNREFUSED", (ns, ip, port)
-        for ip, port in ((vip[family], 53), (vip[family], 54), (unowned, 53)):
-            assert peers.udp_error(ns, ip, port) in ("ECONNREFUSED", "EHOSTUNREACH"), (ns, ip, port)
+    ns = node.client.ns
+    for ip, port in ((vip[family], 80), (vip[family], 81), (unowned, 80)):
+        assert peers.tcp_error(ns, ip, port, timeout=0.95) == "ECONNREFUSED", (ip, port)
+    for ip, port in ((vip[family], 53), (vip[family], 54), (unowned, 53)):
+        assert peers.udp_error(ns, ip, port) in ("ECONNREFUSED", "EHOSTUNREACH"), (ip, port)
 
 
 def test_readiness(node):
