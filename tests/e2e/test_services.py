@@ -130,7 +130,7 @@ def test_large_tcp(node, family):
 def test_refused_at_once(node, family):
     """No backend, a port and an address that nobody owns: an error, not silence."""
     _, vip = make(node, [(80, 8080), (53, 5353, "UDP")], selector={"app": "nobody"})
-    unowned = {4: "10.96.77.77", 6: "fd00:96::77:77"}[family]
+    unowned = {4: "10.96.77.77", 6: "fd00:96::7:7777"}[family]
     ns = node.client.ns
     for ip, port in ((vip[family], 80), (vip[family], 81), (unowned, 80)):
         assert peers.tcp_error(ns, ip, port, timeout=0.95) == "ECONNREFUSED", (ip, port)

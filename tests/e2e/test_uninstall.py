@@ -72,7 +72,8 @@ def existing(kind):
 
 def make_foreign(node):
     """What someone else has on this machine."""
-    netns.ip(node.ns, "link add foreign0 type dummy", "link set foreign0 up",
+    netns.ip(node.ns, "link add foreign0 type veth peer name foreign1",
+             "link set foreign1 up", "link set foreign0 up",
              "addr add 192.0.2.1/24 dev foreign0", "route add 203.0.113.0/24 dev foreign0",
              "rule add from 192.0.2.0/24 lookup 77 priority 7000",
              "route add default dev foreign0 table 77")
