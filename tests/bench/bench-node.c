@@ -64,7 +64,7 @@ static void services_fill(struct bench_node *node)
 
 void bench_node_new(struct bench_node *node, const char *name, unsigned int services, bool filled)
 {
-	static const struct bn_rig_options defaults;
+	static const struct bn_rig_options defaults = {.masquerade = true};
 
 	memset(node, 0, sizeof(*node));
 	node->name = name;

@@ -5,7 +5,8 @@
  * the wrapper. A row's cost is wrapped - base + empty; its ratio to `empty` of the same round is
  * what is reported. One JSON object a line goes to stdout; report.py makes the table.
  *
- * Usage: bench [rounds [protocol...]]
+ * Usage: bench [ROUNDS [PROTOCOL...]]
+ *        bench quiet [CONNECTIONS [EXCHANGES]]
  */
 #include "bench.h"
 
@@ -223,7 +224,7 @@ static bool wanted(int argc, char **argv, const char *protocol)
 	return argc <= 2;
 }
 
-int main(int argc, char **argv)
+static int packets_main(int argc, char **argv)
 {
 	static const struct {
 		const char *name;
@@ -235,9 +236,6 @@ int main(int argc, char **argv)
 
 	if (rounds < 1)
 		rounds = 1;
-	bn_rig_enter();
-	pin_cpu();
-	bench_wrap_open();
 	for (int i = 0; i < n; i++)
 		bench_node_new(&nodes[i], kinds[i].name, kinds[i].services, kinds[i].filled);
 	for (int p = 0; p < BENCH_PROTOCOLS; p++)
@@ -245,6 +243,21 @@ int main(int argc, char **argv)
 			protocol_run(nodes, n, p, rounds);
 	for (int i = 0; i < n; i++)
 		bench_node_free(&nodes[i]);
-	bench_wrap_close();
 	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	int r;
+
+	bn_rig_enter();
+	pin_cpu();
+	bench_wrap_open();
+	if (argc > 1 && !strcmp(argv[1], "quiet"))
+		r = bench_quiet(argc > 2 ? atoi(argv[2]) : 2000000,
+				argc > 3 ? atoi(argv[3]) : 2000000);
+	else
+		r = packets_main(argc, argv);
+	bench_wrap_close();
+	return r;
 }

@@ -91,5 +91,8 @@ void bench_compare(struct bench_node *node, enum bench_protocol p,
 		   const struct bench_packet *packet, const struct bench_flow *flows,
 		   unsigned int n);
 
+/* the quiet connection; returns the exit status */
+int bench_quiet(unsigned int connections, unsigned int exchanges);
+
 void bench_die(const char *what, unsigned long long seen, unsigned long long wanted)
 	__attribute__((noreturn));
