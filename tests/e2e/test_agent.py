@@ -30,9 +30,9 @@ def cluster(node):
     return node
 
 
-@pytest.fixture(params=["packet", "socket"])
-def node(request, make_node):
-    return cluster(make_node(cgroup=request.param == "socket"))
+@pytest.fixture
+def node(make_node):
+    return cluster(make_node(cgroup=True))
 
 
 class Load:
