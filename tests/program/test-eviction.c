@@ -24,6 +24,13 @@ static int send_syn(struct bn_rig *rig, int family, __u16 port, __u8 flags)
 	return verdict;
 }
 
+static int send_query(struct bn_rig *rig, int family, __u16 port)
+{
+	struct bn_step s = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_A, UDP("A", port, "VIP", 53)};
+
+	return bn_step_send(rig, &s, family, &result);
+}
+
 static void count_live(const struct bn_transient_entry *e, void *data)
 {
 	if (e->flow.flags & BN_FLOW_ORIGIN && e->flow.action != BN_ACT_DROP)
@@ -93,6 +100,40 @@ static const char *refusals_first(struct bn_rig *rig, int family)
 	return wrong;
 }
 
+/*
+ * A flow that has lost one of its two entries: its next packet must not go on by the other half
+ * alone, or the reply would reach the client with the backend's own address.
+ */
+static const char *half_flow(struct bn_rig *rig, int family)
+{
+	struct bn_step reply = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_B};
+	union bn_addr vip = bn_rig_addr("VIP", family);
+
+	for (int i = 0; i < 60; i++) {
+		send_query(rig, family, 13000 + i);
+		for (int back = 0; back <= 3 && back <= i; back++) {
+			__u16 port = 13000 + i - back;
+			struct bn_tuple key = bn_tuple_make(family, IPPROTO_UDP, "A", port, "VIP", 53);
+			struct bn_tuple rev = bn_tuple_make(family, IPPROTO_UDP, "B", 5353, "A", port);
+			struct bn_flow f;
+
+			if (bn_rig_flow(rig, &key, &f) == BN_NOWHERE ||
+			    bn_rig_flow(rig, &rev, &f) != BN_NOWHERE)
+				continue;
+			if (send_query(rig, family, port) != 7)
+				return "the next packet of half a flow is refused";
+			reply.in = (struct bn_packet_spec){.protocol = IPPROTO_UDP, .src = "B",
+							   .sport = 5353, .dst = "A", .dport = port};
+			bn_step_send(rig, &reply, family, &result);
+			if (result.verdict != 7 ||
+			    memcmp(result.out.data + 14 + (family == 4 ? 12 : 8),
+				   family == 4 ? vip.b + 12 : vip.b, family == 4 ? 4 : 16))
+				return "the reply comes from the backend's own address";
+		}
+	}
+	return NULL; /* where no halves came about there is nothing to get wrong */
+}
+
 /* event_rate is 10 below: a flood is counted in full and reported ten times a second. */
 static const char *flood(struct bn_rig *rig, int family)
 {
@@ -128,6 +169,7 @@ static void slow_records(struct bn_config *c)
 }
 
 static const struct bn_case cases[] = {
+	{"half a flow is no flow", .run = half_flow},
 	{"a flood of drops", .run = flood},
 	{"every flow thrown out is counted and reported once", .run = counted},
 	{"a new flow keeps both of its entries", .run = newest_whole},
