@@ -180,11 +180,10 @@ __u64 bench_flows_packets(struct bench_node *node, enum bench_protocol p)
 
 void bench_flows_establish(struct bench_node *node, enum bench_protocol p)
 {
-	static const struct bench_packet tcp[] = {{false, BN_TCP_SYN, 0},
-						  {true, BN_TCP_SYN | BN_TCP_ACK, 0},
-						  {false, BN_TCP_ACK, 0}};
-	static const struct bench_packet udp[] = {{false, 0, 0}, {true, 0, 0}, {false, 0, 0},
-						  {true, 0, 0}};
+	static const struct bench_packet tcp[] = {
+		{false, BN_TCP_SYN, 0}, {true, BN_TCP_SYN | BN_TCP_ACK, 0}, {false, BN_TCP_ACK, 0}};
+	static const struct bench_packet udp[] = {
+		{false, 0, 0}, {true, 0, 0}, {false, 0, 0}, {true, 0, 0}};
 	bool is_tcp = bench_ipproto(p) == 6;
 	const struct bench_packet *packets = is_tcp ? tcp : udp;
 	struct bn_counts before, after;
