@@ -88,7 +88,10 @@ void bench_node_free(struct bench_node *node)
 void bench_flow_draw(struct bench_node *node, enum bench_protocol p, struct bench_flow *ret)
 {
 	memset(ret, 0, sizeof(*ret));
-	ret->sport = 1024 + node->next_port++ % 59000; /* below the ports of hairpins */
+	/* the first BENCH_FLOWS ports are the established flows' own; the last are hairpins' */
+	ret->sport = 1024 + node->next_port++;
+	if (node->next_port == 59000)
+		node->next_port = BENCH_FLOWS;
 	ret->dport = port_of(p);
 	ret->vip = vip_of(random_next() % node->services, bench_family(p));
 }
@@ -189,6 +192,7 @@ void bench_flows_establish(struct bench_node *node, enum bench_protocol p)
 	struct bn_counts before, after;
 
 	bn_rig_counts(&node->rig, &before);
+	node->next_port = 0;
 	for (unsigned int at = 0; at < BENCH_FLOWS; at += BENCH_BATCH) {
 		struct bench_flow *flows = node->flows + at;
 
