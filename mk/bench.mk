@@ -49,4 +49,5 @@ bench-netns: all ## CPU per connection and request against plain routing: BASELI
 	$(Q)$(MAKE) -C $(BUILD)/bench/baseline
 	$(Q)cd $(BUILD)/bench/baseline && BPFNET_MODE=$(CURDIR)/tests/bench/mode.py \
 		BPFNET_BUILD=$(BUILD) $(PYTHON) bench.py --keep --modes direct \
+		--measures crr32,crr1,rr32,rr1,stream,urr32,ucrr32 \
 		--custom $(CURDIR)/tests/bench/bpfnet.json --rounds $(BENCH_ROUNDS)

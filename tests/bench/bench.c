@@ -49,8 +49,8 @@ static void record(const char *row, const struct bench_node *node, enum bench_pr
 
 	printf("{\"row\":\"%s\",\"protocol\":\"%s\",\"services\":%u,\"table\":\"%s\",\"round\":%d,"
 	       "\"empty_ns\":%.2f,\"wrapped_ns\":%.2f,\"base_ns\":%.2f,\"ratio\":%.4f}\n",
-	       row, protocol_names[p], node->services, node->filled ? "3/4" : "empty",
-	       round_number, empty, t->wrapped, t->base, cost / empty);
+	       row, protocol_names[p], node->services, node->filled ? "3/4" : "empty", round_number,
+	       empty, t->wrapped, t->base, cost / empty);
 }
 
 /* Flows whose packets are counted; `wanted` packets must have been. */
@@ -198,7 +198,8 @@ static void protocol_run(struct bench_node *nodes, int n, enum bench_protocol p,
 			rows_denied(node, p, empty);
 		}
 		fflush(stdout);
-		fprintf(stderr, "\r%s: round %d of %d ", protocol_names[p], round_number + 1, rounds);
+		fprintf(stderr, "\r%s: round %d of %d ", protocol_names[p], round_number + 1,
+			rounds);
 	}
 	fputc('\n', stderr);
 	for (int i = 0; i < n; i++)

@@ -10,8 +10,8 @@ import subprocess
 import sys
 import time
 
-import harness
 import rig
+from rig import harness
 
 TIMES = int(sys.argv[1]) if len(sys.argv) > 1 else 50
 OPEN, RATE = 100, 50  # of each family: 200 and 100 together

@@ -68,7 +68,8 @@ static void object_load(struct bn_rig *rig, int i, const struct bn_rig_options *
 	resize(o, "bn_flows", options->flows);
 	resize(o, "bn_transient", options->transient_sets);
 	if (i)
-		bpf_object__for_each_map(m, o) {
+		bpf_object__for_each_map(m, o)
+		{
 			struct bpf_map *have;
 
 			if (bpf_map__is_internal(m))

@@ -44,8 +44,12 @@ static int from_uplink(struct bn_rig *rig, int family, struct bn_packet_spec spe
 }
 
 #define SPEC(proto, s, sp, d, dp, ...)                                                             \
-	((struct bn_packet_spec){.protocol = (proto), .src = (s), .sport = (sp), .dst = (d),       \
-				 .dport = (dp), ##__VA_ARGS__})
+	((struct bn_packet_spec){.protocol = (proto),                                              \
+				 .src = (s),                                                       \
+				 .sport = (sp),                                                    \
+				 .dst = (d),                                                       \
+				 .dport = (dp),                                                    \
+				 ##__VA_ARGS__})
 
 static const char *there_and_back(struct bn_rig *rig, int family, __u8 protocol)
 {
@@ -101,8 +105,8 @@ static const char *echo(struct bn_rig *rig, int family)
 	__u16 id;
 
 	if (from_pod(rig, family, BN_POD_A,
-		     SPEC(protocol, "A", 0, "WORLD", 0, .type = family == 4 ? 8 : 128,
-			  .icmp_id = 9, .icmp_seq = 1, .payload = 56)) != 7)
+		     SPEC(protocol, "A", 0, "WORLD", 0, .type = family == 4 ? 8 : 128, .icmp_id = 9,
+			  .icmp_seq = 1, .payload = 56)) != 7)
 		return "not sent on";
 	id = port_at(4);
 	if (!came_out(rig, family,
@@ -155,7 +159,8 @@ static const char *error_back(struct bn_rig *rig, int family)
 	bn_step_packet(rig, &s, family, &want_quoted);
 	if (from_uplink(rig, family,
 			SPEC(protocol, "ROUTER", 0, "NODE", 0, .type = type,
-			     .code = family == 4 ? 4 : 0, .icmp_rest = 1300, .quote = &quoted)) != 7)
+			     .code = family == 4 ? 4 : 0, .icmp_rest = 1300, .quote = &quoted)) !=
+	    7)
 		return "a router's error is not sent on";
 	if (!came_out(rig, family,
 		      SPEC(protocol, "ROUTER", 0, "A", 0, .type = type, .code = family == 4 ? 4 : 0,
@@ -174,8 +179,8 @@ static const struct bn_case cases[] = {
 	{"pods keep their address towards pods and nodes",
 	 .step = {{"a pod of another node", FROM(BN_POD_A), UDP("A", 1000, "REMOTE", 53),
 		   .outcome = BN_FORWARDED, .count = {OPENED}},
-		  {"a pod here", FROM(BN_POD_A), UDP("A", 1000, "B", 53),
-		   .outcome = BN_FORWARDED, .count = {OPENED}},
+		  {"a pod here", FROM(BN_POD_A), UDP("A", 1000, "B", 53), .outcome = BN_FORWARDED,
+		   .count = {OPENED}},
 		  {"the node", FROM(BN_POD_A), UDP("A", 1000, "NODE", 53), .outcome = BN_PASSED,
 		   .count = {OPENED}}}},
 	{"what is the node's own passes",
