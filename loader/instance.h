@@ -17,7 +17,10 @@ struct bn_instance {
 	int run_fd, state_fd, bpffs_fd; /* -1: not held */
 };
 
-#define BN_INSTANCE_NULL {-1, -1, -1}
+#define BN_INSTANCE_NULL                                                                           \
+	{                                                                                          \
+		-1, -1, -1                                                                         \
+	}
 
 /* How long an instance has to end by itself. */
 #define BN_INSTANCE_GRACE_MS 10000
