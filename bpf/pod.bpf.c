@@ -17,29 +17,29 @@ static __noinline int slow_from_pod(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	slow_begin(skb, s, BN_HOOK_FROM_POD);
 	if (skb->protocol == bpf_htons(ETH_P_ARP) && !skb->vlan_present)
-		return neigh_arp(skb, s);
+		return neigh_arp(skb);
 	ep = bpf_map_lookup_elem(&bn_endpoints, &ifindex);
 	if (!ep)
-		return bn_drop(s, BN_DROP_UNKNOWN_ENDPOINT);
+		return bn_drop(BN_DROP_UNKNOWN_ENDPOINT);
 	party_of_endpoint(&s->src, ep, ifindex);
-	r = bn_parse(skb, s);
+	r = bn_parse(skb);
 	if (r)
-		return bn_drop(s, r);
+		return bn_drop(r);
 	if (bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)) || !mac_is_pods(&eth, ifindex))
-		return bn_drop(s, BN_DROP_SPOOFED_MAC);
+		return bn_drop(BN_DROP_SPOOFED_MAC);
 	if (s->pkt.flags & BN_PKT_ND)
-		return neigh_discovery(skb, s);
+		return neigh_discovery(skb);
 	if (!endpoint_owns(ep, &s->pkt.tuple.saddr, s->pkt.tuple.family)) {
 		/* what a pod's kernel says to its link before it has an address */
 		if (s->pkt.tuple.family == BN_IPV6 && s->pkt.tuple.daddr.b[0] == 0xff)
 			return bn_drop_quiet(s, BN_DROP_MULTICAST);
-		return bn_drop(s, BN_DROP_SPOOFED_SOURCE);
+		return bn_drop(BN_DROP_SPOOFED_SOURCE);
 	}
 	r = endpoint_check_destination(&s->pkt.tuple);
 	if (!r && eth.h_dest[0] & 1)
 		r = BN_DROP_MULTICAST;
 	if (r)
-		return bn_drop(s, r);
+		return bn_drop(r);
 	return slow_packet(skb, s);
 }
 
@@ -58,15 +58,15 @@ static __noinline int slow_to_pod(struct __sk_buff *skb)
 		return bn_drop_quiet(s, BN_DROP_NEIGHBOUR);
 	ep = bpf_map_lookup_elem(&bn_endpoints, &ifindex);
 	if (!ep)
-		return bn_drop(s, BN_DROP_UNKNOWN_ENDPOINT);
-	r = bn_parse(skb, s);
+		return bn_drop(BN_DROP_UNKNOWN_ENDPOINT);
+	r = bn_parse(skb);
 	if (r)
-		return bn_drop(s, r);
+		return bn_drop(r);
 	if (s->pkt.flags & BN_PKT_ND ||
 	    (s->pkt.tuple.family == BN_IPV6 && s->pkt.tuple.daddr.b[0] == 0xff))
 		return bn_drop_quiet(s, BN_DROP_NEIGHBOUR);
 	if (!endpoint_owns(ep, &s->pkt.tuple.daddr, s->pkt.tuple.family))
-		return bn_drop(s, BN_DROP_WRONG_DESTINATION);
+		return bn_drop(BN_DROP_WRONG_DESTINATION);
 	party_of_address(&s->src, &s->pkt.tuple.saddr);
 	if (!skb->ingress_ifindex) {
 		/* locally generated, whatever its address */
@@ -76,7 +76,7 @@ static __noinline int slow_to_pod(struct __sk_buff *skb)
 	} else if (s->src.kind == BN_ADDR_HOST ||
 		   (s->src.kind == BN_ADDR_LOCAL_POD &&
 		    s->src.ifindex != skb->ingress_ifindex)) {
-		return bn_drop(s, BN_DROP_UPLINK_SPOOF);
+		return bn_drop(BN_DROP_UPLINK_SPOOF);
 	}
 	return slow_packet(skb, s);
 }

@@ -11,31 +11,32 @@
 static __noinline int slow_from_uplink(struct __sk_buff *skb)
 {
 	struct bn_scratch *s = bn_scratch_get();
-	int where;
+	int where, r;
 
 	if (!s)
 		return TC_ACT_SHOT;
 	slow_begin(skb, s, BN_HOOK_FROM_UPLINK);
-	if (bn_parse(skb, s))
-		return TC_ACT_UNSPEC; /* to a pod it would meet its egress hook, which names it */
-	if (s->pkt.flags & BN_PKT_ND)
+	r = bn_parse(skb);
+	if (!s->pkt.tuple.family || s->pkt.flags & BN_PKT_ND)
 		return TC_ACT_UNSPEC;
 	party_of_address(&s->src, &s->pkt.tuple.saddr);
 	if (s->src.kind == BN_ADDR_LOCAL_POD || s->src.kind == BN_ADDR_HOST)
-		return bn_drop(s, BN_DROP_UPLINK_SPOOF);
+		return bn_drop(BN_DROP_UPLINK_SPOOF);
 	party_of_address(&s->dst, &s->pkt.tuple.daddr);
 	if (s->dst.kind == BN_ADDR_LOCAL_POD)
-		return slow_packet(skb, s);
+		return r ? bn_drop(r) : slow_packet(skb, s);
+	if (r)
+		return TC_ACT_UNSPEC; /* malformed, but the node's own affair */
 	if (s->dst.kind != BN_ADDR_HOST || !(bn_config.features & BN_FEATURE_MASQUERADE))
 		return TC_ACT_UNSPEC;
 	if (s->pkt.flags & BN_PKT_ICMP_ERROR)
-		return icmp_error_translate(skb, s) ? TC_ACT_UNSPEC : slow_send(skb, s);
-	if (s->pkt.flags & (BN_PKT_FRAG_FIRST | BN_PKT_FRAG_LATER) && frag_ports(s))
+		return icmp_error_translate(skb) ? TC_ACT_UNSPEC : slow_send(skb);
+	if (s->pkt.flags & (BN_PKT_FRAG_FIRST | BN_PKT_FRAG_LATER) && frag_ports())
 		return TC_ACT_UNSPEC;
-	where = flow_lookup(s);
+	where = flow_lookup();
 	if (!where || s->fwd.action != BN_ACT_PEER || !(s->fwd.flags & BN_FLOW_MASQ))
 		return TC_ACT_UNSPEC;
-	return slow_flow(skb, s);
+	return slow_flow(skb);
 }
 
 SEC("tc")

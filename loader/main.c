@@ -5,7 +5,6 @@
  */
 #include "agent/agent.h"
 #include "config.h"
-#include "folders.h"
 #include "instance.h"
 #include "log.h"
 
@@ -46,20 +45,26 @@ static int block_signals(void)
 
 static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *si, void *user)
 {
-	struct bn_agent *a = user;
+	struct bn_error err = BN_ERROR_INIT;
 
-	for (size_t i = 0; i < a->n_folders; i++)
-		bn_folder_reload(a->folders[i]);
+	if (bn_agent_reload(user, &err) < 0)
+		bn_logf(BN_LOG_ERROR, "%s", bn_error_text(&err));
+	bn_error_done(&err);
 	return 0;
+}
+
+static struct bn_instance_folders folders_of(const struct bn_agent_config *c)
+{
+	return (struct bn_instance_folders){c->run_dir, c->state_dir, c->bpffs};
 }
 
 static int run(const struct bn_agent_config *config)
 {
+	const struct bn_instance_folders folders = folders_of(config);
+	struct bn_instance instance = BN_INSTANCE_NULL;
 	struct bn_error err = BN_ERROR_INIT;
-	struct bn_instance *instance = NULL;
 	struct bn_agent agent = {0};
 	sd_event *event = NULL;
-	bool mounted = false;
 	int r;
 
 	r = block_signals();
@@ -70,13 +75,7 @@ static int run(const struct bn_agent_config *config)
 	sd_event_add_signal(event, NULL, SIGTERM, NULL, NULL);
 	sd_event_add_signal(event, NULL, SIGINT, NULL, NULL);
 	sd_event_add_signal(event, NULL, SIGHUP, on_hangup, &agent);
-	r = bn_folders_prepare(config, &err);
-	if (r < 0)
-		goto out;
-	r = bn_instance_take(config, &instance, &err);
-	if (r < 0)
-		goto out;
-	r = bn_bpffs_prepare(config->bpffs, &mounted, &err);
+	r = bn_instance_start(&instance, &folders, NULL, &err);
 	if (r < 0)
 		goto out;
 	r = bn_agent_start(&agent, config, event, &err);
@@ -92,7 +91,7 @@ out:
 	if (r < 0)
 		bn_logf(BN_LOG_ERROR, "%s", err.text ? err.text : strerror(-r));
 	bn_agent_done(&agent);
-	bn_instance_release(instance);
+	bn_instance_done(&instance);
 	sd_event_unref(event);
 	bn_error_done(&err);
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
@@ -100,14 +99,17 @@ out:
 
 static int uninstall(const struct bn_agent_config *config)
 {
+	const struct bn_instance_folders folders = folders_of(config);
+	struct bn_instance instance = BN_INSTANCE_NULL;
 	struct bn_error err = BN_ERROR_INIT;
-	int r;
+	int r, r2;
 
-	r = bn_instance_stop(config, &err);
-	if (r >= 0)
+	r = bn_instance_stop(&instance, &folders, BN_INSTANCE_GRACE_MS, NULL, &err);
+	if (r >= 0) {
 		r = bn_agent_uninstall(config, &err);
-	if (r >= 0)
-		r = bn_folders_remove(config, &err);
+		r2 = bn_instance_remove(&instance, &folders, &err);
+		r = r < 0 ? r : r2;
+	}
 	if (r < 0)
 		bn_logf(BN_LOG_ERROR, "%s", err.text ? err.text : strerror(-r));
 	bn_error_done(&err);

@@ -75,8 +75,9 @@ static __always_inline int answer_send(struct __sk_buff *skb)
 }
 
 /* A reset in answer to the TCP segment in hand; a reset itself gets none. */
-static __noinline int answer_reset(struct __sk_buff *skb, struct bn_scratch *s)
+BN_GLOBAL int answer_reset(struct __sk_buff *skb)
 {
+	struct bn_scratch *s = bn_scratch_get();
 	const union bn_addr *from, *to;
 	struct tcphdr th;
 	__u32 seq, ack, len, off;
@@ -134,8 +135,9 @@ static __noinline int answer_reset(struct __sk_buff *skb, struct bn_scratch *s)
 }
 
 /* An echo request to a service's address, answered in its place. */
-static __noinline int answer_echo(struct __sk_buff *skb, struct bn_scratch *s)
+BN_GLOBAL int answer_echo(struct __sk_buff *skb)
 {
+	struct bn_scratch *s = bn_scratch_get();
 	__u8 type = s && s->pkt.tuple.family == BN_IPV4 ? ICMP_ECHOREPLY : ICMPV6_ECHO_REPLY;
 	struct ethhdr eth;
 	__u16 check, before, after;
@@ -172,8 +174,9 @@ static __noinline int answer_echo(struct __sk_buff *skb, struct bn_scratch *s)
 }
 
 /* The sum of `len` bytes at s->quote (len <= BN_QUOTE_MAX, padded with zeros to a word). */
-static __noinline __u32 answer_quote_sum(struct bn_scratch *s, __u32 len)
+BN_GLOBAL __u32 answer_quote_sum(__u32 len)
 {
+	struct bn_scratch *s = bn_scratch_get();
 	__u32 sum = 0, at = 0;
 	int i;
 
@@ -201,37 +204,36 @@ static __noinline __u32 answer_quote_sum(struct bn_scratch *s, __u32 len)
 	return sum;
 }
 
-/* ICMP error to answer with. `info` is the second header word, network byte order. */
-struct bn_icmp_spec {
-	__u8 type4, code4;
-	__u8 type6, code6;
-	__be32 info4, info6;
-};
-
 struct bn_icmp_header {
 	__u8 type, code;
 	__u16 check;
 	__be32 info;
 };
 
+/* Type and code of an ICMP error of both families, as one number for answer_icmp(). */
+#define BN_ICMP(type4, code4, type6, code6) \
+	((__u32)(type4) << 24 | (__u32)(code4) << 16 | (__u32)(type6) << 8 | (code6))
+
 /*
- * Turns the packet in hand into an ICMP error that quotes it, from `from`, and sends it back.
- * No error is ever answered with an error (the caller sees to that), nor a later fragment
- * (RFC 1122 3.2.2).
+ * Turns the packet in hand into an ICMP error that quotes it and sends it back, from s->inner.saddr.
+ * `mtu` is the second word's lower half. No error is ever answered with an error, nor a later
+ * fragment (RFC 1122 3.2.2).
  */
-static __noinline int answer_icmp(struct __sk_buff *skb, struct bn_scratch *s,
-				  const struct bn_icmp_spec *spec, const union bn_addr *from)
+BN_GLOBAL int answer_icmp(struct __sk_buff *skb, __u32 spec, __u32 mtu)
 {
+	struct bn_scratch *s = bn_scratch_get();
 	struct bn_icmp_header icmp = {};
-	const union bn_addr *to;
+	const union bn_addr *to, *from;
 	__u32 quote, limit, grow, off;
 	__u64 sum;
 
-	if (!s || !spec || !from)
+	if (!s)
 		return TC_ACT_SHOT;
 	if (s->pkt.flags & (BN_PKT_FRAG_LATER | BN_PKT_ICMP_ERROR | BN_PKT_ND))
 		return TC_ACT_SHOT;
+	from = &s->inner.saddr;
 	to = &s->pkt.tuple.saddr;
+	icmp.info = bpf_htonl(mtu);
 	/* RFC 1812 4.3.2.3: at most 576 bytes in all; RFC 4443 2.4: the minimum MTU */
 	limit = s->pkt.tuple.family == BN_IPV4 ? 576 - 28 : BN_QUOTE_MAX;
 	quote = s->pkt.len;
@@ -242,15 +244,14 @@ static __noinline int answer_icmp(struct __sk_buff *skb, struct bn_scratch *s,
 	*(__u32 *)(s->quote + (quote & ~3u)) = 0;
 	if (bpf_skb_load_bytes(skb, ETH_HLEN, s->quote, quote))
 		return TC_ACT_SHOT;
-	sum = answer_quote_sum(s, quote);
+	sum = answer_quote_sum(quote);
 	if (skb->len != ETH_HLEN + quote && bpf_skb_change_tail(skb, ETH_HLEN + quote, 0))
 		return TC_ACT_SHOT;
 	if (s->pkt.tuple.family == BN_IPV4) {
 		struct bn_answer4 *h = (void *)s->header;
 
-		icmp.type = spec->type4;
-		icmp.code = spec->code4;
-		icmp.info = spec->info4;
+		icmp.type = spec >> 24;
+		icmp.code = spec >> 16;
 		off = ETH_HLEN + sizeof(h->ip);
 		grow = sizeof(h->ip) + sizeof(icmp);
 		answer_eth(&h->eth, s->pkt.ifindex, bpf_htons(ETH_P_IP));
@@ -258,9 +259,8 @@ static __noinline int answer_icmp(struct __sk_buff *skb, struct bn_scratch *s,
 	} else {
 		struct bn_answer6 *h = (void *)s->header;
 
-		icmp.type = spec->type6;
-		icmp.code = spec->code6;
-		icmp.info = spec->info6;
+		icmp.type = spec >> 8;
+		icmp.code = spec;
 		off = ETH_HLEN + sizeof(h->ip);
 		grow = sizeof(h->ip) + sizeof(icmp);
 		answer_eth(&h->eth, s->pkt.ifindex, bpf_htons(ETH_P_IPV6));
@@ -277,67 +277,44 @@ static __noinline int answer_icmp(struct __sk_buff *skb, struct bn_scratch *s,
 	return answer_send(skb);
 }
 
-/* What this node's errors come from: its own address, or the pods' gateway. */
-static __always_inline const union bn_addr *answer_source(struct bn_scratch *s)
+/* This node's errors come from its own address, or from the pods' gateway. */
+static __always_inline void answer_source(struct bn_scratch *s)
 {
 	__u32 zero = 0;
 	struct bn_node *n = bpf_map_lookup_elem(&bn_node, &zero);
-	const union bn_addr *a;
 
-	if (n) {
-		a = s->pkt.tuple.family == BN_IPV4 ? &n->v4 : &n->v6;
-		if (!bn_addr_zero(a))
-			return a;
-	}
-	bn_gateway(s->pkt.tuple.family, &s->inner.saddr);
-	return &s->inner.saddr;
+	if (n)
+		s->inner.saddr = s->pkt.tuple.family == BN_IPV4 ? n->v4 : n->v6;
+	if (!n || bn_addr_zero(&s->inner.saddr))
+		bn_gateway(s->pkt.tuple.family, &s->inner.saddr);
 }
 
 /* A refused connection: reset or port unreachable, as if from where it was sent to. */
-static __noinline int answer_refused(struct __sk_buff *skb, struct bn_scratch *s, __u32 reason)
+static __always_inline int answer_refused(struct __sk_buff *skb, struct bn_scratch *s, __u32 reason)
 {
-	struct bn_icmp_spec spec = {
-		.type4 = ICMP_DEST_UNREACH,
-		.code4 = ICMP_PORT_UNREACH,
-		.type6 = ICMPV6_DEST_UNREACH,
-		.code6 = ICMPV6_PORT_UNREACH,
-	};
-
-	if (!s)
-		return TC_ACT_SHOT;
-	bn_drop(s, reason);
+	bn_drop(reason);
 	if (s->pkt.flags & BN_PKT_FRAG_LATER)
 		return TC_ACT_SHOT;
 	if (s->pkt.tuple.protocol == IPPROTO_TCP)
-		return answer_reset(skb, s);
-	return answer_icmp(skb, s, &spec, &s->pkt.tuple.daddr);
+		return answer_reset(skb);
+	s->inner.saddr = s->pkt.tuple.daddr;
+	return answer_icmp(skb,
+			   BN_ICMP(ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, ICMPV6_DEST_UNREACH,
+				   ICMPV6_PORT_UNREACH),
+			   0);
 }
 
-static __noinline int answer_ttl(struct __sk_buff *skb, struct bn_scratch *s)
+static __always_inline int answer_ttl(struct __sk_buff *skb, struct bn_scratch *s)
 {
-	struct bn_icmp_spec spec = {
-		.type4 = ICMP_TIME_EXCEEDED,
-		.type6 = ICMPV6_TIME_EXCEED,
-	};
-
-	if (!s)
-		return TC_ACT_SHOT;
-	bn_drop(s, BN_DROP_TTL_EXCEEDED);
-	return answer_icmp(skb, s, &spec, answer_source(s));
+	bn_drop(BN_DROP_TTL_EXCEEDED);
+	answer_source(s);
+	return answer_icmp(skb, BN_ICMP(ICMP_TIME_EXCEEDED, 0, ICMPV6_TIME_EXCEED, 0), 0);
 }
 
-static __noinline int answer_too_big(struct __sk_buff *skb, struct bn_scratch *s, __u32 mtu)
+static __always_inline int answer_too_big(struct __sk_buff *skb, struct bn_scratch *s, __u32 mtu)
 {
-	struct bn_icmp_spec spec = {
-		.type4 = ICMP_DEST_UNREACH,
-		.code4 = ICMP_FRAG_NEEDED,
-		.info4 = bpf_htonl(mtu & 0xffff),
-		.type6 = ICMPV6_PKT_TOOBIG,
-		.info6 = bpf_htonl(mtu),
-	};
-
-	if (!s)
-		return TC_ACT_SHOT;
-	bn_drop(s, BN_DROP_PACKET_TOO_BIG);
-	return answer_icmp(skb, s, &spec, answer_source(s));
+	bn_drop(BN_DROP_PACKET_TOO_BIG);
+	answer_source(s);
+	return answer_icmp(skb, BN_ICMP(ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, ICMPV6_PKT_TOOBIG, 0),
+			   mtu);
 }

@@ -18,11 +18,16 @@
 #define BN_NAT_TRIES 16
 
 /* The pair's reply direction, from s->fwd. */
-static __always_inline void decide_reply(struct __sk_buff *skb, struct bn_scratch *s)
+static __noinline int decide_reply(struct bn_scratch *s)
 {
-	struct bn_flow *f = &s->fwd, *r = &s->rev;
-	struct bn_tuple *t = &s->pkt.tuple;
+	struct bn_flow *f, *r;
+	struct bn_tuple *t;
 
+	if (!s)
+		return 0;
+	f = &s->fwd;
+	r = &s->rev;
+	t = &s->pkt.tuple;
 	__builtin_memset(r, 0, sizeof(*r));
 	r->to_saddr = t->daddr;
 	r->to_daddr = t->saddr;
@@ -44,7 +49,7 @@ static __always_inline void decide_reply(struct __sk_buff *skb, struct bn_scratc
 	} else {
 		r->action = BN_ACT_PASS;
 	}
-	nat_prepare(r, &s->peer);
+	return nat_prepare(r, &s->peer);
 }
 
 /* Whether the source becomes the node's: a local pod towards what is no pod and no node. */
@@ -78,13 +83,25 @@ static __always_inline bool decide_has_ports(__u8 protocol)
 	       protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6;
 }
 
+/* Whether an established flow that is not this one has the reply's tuple. */
+static __always_inline bool decide_taken(const struct bn_scratch *s)
+{
+	const struct bn_tuple *t = &s->pkt.tuple;
+	const struct bn_flow *f = bpf_map_lookup_elem(&bn_flows, &s->peer);
+
+	return f && !(bn_addr_equal(&f->to_saddr, &t->daddr) &&
+		      bn_addr_equal(&f->to_daddr, &t->saddr) && f->to_sport == t->dport &&
+		      f->to_dport == t->sport);
+}
+
 /*
  * Records the pair. The reply's entry is the reservation of the translated tuple: where it is
  * taken by another flow, another source port is tried, at most BN_NAT_TRIES from a random start.
  * Returns 0 or the reason.
  */
-static __noinline int decide_record(struct __sk_buff *skb, struct bn_scratch *s)
+BN_GLOBAL int decide_record(void)
 {
+	struct bn_scratch *s = bn_scratch_get();
 	__u32 range, base, life;
 	__u8 protocol;
 	int i;
@@ -106,37 +123,34 @@ static __noinline int decide_record(struct __sk_buff *skb, struct bn_scratch *s)
 		int r = 0;
 
 		flow_peer_key(&s->peer, &s->pkt.tuple, &s->fwd);
-		if (s->fwd.flags & BN_FLOW_NAT && bpf_map_lookup_elem(&bn_flows, &s->peer))
+		if (decide_taken(s))
 			r = -17;
 		if (!r) {
-			decide_reply(skb, s);
-			r = transient_insert(&s->peer, &s->rev, s, life, &s->pkt.tuple);
+			decide_reply(s);
+			r = transient_insert(BN_OPPOSITE, life, true);
 		}
 		if (!r) {
 			nat_prepare(&s->fwd, &s->pkt.tuple);
-			return transient_insert(&s->pkt.tuple, &s->fwd, s, life, NULL)
-				       ? BN_DROP_INTERNAL
-				       : 0;
+			return transient_insert(BN_THIS, life, false) ? BN_DROP_INTERNAL : 0;
 		}
 		if (r != -17)
 			return BN_DROP_INTERNAL;
-		if (!(s->fwd.flags & BN_FLOW_NAT) || !decide_has_ports(protocol))
-			return BN_DROP_NAT_LOOP;
+		if (!decide_has_ports(protocol))
+			return BN_DROP_NAT_PORTS_EXHAUSTED;
+		/* also a plain flow's: a translated one may hold the tuple that it would reply with */
+		s->fwd.flags |= BN_FLOW_NAT;
 		s->fwd.to_sport = bpf_htons(bn_config.nat_port_min + (base + i) % range);
 	}
 	return BN_DROP_NAT_PORTS_EXHAUSTED;
 }
 
 /* A refusal worth remembering, so that a flood of it costs a lookup: policy's. */
-static __noinline int decide_refuse(struct bn_scratch *s, __u32 reason)
+static __always_inline void decide_refuse(struct bn_scratch *s, __u32 reason)
 {
-	if (!s)
-		return 0;
 	s->fwd.action = BN_ACT_DROP;
 	s->fwd.reason = (__u8)reason;
 	s->fwd.flags &= ~BN_FLOW_NAT;
-	transient_insert(&s->pkt.tuple, &s->fwd, s, bn_config.life.refusal, NULL);
-	return 0;
+	transient_insert(BN_THIS, bn_config.life.refusal, false);
 }
 
 /* Fills what both a first decision and a repeated one need. */
@@ -165,9 +179,10 @@ static __always_inline void decide_begin(struct bn_scratch *s, const struct bn_e
 	}
 }
 
-/* Returns 0, or the reason; *ret_refuse says that the sender is to be told. */
-static __noinline int decide_new(struct __sk_buff *skb, struct bn_scratch *s)
+/* Returns 0 or the reason. */
+BN_GLOBAL int decide_new(struct __sk_buff *skb)
 {
+	struct bn_scratch *s = bn_scratch_get();
 	const struct bn_epochs *ep = epochs_get();
 	struct bn_service *svc;
 	__u32 epoch_node, epoch_src;
@@ -221,7 +236,7 @@ static __noinline int decide_new(struct __sk_buff *skb, struct bn_scratch *s)
 	route_set(skb, f, &s->dst, s->pkt.tuple.family, s->pkt.tuple.protocol, s->pkt.hook);
 	if (decide_masquerades(s))
 		decide_masquerade(s);
-	r = decide_record(skb, s);
+	r = decide_record();
 	if (r)
 		return r;
 	if (f->flags & BN_FLOW_BACKEND) {
@@ -241,8 +256,9 @@ static __noinline int decide_new(struct __sk_buff *skb, struct bn_scratch *s)
  * direction, the NAT binding stays. s->fwd is the entry, s->src/s->dst are overwritten. Returns 0
  * or the reason.
  */
-static __noinline int decide_again(struct __sk_buff *skb, struct bn_scratch *s, int where)
+BN_GLOBAL int decide_again(struct __sk_buff *skb, __u32 where)
 {
+	struct bn_scratch *s = bn_scratch_get();
 	const struct bn_epochs *ep = epochs_get();
 	struct bn_flow *f, *live;
 	struct bn_party *hop;
@@ -276,7 +292,7 @@ static __noinline int decide_again(struct __sk_buff *skb, struct bn_scratch *s, 
 	if (r) {
 		flow_peer_key(&s->peer, &s->pkt.tuple, f);
 		flow_report_closed(s, flow_peer(s, where), BN_CLOSE_STALE);
-		flow_delete(s, where);
+		flow_delete(where);
 		return r;
 	}
 	if (f->flags & BN_FLOW_ORIGIN) {

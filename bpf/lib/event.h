@@ -51,14 +51,17 @@ static __always_inline void event_opened(const struct bn_scratch *s)
 	bpf_ringbuf_submit(e, 0);
 }
 
-/* `key` and `f` are the origin direction; `r` is the reply direction or NULL. */
-static __noinline int event_closed(const struct bn_tuple *key, const struct bn_flow *f,
-				   const struct bn_flow *r, __u32 now, __u8 cause)
+/* Reports the end of the flow in s->ended and s->ended_reply. */
+BN_GLOBAL int event_closed(__u32 cause)
 {
+	struct bn_scratch *s = bn_scratch_get();
+	const struct bn_flow *f, *r;
 	struct bn_event *e;
 
-	if (!key || !f)
+	if (!s)
 		return 0;
+	f = &s->ended.flow;
+	r = &s->ended_reply;
 	bn_count(BN_CNT_FLOWS_CLOSED, 1);
 	if (f->flags & BN_FLOW_BACKEND) {
 		__u32 backend = f->backend;
@@ -72,19 +75,17 @@ static __noinline int event_closed(const struct bn_tuple *key, const struct bn_f
 	e = event_reserve(BN_EVENT_FLOW_CLOSED, 0);
 	if (!e)
 		return 0;
-	e->cause = cause;
-	e->tuple = *key;
+	e->cause = (__u8)cause;
+	e->tuple = s->ended.key;
 	event_target(e, f);
 	e->state = f->state;
-	e->duration = (__u32)((__u64)(now - f->created) * 1000 / bn_config.hz);
+	e->duration = (__u32)((__u64)(s->pkt.now - f->created) * 1000 / bn_config.hz);
 	e->packets = f->packets;
 	e->bytes = f->bytes;
 	e->handshake = f->handshake;
-	if (r) {
-		e->reply_state = r->state;
-		e->reply_packets = r->packets;
-		e->reply_bytes = r->bytes;
-	}
+	e->reply_state = r->state;
+	e->reply_packets = r->packets;
+	e->reply_bytes = r->bytes;
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
@@ -111,16 +112,15 @@ static __always_inline bool drop_count(__u32 reason, __u32 len, __u32 now)
 }
 
 /*
- * The one exit of a packet that goes nowhere. `s` holds whatever was learnt of the packet; all of
- * its tuple is zero when nothing was.
+ * The one exit of a packet that goes nowhere. The scratch area holds whatever was learnt of the
+ * packet; all of its tuple is zero when nothing was.
  */
-static __noinline int bn_drop(struct bn_scratch *s, __u32 reason)
+BN_GLOBAL int bn_drop(__u32 reason)
 {
+	struct bn_scratch *s = bn_scratch_get();
 	struct bn_event *e;
 
-	if (!s)
-		return TC_ACT_SHOT;
-	if (!drop_count(reason, s->pkt.len, s->pkt.now))
+	if (!s || !drop_count(reason, s->pkt.len, s->pkt.now))
 		return TC_ACT_SHOT;
 	e = event_reserve(BN_EVENT_DROP, s->pkt.hook);
 	if (!e)

@@ -29,6 +29,7 @@ static __always_inline bool fast_parse(struct __sk_buff *skb, struct bn_fast *p,
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	__be16 *ports;
+	__u32 len;
 
 	p->eth = data;
 	p->l3 = data + ETH_HLEN;
@@ -39,6 +40,7 @@ static __always_inline bool fast_parse(struct __sk_buff *skb, struct bn_fast *p,
 
 		if (*(__u8 *)ip != 0x45 || ip->frag_off & bpf_htons(IP_MF | IP_OFFSET))
 			return false;
+		len = bpf_ntohs(ip->tot_len);
 		p->family = BN_IPV4;
 		p->protocol = ip->protocol;
 		p->ttl = ip->ttl;
@@ -51,6 +53,7 @@ static __always_inline bool fast_parse(struct __sk_buff *skb, struct bn_fast *p,
 
 		if (p->l3 + sizeof(*ip) + 8 > end)
 			return false;
+		len = bpf_ntohs(ip->payload_len) + sizeof(*ip);
 		p->family = BN_IPV6;
 		p->protocol = ip->nexthdr;
 		p->ttl = ip->hop_limit;
@@ -69,11 +72,16 @@ static __always_inline bool fast_parse(struct __sk_buff *skb, struct bn_fast *p,
 		if (tcp[13] & (TCP_FIN | TCP_SYN | TCP_RST))
 			return false;
 		p->l4_hlen = (tcp[12] >> 4) * 4;
+		if (p->l4_hlen < sizeof(struct tcphdr))
+			return false;
 	} else if (p->protocol == IPPROTO_UDP) {
 		p->l4_hlen = sizeof(struct udphdr);
 	} else {
 		return false;
 	}
+	/* what lies about its length is for the full parser to name; so is BIG TCP's zero */
+	if (len < p->l4_off - ETH_HLEN + p->l4_hlen || len > skb->len - ETH_HLEN)
+		return false;
 	ports = p->l4;
 	t->sport = ports[0];
 	t->dport = ports[1];
@@ -159,7 +167,7 @@ static __always_inline int fast_path(struct __sk_buff *skb, const enum bn_hook h
 		}
 	}
 	if (hop && p.family == BN_IPV6)
-		nat_hop_complete(skb);
+		nat_csum_complete(skb, BN_TTL_STEP6);
 	if (!hop)
 		return TC_ACT_UNSPEC;
 	if (f->action == BN_ACT_PEER)

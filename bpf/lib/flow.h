@@ -59,8 +59,9 @@ static __always_inline void flow_peer_key(struct bn_tuple *ret, const struct bn_
 }
 
 /* Looks in both tables; s->fwd gets a copy. */
-static __noinline int flow_lookup(struct bn_scratch *s)
+BN_GLOBAL int flow_lookup(void)
 {
+	struct bn_scratch *s = bn_scratch_get();
 	struct bn_place place;
 	struct bn_flow *f;
 
@@ -76,7 +77,7 @@ static __noinline int flow_lookup(struct bn_scratch *s)
 }
 
 /* The live entry of the opposite direction, wherever it is. */
-static __always_inline struct bn_flow *flow_peer(struct bn_scratch *s, int where)
+static __always_inline struct bn_flow *flow_peer(struct bn_scratch *s, __u32 where)
 {
 	struct bn_place place;
 
@@ -86,8 +87,10 @@ static __always_inline struct bn_flow *flow_peer(struct bn_scratch *s, int where
 	return transient_flow(&place);
 }
 
-static __noinline int flow_delete(struct bn_scratch *s, int where)
+BN_GLOBAL int flow_delete(__u32 where)
 {
+	struct bn_scratch *s = bn_scratch_get();
+
 	if (!s)
 		return 0;
 	if (where == BN_IN_FLOWS) {
@@ -97,37 +100,46 @@ static __noinline int flow_delete(struct bn_scratch *s, int where)
 		bn_count(BN_CNT_FLOWS_DEMOTED, gone);
 	}
 	if (where != BN_NOWHERE) {
-		transient_delete(&s->pkt.tuple);
-		transient_delete(&s->peer);
+		transient_delete(BN_THIS);
+		transient_delete(BN_OPPOSITE);
 	}
 	return 0;
 }
 
-/* Reports the flow's end, once: whichever direction the packet in hand belongs to. */
-static __noinline int flow_report_closed(struct bn_scratch *s, struct bn_flow *peer, __u8 cause)
+/*
+ * Reports the flow's end, once: whichever direction the packet in hand belongs to. `peer` is the
+ * opposite direction's entry or NULL.
+ */
+static __always_inline void flow_report_closed(struct bn_scratch *s, struct bn_flow *peer,
+					       __u8 cause)
 {
-	if (!s)
-		return 0;
 	if (s->fwd.flags & BN_FLOW_COUNTED)
-		return 0;
+		return;
 	s->fwd.flags |= BN_FLOW_COUNTED;
 	if (peer)
 		peer->flags |= BN_FLOW_COUNTED;
-	if (s->fwd.flags & BN_FLOW_ORIGIN)
-		return event_closed(&s->pkt.tuple, &s->fwd, peer, s->pkt.now, cause);
-	if (peer)
-		return event_closed(&s->peer, peer, &s->fwd, s->pkt.now, cause);
-	return 0;
+	__builtin_memset(&s->ended_reply, 0, sizeof(s->ended_reply));
+	if (s->fwd.flags & BN_FLOW_ORIGIN) {
+		s->ended.key = s->pkt.tuple;
+		s->ended.flow = s->fwd;
+		if (peer)
+			s->ended_reply = *peer;
+	} else if (peer) {
+		s->ended.key = s->peer;
+		s->ended.flow = *peer;
+		s->ended_reply = s->fwd;
+	} else {
+		return;
+	}
+	event_closed(cause);
 }
 
 /*
  * Both directions were seen: from the transient table into the main one, reply direction first.
  * A full table leaves the flow where it is, with the lifetime of an established one.
  */
-static __noinline int flow_promote(struct bn_scratch *s, struct bn_flow *peer)
+static __always_inline int flow_promote(struct bn_scratch *s, const struct bn_flow *peer)
 {
-	if (!s || !peer)
-		return 0;
 	s->fwd.state |= BN_FS_ESTABLISHED | BN_FS_REPLIED;
 	s->rev = *peer;
 	s->rev.state |= BN_FS_ESTABLISHED | BN_FS_REPLIED;
@@ -141,23 +153,20 @@ static __noinline int flow_promote(struct bn_scratch *s, struct bn_flow *peer)
 		goto stay;
 	}
 	bn_count(BN_CNT_FLOWS_PROMOTED, 2);
-	transient_delete(&s->pkt.tuple);
-	transient_delete(&s->peer);
+	transient_delete(BN_THIS);
+	transient_delete(BN_OPPOSITE);
 	return BN_IN_FLOWS;
 stay:
-	transient_insert(&s->peer, &s->rev, s, flow_life(&s->rev, s->pkt.tuple.protocol), NULL);
-	transient_insert(&s->pkt.tuple, &s->fwd, s, flow_life(&s->fwd, s->pkt.tuple.protocol), NULL);
+	transient_insert(BN_OPPOSITE, flow_life(&s->rev, s->pkt.tuple.protocol), false);
+	transient_insert(BN_THIS, flow_life(&s->fwd, s->pkt.tuple.protocol), false);
 	return BN_IN_TRANSIENT;
 }
 
 /* A FIN or RST: out of the main table, the transient copies first so that nothing is missed. */
-static __noinline int flow_close(struct bn_scratch *s, struct bn_flow *peer, int where)
+static __always_inline int flow_close(struct bn_scratch *s, struct bn_flow *peer, __u32 where)
 {
-	__u8 flags;
+	__u8 flags = s->pkt.tcp_flags;
 
-	if (!s)
-		return where;
-	flags = s->pkt.tcp_flags;
 	if (flags & TCP_FIN)
 		s->fwd.state |= BN_FS_FIN;
 	if (flags & TCP_RST)
@@ -173,8 +182,8 @@ static __noinline int flow_close(struct bn_scratch *s, struct bn_flow *peer, int
 		flow_report_closed(s, peer ? &s->rev : NULL,
 				   flags & TCP_RST ? BN_CLOSE_RST : BN_CLOSE_FIN);
 	if (peer)
-		transient_insert(&s->peer, &s->rev, s, flow_life(&s->rev, IPPROTO_TCP), NULL);
-	transient_insert(&s->pkt.tuple, &s->fwd, s, flow_life(&s->fwd, IPPROTO_TCP), NULL);
+		transient_insert(BN_OPPOSITE, flow_life(&s->rev, IPPROTO_TCP), false);
+	transient_insert(BN_THIS, flow_life(&s->fwd, IPPROTO_TCP), false);
 	if (where == BN_IN_FLOWS) {
 		__u64 gone = !bpf_map_delete_elem(&bn_flows, &s->pkt.tuple);
 
@@ -201,8 +210,9 @@ static __always_inline __u32 flow_handshake(const struct bn_scratch *s)
  * Accounts the packet in hand to its entry and moves the flow between the tables. s->fwd must be
  * current; it is what gets stored.
  */
-static __noinline int flow_track(struct bn_scratch *s, int where)
+BN_GLOBAL int flow_track(__u32 where)
 {
+	struct bn_scratch *s = bn_scratch_get();
 	struct bn_place place = {};
 	struct bn_flow *f = NULL, *peer;
 	__u8 protocol, flags;

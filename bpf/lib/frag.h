@@ -15,8 +15,9 @@ static __always_inline void frag_key(struct bn_fragment_key *k, const struct bn_
 }
 
 /* Remembers the ports of a first fragment or finds those of a later one. 0 or the reason. */
-static __noinline int frag_ports(struct bn_scratch *s)
+BN_GLOBAL int frag_ports(void)
 {
+	struct bn_scratch *s = bn_scratch_get();
 	struct bn_fragment_key key;
 	struct bn_fragment *f, first;
 

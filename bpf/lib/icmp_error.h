@@ -153,9 +153,10 @@ static __always_inline int icmp_error_quote(struct __sk_buff *skb, struct bn_scr
  * flow's entry in the error's direction, its to_* the error's own new addresses, and the packet
  * only needs sending on. Returns 0 or the reason.
  */
-static __noinline int icmp_error_translate(struct __sk_buff *skb, struct bn_scratch *s)
+BN_GLOBAL int icmp_error_translate(struct __sk_buff *skb)
 {
-	const struct bn_flow *f = &s->fwd;
+	struct bn_scratch *s = bn_scratch_get();
+	const struct bn_flow *f;
 	struct bn_quoted q = {};
 	struct bn_flow *found;
 	struct bn_place place;
@@ -165,6 +166,7 @@ static __noinline int icmp_error_translate(struct __sk_buff *skb, struct bn_scra
 
 	if (!s)
 		return BN_DROP_INTERNAL;
+	f = &s->fwd;
 	if (s->pkt.flags & (BN_PKT_FRAG_FIRST | BN_PKT_FRAG_LATER))
 		return BN_DROP_ICMP_UNRELATED;
 	r = icmp_error_parse(skb, s, &q);

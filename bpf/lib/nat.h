@@ -21,13 +21,16 @@ enum bn_checksum_offset {
 };
 
 /* Fills the deltas that turn `key` into f->to_*. */
-static __always_inline void nat_prepare(struct bn_flow *f, const struct bn_tuple *key)
+static __noinline int nat_prepare(struct bn_flow *f, const struct bn_tuple *key)
 {
-	__u64 addr = csum_addr_delta(&key->saddr, &f->to_saddr) +
-		     csum_addr_delta(&key->daddr, &f->to_daddr);
-	__u64 ports = csum_u16_delta(key->sport, f->to_sport) +
-		      csum_u16_delta(key->dport, f->to_dport);
+	__u64 addr, ports;
 
+	if (!f || !key)
+		return 0;
+	addr = csum_addr_delta(&key->saddr, &f->to_saddr) +
+	       csum_addr_delta(&key->daddr, &f->to_daddr);
+	ports = csum_u16_delta(key->sport, f->to_sport) +
+		csum_u16_delta(key->dport, f->to_dport);
 	f->l3_delta = csum_fold16(addr);
 	f->l4_pseudo = 0;
 	f->l4_delta = 0;
@@ -42,6 +45,7 @@ static __always_inline void nat_prepare(struct bn_flow *f, const struct bn_tuple
 		f->l4_delta = csum_fold16(ports);
 		break;
 	}
+	return 0;
 }
 
 /* One step of a hop: TTL - 1 in the IPv4 word TTL|protocol, hop limit - 1 in next header|limit. */
@@ -96,6 +100,15 @@ static __always_inline int nat_ip_summed(struct __sk_buff *skb)
 	return BPF_CORE_READ_BITFIELD(kskb, ip_summed);
 }
 
+/* Tells skb->csum of a change that no checksum field makes up for. Nothing unless COMPLETE. */
+static __always_inline void nat_csum_complete(struct __sk_buff *skb, __u16 delta)
+{
+	int summed = nat_ip_summed(skb);
+
+	if (summed < 0 || summed == CHECKSUM_COMPLETE)
+		bpf_csum_update(skb, delta);
+}
+
 /*
  * The transport checksum at `check` (verified by the caller), `off` bytes into the frame. The
  * last thing done to a packet: without the kfunc it invalidates packet pointers.
@@ -110,8 +123,11 @@ static __always_inline int nat_transport(struct __sk_buff *skb, __u16 *check, __
 	int summed;
 	__u16 sum;
 
-	if (protocol == IPPROTO_UDP && !*check)
-		return 0; /* IPv4 without a checksum; what PARTIAL leaves there is never 0 */
+	if (protocol == IPPROTO_UDP && !*check) {
+		/* IPv4 without a checksum; what PARTIAL leaves there is never 0 */
+		nat_csum_complete(skb, csum_fold16((__u32)f->l4_delta + (__u16)~f->l4_pseudo));
+		return 0;
+	}
 	summed = nat_ip_summed(skb);
 	if (summed < 0) {
 		__u64 flags = protocol == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
@@ -137,13 +153,4 @@ static __always_inline int nat_transport(struct __sk_buff *skb, __u16 *check, __
 	if (summed == CHECKSUM_COMPLETE && family == BN_IPV4)
 		bpf_csum_update(skb, (__u16)~f->l4_pseudo);
 	return 0;
-}
-
-/* IPv6 has no header checksum to cancel the hop limit's step in skb->csum. */
-static __always_inline void nat_hop_complete(struct __sk_buff *skb)
-{
-	int summed = nat_ip_summed(skb);
-
-	if (summed < 0 || summed == CHECKSUM_COMPLETE)
-		bpf_csum_update(skb, BN_TTL_STEP6);
 }

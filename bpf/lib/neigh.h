@@ -19,8 +19,9 @@ struct bn_arp {
 	__u8 tpa[4];
 } __attribute__((packed));
 
-static __noinline int neigh_arp(struct __sk_buff *skb, struct bn_scratch *s)
+BN_GLOBAL int neigh_arp(struct __sk_buff *skb)
 {
+	struct bn_scratch *s = bn_scratch_get();
 	const __u8 host[6] = BN_HOST_MAC;
 	struct bn_endpoint *ep;
 	struct ethhdr eth;
@@ -34,18 +35,18 @@ static __noinline int neigh_arp(struct __sk_buff *skb, struct bn_scratch *s)
 	    bpf_skb_load_bytes(skb, ETH_HLEN, &arp, sizeof(arp)) ||
 	    arp.hrd != bpf_htons(1) || arp.pro != bpf_htons(ETH_P_IP) || arp.hln != 6 ||
 	    arp.pln != 4)
-		return bn_drop(s, BN_DROP_MALFORMED_HEADER);
+		return bn_drop(BN_DROP_MALFORMED_HEADER);
 	ep = bpf_map_lookup_elem(&bn_endpoints, &ifindex);
 	if (!ep)
-		return bn_drop(s, BN_DROP_UNKNOWN_ENDPOINT);
+		return bn_drop(BN_DROP_UNKNOWN_ENDPOINT);
 	if (!mac_is_pods(&eth, ifindex) || __builtin_memcmp(arp.sha, eth.h_source, 6))
-		return bn_drop(s, BN_DROP_SPOOFED_MAC);
+		return bn_drop(BN_DROP_SPOOFED_MAC);
 	__builtin_memcpy(&spa, arp.spa, 4);
 	__builtin_memcpy(&tpa, arp.tpa, 4);
 	if (arp.op != bpf_htons(1) || spa == tpa || tpa == ep->v4.w[3])
 		return bn_drop_quiet(s, BN_DROP_NEIGHBOUR);
 	if (spa && spa != ep->v4.w[3])
-		return bn_drop(s, BN_DROP_SPOOFED_SOURCE);
+		return bn_drop(BN_DROP_SPOOFED_SOURCE);
 	arp.op = bpf_htons(2);
 	__builtin_memcpy(arp.tha, arp.sha, 6);
 	__builtin_memcpy(arp.sha, host, 6);
@@ -55,7 +56,7 @@ static __noinline int neigh_arp(struct __sk_buff *skb, struct bn_scratch *s)
 	__builtin_memcpy(eth.h_source, host, 6);
 	if (bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth), 0) ||
 	    bpf_skb_store_bytes(skb, ETH_HLEN, &arp, sizeof(arp), BPF_F_RECOMPUTE_CSUM))
-		return bn_drop(s, BN_DROP_CHECKSUM_UPDATE);
+		return bn_drop(BN_DROP_CHECKSUM_UPDATE);
 	bpf_skb_change_type(skb, PACKET_HOST);
 	return bpf_redirect_peer(ifindex, 0);
 }
@@ -73,8 +74,9 @@ struct bn_nd {
 #define BN_ND_LEN (sizeof(struct bn_nd))
 
 /* Neighbour discovery and MLD from a pod; the caller has parsed it. */
-static __noinline int neigh_discovery(struct __sk_buff *skb, struct bn_scratch *s)
+BN_GLOBAL int neigh_discovery(struct __sk_buff *skb)
 {
+	struct bn_scratch *s = bn_scratch_get();
 	const __u8 host[6] = BN_HOST_MAC;
 	struct bn_endpoint *ep;
 	struct ethhdr eth;
@@ -90,18 +92,18 @@ static __noinline int neigh_discovery(struct __sk_buff *skb, struct bn_scratch *
 	if (s->pkt.l4_off != ETH_HLEN + sizeof(struct ipv6hdr) || s->pkt.ttl != 255 ||
 	    bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)) ||
 	    bpf_skb_load_bytes(skb, ETH_HLEN, nd, BN_ND_LEN - 8))
-		return bn_drop(s, BN_DROP_MALFORMED_HEADER);
+		return bn_drop(BN_DROP_MALFORMED_HEADER);
 	ep = bpf_map_lookup_elem(&bn_endpoints, &ifindex);
 	if (!ep)
-		return bn_drop(s, BN_DROP_UNKNOWN_ENDPOINT);
+		return bn_drop(BN_DROP_UNKNOWN_ENDPOINT);
 	if (!mac_is_pods(&eth, ifindex))
-		return bn_drop(s, BN_DROP_SPOOFED_MAC);
+		return bn_drop(BN_DROP_SPOOFED_MAC);
 	if (bn_addr_zero(&s->pkt.tuple.saddr)) /* duplicate address detection: nobody objects */
 		return bn_drop_quiet(s, BN_DROP_NEIGHBOUR);
 	if (!endpoint_owns(ep, &s->pkt.tuple.saddr, BN_IPV6) &&
 	    !(s->pkt.tuple.saddr.b[0] == 0xfe && s->pkt.tuple.saddr.b[1] == 0x80 &&
 	      !bn_addr_equal(&s->pkt.tuple.saddr, (const void *)&bn_config.gateway6)))
-		return bn_drop(s, BN_DROP_SPOOFED_SOURCE);
+		return bn_drop(BN_DROP_SPOOFED_SOURCE);
 	if (endpoint_owns(ep, &nd->target, BN_IPV6) || nd->target.b[0] == 0xff)
 		return bn_drop_quiet(s, BN_DROP_NEIGHBOUR);
 
@@ -126,7 +128,7 @@ static __noinline int neigh_discovery(struct __sk_buff *skb, struct bn_scratch *
 	if (bpf_skb_change_tail(skb, ETH_HLEN + BN_ND_LEN, 0) ||
 	    bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth), 0) ||
 	    bpf_skb_store_bytes(skb, ETH_HLEN, nd, BN_ND_LEN, BPF_F_RECOMPUTE_CSUM))
-		return bn_drop(s, BN_DROP_CHECKSUM_UPDATE);
+		return bn_drop(BN_DROP_CHECKSUM_UPDATE);
 	bpf_skb_change_type(skb, PACKET_HOST);
 	return bpf_redirect_peer(ifindex, 0);
 }

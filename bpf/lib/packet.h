@@ -54,16 +54,25 @@ struct bn_scratch {
 	struct bn_tuple peer;  /* key of the opposite direction */
 	struct bn_flow fwd;
 	struct bn_flow rev;
-	struct bn_transient_entry victim;
+	struct bn_transient_entry ended; /* origin direction of a flow whose end is told */
+	struct bn_flow ended_reply;      /* packets 0: not known */
 	struct bn_tuple inner; /* quoted by an ICMP error, as quoted */
 	struct bn_tuple inner_to;
 	__u32 crc;             /* sctp.h's accumulator */
-	__u32 pad;
+	__u32 placed_way;      /* where transient_insert() put the last entry */
+	__u64 placed_hash;     /* its set; ~0: none for this packet */
 	__u8 header[64];       /* under construction */
 	__u8 quote[BN_QUOTE_MAX + 4];
 };
 
 BN_MAP(bn_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct bn_scratch, 1);
+
+/*
+ * Parts of the slow path are global functions, which the verifier proves once and apart from their
+ * callers. On 5.10 those may take only the context and numbers, so everything else they share
+ * is in the scratch area.
+ */
+#define BN_GLOBAL __attribute__((noinline))
 
 static __always_inline struct bn_scratch *bn_scratch_get(void)
 {

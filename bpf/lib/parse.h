@@ -290,8 +290,9 @@ static __always_inline int parse_ip6(struct __sk_buff *skb, struct bn_packet *p)
 	return r;
 }
 
-static __noinline int bn_parse(struct __sk_buff *skb, struct bn_scratch *s)
+BN_GLOBAL int bn_parse(struct __sk_buff *skb)
 {
+	struct bn_scratch *s = bn_scratch_get();
 	struct bn_packet *p;
 
 	if (!s)

@@ -24,8 +24,9 @@ static __always_inline __u32 nat_check_offset(__u8 protocol)
  * Rewrites the packet in hand to s->fwd.to_*, for the slow path: any header length, fragments,
  * SCTP, ICMP echo. Returns 0 or the reason to drop.
  */
-static __noinline int nat_rewrite(struct __sk_buff *skb, struct bn_scratch *s, __u32 hop)
+BN_GLOBAL int nat_rewrite(struct __sk_buff *skb, __u32 hop)
 {
+	struct bn_scratch *s = bn_scratch_get();
 	void *data, *end, *l3, *l4;
 	__u32 off, check;
 	__u8 family, protocol;
@@ -38,7 +39,7 @@ static __noinline int nat_rewrite(struct __sk_buff *skb, struct bn_scratch *s, _
 	if (off > 511)
 		return BN_DROP_EXTENSION_HEADERS;
 	if (protocol == IPPROTO_SCTP && s->fwd.flags & BN_FLOW_NAT &&
-	    !(s->pkt.flags & BN_PKT_FRAG_LATER) && sctp_rewrite(skb, s))
+	    !(s->pkt.flags & BN_PKT_FRAG_LATER) && sctp_rewrite(skb))
 		return BN_DROP_CHECKSUM_UPDATE;
 	if (bpf_skb_pull_data(skb, off + 20 < skb->len ? off + 20 : skb->len))
 		return BN_DROP_CHECKSUM_UPDATE;
@@ -88,8 +89,10 @@ static __noinline int nat_rewrite(struct __sk_buff *skb, struct bn_scratch *s, _
 					  family, IPPROTO_UDP))
 				return BN_DROP_CHECKSUM_UPDATE;
 		}
-	}
+	} else if (family == BN_IPV6 && s->fwd.l3_delta)
+		nat_csum_complete(skb, s->fwd.l3_delta); /* no pseudo header cancels the addresses */
+	/* IPv6 has no header checksum that would cancel the hop limit's step either */
 	if (hop && family == BN_IPV6)
-		nat_hop_complete(skb);
+		nat_csum_complete(skb, BN_TTL_STEP6);
 	return 0;
 }

@@ -13,7 +13,7 @@ struct bpf_fib_lookup___mtu {
 	__u16 mtu_result;
 } __attribute__((preserve_access_index));
 
-static __always_inline void route_fib(struct __sk_buff *skb, struct bn_flow *f, __u8 family,
+static __noinline int route_fib(struct __sk_buff *skb, struct bn_flow *f, __u8 family,
 				      __u8 protocol)
 {
 	struct bpf_fib_lookup p = {};
@@ -21,6 +21,8 @@ static __always_inline void route_fib(struct __sk_buff *skb, struct bn_flow *f, 
 	__u32 ifindex;
 	long r;
 
+	if (!f)
+		return 0;
 	p.family = family == BN_IPV4 ? AF_INET : AF_INET6;
 	p.l4_protocol = protocol;
 	p.ifindex = skb->ifindex;
@@ -33,16 +35,17 @@ static __always_inline void route_fib(struct __sk_buff *skb, struct bn_flow *f, 
 	}
 	r = bpf_fib_lookup(skb, &p, sizeof(p), 0);
 	if (r != BPF_FIB_LKUP_RET_SUCCESS && r != BPF_FIB_LKUP_RET_NO_NEIGH)
-		return;
+		return 0;
 	ifindex = p.ifindex;
 	dev = bpf_map_lookup_elem(&bn_devices, &ifindex);
 	if (!dev)
-		return;
+		return 0;
 	f->action = BN_ACT_NEIGH;
 	f->out_ifindex = ifindex;
 	f->mtu = dev->mtu;
 	if (bpf_core_field_exists(struct bpf_fib_lookup___mtu, mtu_result) && p.mtu_result)
 		f->mtu = p.mtu_result;
+	return 0;
 }
 
 /* Fills action, out_ifindex and mtu of a flow whose next hop leads to `dst`. */

@@ -21,8 +21,9 @@ static const __u32 sctp_power[16] = {
  * s->crc = s->crc * power mod P. Operands go through memory, where the verifier doesn't follow
  * their bits: it would otherwise walk every value they can have.
  */
-static __noinline int sctp_multiply(struct bn_scratch *s, __u32 power)
+BN_GLOBAL int sctp_multiply(__u32 power)
 {
+	struct bn_scratch *s = bn_scratch_get();
 	__u32 a, b, p = 0;
 	int i;
 
@@ -58,15 +59,16 @@ static __always_inline __u32 sctp_crc_delta(struct bn_scratch *s, __u32 ports, _
 #pragma unroll
 	for (k = 0; k < 16; k++) {
 		if (len & (1u << k))
-			sctp_multiply(s, sctp_power[k]);
+			sctp_multiply(sctp_power[k]);
 	}
 	return *(volatile __u32 *)&s->crc;
 }
 
 /* Ports and checksum of an SCTP packet of `len` bytes at l4_off. An unfinished checksum is the
  * kernel's to make (skb->csum_not_inet), and then only the ports are changed. */
-static __noinline int sctp_rewrite(struct __sk_buff *skb, struct bn_scratch *s)
+BN_GLOBAL int sctp_rewrite(struct __sk_buff *skb)
 {
+	struct bn_scratch *s = bn_scratch_get();
 	struct {
 		__be16 sport, dport;
 		__be32 vtag;

@@ -4,11 +4,13 @@
 
 #include "lib/packet.h"
 
-static __always_inline struct bn_service *service_lookup(const union bn_addr *addr, __be16 port,
+static __noinline struct bn_service *service_lookup(const union bn_addr *addr, __be16 port,
 							 __u8 protocol)
 {
 	struct bn_service_key key = {.port = port, .protocol = protocol};
 
+	if (!addr)
+		return NULL;
 	key.addr = *addr;
 	return bpf_map_lookup_elem(&bn_services, &key);
 }
@@ -19,11 +21,13 @@ static __always_inline bool service_owns(const union bn_addr *addr)
 	return service_lookup(addr, 0, 0) != NULL;
 }
 
-static __always_inline __u32 range_flags(const union bn_addr *addr)
+static __noinline __u32 range_flags(const union bn_addr *addr)
 {
 	struct bn_range_key key = {.prefixlen = 128};
 	struct bn_range *r;
 
+	if (!addr)
+		return 0;
 	__builtin_memcpy(key.addr, addr, sizeof(key.addr));
 	r = bpf_map_lookup_elem(&bn_ranges, &key);
 	return r ? r->flags : 0;

@@ -17,6 +17,7 @@ static __always_inline void slow_begin(struct __sk_buff *skb, struct bn_scratch 
 	__builtin_memset(&s->src, 0, sizeof(s->src));
 	__builtin_memset(&s->dst, 0, sizeof(s->dst));
 	__builtin_memset(&s->fwd, 0, sizeof(s->fwd));
+	s->placed_hash = ~0ull;
 	s->pkt.hook = hook;
 	s->pkt.ifindex = skb->ifindex;
 	s->pkt.now = bn_now();
@@ -38,8 +39,9 @@ static __always_inline bool slow_fits(struct __sk_buff *skb, const struct bn_scr
 }
 
 /* Sends the packet on as s->fwd says: TTL and MTU first, then NAT, then out. */
-static __noinline int slow_send(struct __sk_buff *skb, struct bn_scratch *s)
+BN_GLOBAL int slow_send(struct __sk_buff *skb)
 {
+	struct bn_scratch *s = bn_scratch_get();
 	__u8 macs[12];
 	__u32 action, hop, r;
 
@@ -58,9 +60,9 @@ static __noinline int slow_send(struct __sk_buff *skb, struct bn_scratch *s)
 		}
 	}
 	if (hop || s->fwd.flags & BN_FLOW_NAT || s->pkt.flags & BN_PKT_ICMP_ERROR) {
-		r = nat_rewrite(skb, s, hop);
+		r = nat_rewrite(skb, hop);
 		if (r)
-			return bn_drop(s, r);
+			return bn_drop(r);
 	}
 	bn_count(BN_CNT_FORWARDED_PACKETS, 1);
 	if (action == BN_ACT_PEER) {
@@ -69,7 +71,7 @@ static __noinline int slow_send(struct __sk_buff *skb, struct bn_scratch *s)
 		mac_of_pod(macs, s->fwd.out_ifindex);
 		__builtin_memcpy(macs + 6, host, 6);
 		if (bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0))
-			return bn_drop(s, BN_DROP_CHECKSUM_UPDATE);
+			return bn_drop(BN_DROP_CHECKSUM_UPDATE);
 		return bpf_redirect_peer(s->fwd.out_ifindex, 0);
 	}
 	if (action == BN_ACT_NEIGH)
@@ -77,25 +79,24 @@ static __noinline int slow_send(struct __sk_buff *skb, struct bn_scratch *s)
 	return TC_ACT_UNSPEC;
 }
 
-static __noinline int slow_refuse(struct __sk_buff *skb, struct bn_scratch *s, __u32 reason)
+static __always_inline int slow_refuse(struct __sk_buff *skb, struct bn_scratch *s, __u32 reason)
 {
-	if (!s)
-		return TC_ACT_SHOT;
 	if (s->pkt.hook == BN_HOOK_FROM_POD &&
 	    (reason == BN_DROP_SERVICE_UNKNOWN || reason == BN_DROP_SERVICE_NO_BACKEND)) {
 		if (s->pkt.flags & BN_PKT_ECHO_REQUEST && service_owns(&s->pkt.tuple.daddr))
-			return answer_echo(skb, s);
+			return answer_echo(skb);
 		return answer_refused(skb, s, reason);
 	}
-	return bn_drop(s, reason);
+	return bn_drop(reason);
 }
 
 /*
  * A packet that came by the stack and was decided where it entered: too large to go past it. Its
  * flow's entry names the pod it came from and this one.
  */
-static __noinline int slow_by_stack(struct __sk_buff *skb, struct bn_scratch *s)
+BN_GLOBAL int slow_by_stack(struct __sk_buff *skb)
 {
+	struct bn_scratch *s = bn_scratch_get();
 	struct bn_place place;
 	struct bn_flow *f;
 
@@ -115,8 +116,9 @@ static __noinline int slow_by_stack(struct __sk_buff *skb, struct bn_scratch *s)
  * Whether the entry found serves this packet: 0 no (it has been removed; decide anew), 1 yes,
  * 2 yes and it has been counted already.
  */
-static __noinline int slow_entry_serves(struct __sk_buff *skb, struct bn_scratch *s, int where)
+BN_GLOBAL int slow_entry_serves(struct __sk_buff *skb, __u32 where)
 {
+	struct bn_scratch *s = bn_scratch_get();
 	struct bn_flow *f;
 	__u32 in;
 
@@ -144,47 +146,48 @@ static __noinline int slow_entry_serves(struct __sk_buff *skb, struct bn_scratch
 	}
 	flow_peer_key(&s->peer, &s->pkt.tuple, f);
 	flow_report_closed(s, flow_peer(s, where), BN_CLOSE_STALE);
-	flow_delete(s, where);
+	flow_delete(where);
 	return 0;
 }
 
 /* From a parsed packet with a known sender to its verdict. */
-static __noinline int slow_flow(struct __sk_buff *skb, struct bn_scratch *s)
+BN_GLOBAL int slow_flow(struct __sk_buff *skb)
 {
+	struct bn_scratch *s = bn_scratch_get();
 	const struct bn_epochs *ep = epochs_get();
 	int where, r;
 
 	if (!s || !ep)
 		return TC_ACT_SHOT;
-	where = flow_lookup(s);
+	where = flow_lookup();
 	if (where) {
-		r = slow_entry_serves(skb, s, where);
+		r = slow_entry_serves(skb, where);
 		if (r == 2)
 			return TC_ACT_UNSPEC;
 		if (r && s->fwd.action == BN_ACT_DROP)
-			return bn_drop(s, s->fwd.reason);
+			return bn_drop(s->fwd.reason);
 		if (!r)
 			where = BN_NOWHERE;
 	}
 	if (where && s->fwd.epoch != epoch_sum(ep, s->fwd.src_slot, s->fwd.dst_slot)) {
-		r = decide_again(skb, s, where);
+		r = decide_again(skb, where);
 		if (r == BN_DROP_WRONG_DESTINATION)
 			where = BN_NOWHERE;
 		else if (r)
-			return bn_drop(s, r);
+			return bn_drop(r);
 	}
 	if (where) {
-		flow_track(s, where);
-		return slow_send(skb, s);
+		flow_track(where);
+		return slow_send(skb);
 	}
-	if (s->pkt.hook == BN_HOOK_TO_POD && slow_by_stack(skb, s))
+	if (s->pkt.hook == BN_HOOK_TO_POD && slow_by_stack(skb))
 		return TC_ACT_UNSPEC;
 	if (s->pkt.flags & BN_PKT_ECHO_REPLY)
-		return bn_drop(s, BN_DROP_ICMP_UNSOLICITED);
-	r = decide_new(skb, s);
+		return bn_drop(BN_DROP_ICMP_UNSOLICITED);
+	r = decide_new(skb);
 	if (r)
 		return slow_refuse(skb, s, r);
-	return slow_send(skb, s);
+	return slow_send(skb);
 }
 
 /* Fragments' ports and ICMP errors' flows, then the flow. */
@@ -195,13 +198,13 @@ static __always_inline int slow_packet(struct __sk_buff *skb, struct bn_scratch 
 	if (!s)
 		return TC_ACT_SHOT;
 	if (s->pkt.flags & BN_PKT_ICMP_ERROR) {
-		r = icmp_error_translate(skb, s);
-		return r ? bn_drop(s, r) : slow_send(skb, s);
+		r = icmp_error_translate(skb);
+		return r ? bn_drop(r) : slow_send(skb);
 	}
 	if (s->pkt.flags & (BN_PKT_FRAG_FIRST | BN_PKT_FRAG_LATER)) {
-		r = frag_ports(s);
+		r = frag_ports();
 		if (r)
-			return bn_drop(s, r);
+			return bn_drop(r);
 	}
-	return slow_flow(skb, s);
+	return slow_flow(skb);
 }

@@ -110,15 +110,29 @@ static __always_inline void transient_extend(const struct bn_place *p, __u32 dea
 		p->set->expires[way] = deadline;
 }
 
-static __noinline int transient_delete(const struct bn_tuple *t)
+enum bn_direction {
+	BN_THIS = 0,     /* the packet in hand: s->pkt.tuple and s->fwd */
+	BN_OPPOSITE = 1, /* s->peer and s->rev */
+};
+
+static __always_inline const struct bn_tuple *direction_key(const struct bn_scratch *s,
+							    __u32 direction)
 {
+	return direction == BN_OPPOSITE ? &s->peer : &s->pkt.tuple;
+}
+
+BN_GLOBAL int transient_delete(__u32 direction)
+{
+	struct bn_scratch *s = bn_scratch_get();
+	const struct bn_tuple *t;
 	struct bn_transient_set *set;
 	__u64 hash;
 	__u32 tag;
 	int i;
 
-	if (!t)
+	if (!s)
 		return 0;
+	t = direction_key(s, direction);
 	hash = tuple_hash(t);
 	set = transient_set(hash);
 	tag = transient_tag(hash);
@@ -134,19 +148,15 @@ static __noinline int transient_delete(const struct bn_tuple *t)
 	return 0;
 }
 
-/* Reports the end of an entry that was overwritten, kept in s->victim. */
-static __always_inline int transient_report(struct bn_scratch *s, __u32 expired)
+/* Reports the end of an entry that was overwritten, kept in s->ended. */
+static __always_inline void transient_report(struct bn_scratch *s, bool expired)
 {
-	struct bn_transient_entry *v;
+	struct bn_transient_entry *v = &s->ended;
 	struct bn_place p;
-	struct bn_flow *r;
 
-	if (!s)
-		return 0;
-	v = &s->victim;
 	if (!(v->flow.flags & BN_FLOW_ORIGIN) || v->flow.flags & BN_FLOW_COUNTED ||
 	    v->flow.action == BN_ACT_DROP)
-		return 0;
+		return;
 	if (!expired)
 		bn_count(BN_CNT_FLOWS_EVICTED, 1);
 	s->inner.saddr = v->flow.to_daddr;
@@ -157,36 +167,43 @@ static __always_inline int transient_report(struct bn_scratch *s, __u32 expired)
 	s->inner.family = v->key.family;
 	s->inner.pad = 0;
 	transient_find(&s->inner, s->pkt.now, &p);
-	r = transient_flow(&p);
-	event_closed(&v->key, &v->flow, r, s->pkt.now,
-		     expired ? BN_CLOSE_EXPIRED : BN_CLOSE_EVICTED);
-	return 0;
+	if (!transient_copy(&p, &s->ended_reply))
+		__builtin_memset(&s->ended_reply, 0, sizeof(s->ended_reply));
+	event_closed(expired ? BN_CLOSE_EXPIRED : BN_CLOSE_EVICTED);
 }
 
 /*
- * Puts a flow under a key for `life` jiffies. With `owner`, an unexpired entry of the same key
- * that belongs to another flow (one whose opposite direction is not under `owner`) is left alone
- * and -EEXIST (-17) returned: that is how a translated tuple is reserved.
+ * Puts one direction under its key for `life` jiffies. With `owned`, an unexpired entry of the
+ * same key that belongs to another flow (one whose opposite direction is not the packet in hand)
+ * is left alone and -EEXIST (-17) returned: that is how a translated tuple is reserved.
  */
-static __noinline int transient_insert(const struct bn_tuple *key, const struct bn_flow *f,
-				       struct bn_scratch *s, __u32 life,
-				       const struct bn_tuple *owner)
+BN_GLOBAL int transient_insert(__u32 direction, __u32 life, __u32 owned)
 {
+	struct bn_scratch *s = bn_scratch_get();
+	const struct bn_tuple *key, *owner;
 	struct bn_transient_set *set;
+	const struct bn_flow *f;
 	__u32 now, tag, way = 0;
+	__u32 keep = BN_WAYS;
 	__s32 soonest = 0x7fffffff;
 	bool same = false, report = false, expired = false, taken = false;
 	__u64 hash;
 	int i;
 
-	if (!key || !f || !s)
+	if (!s)
 		return -22;
+	key = direction_key(s, direction);
+	owner = &s->pkt.tuple;
+	f = direction == BN_OPPOSITE ? &s->rev : &s->fwd;
 	hash = tuple_hash(key);
 	now = s->pkt.now;
 	tag = transient_tag(hash);
 	set = transient_set(hash);
 	if (!set)
 		return -22;
+	/* a flow's second half never throws out its first */
+	if (direction == BN_THIS && s->placed_hash == (hash & bn_config.transient_mask))
+		keep = s->placed_way;
 	bpf_spin_lock(&set->lock);
 #pragma unroll
 	for (i = 0; i < BN_WAYS; i++) {
@@ -196,7 +213,7 @@ static __noinline int transient_insert(const struct bn_tuple *key, const struct 
 			way = i;
 			same = true;
 			soonest = -0x7fffffff - 1;
-		} else if (left < soonest) {
+		} else if (left < soonest && (__u32)i != keep) {
 			soonest = left;
 			way = i;
 		}
@@ -206,14 +223,14 @@ static __noinline int transient_insert(const struct bn_tuple *key, const struct 
 
 		expired = bn_expired(set->expires[way], now);
 		if (set->tag[way]) {
-			if (same && owner && !expired &&
+			if (same && owned && !expired &&
 			    !(bn_addr_equal(&e->flow.to_saddr, &owner->daddr) &&
 			      bn_addr_equal(&e->flow.to_daddr, &owner->saddr) &&
 			      e->flow.to_sport == owner->dport &&
 			      e->flow.to_dport == owner->sport)) {
 				taken = true;
 			} else {
-				s->victim = *e;
+				s->ended = *e;
 				report = true;
 			}
 		}
@@ -229,6 +246,8 @@ static __noinline int transient_insert(const struct bn_tuple *key, const struct 
 	bpf_spin_unlock(&set->lock);
 	if (taken)
 		return -17;
+	s->placed_hash = hash & bn_config.transient_mask;
+	s->placed_way = way;
 	/* The same flow under the same key is an update, not an end. */
 	if (report && (!same || expired))
 		transient_report(s, expired);

@@ -6,7 +6,6 @@
  */
 #include "agent/agent.h"
 
-#include "folders.h"
 #include "log.h"
 
 #include <bpf/bpf.h>
@@ -66,7 +65,9 @@ static int start_datapath(struct bn_agent *a, struct bn_error *err)
 
 	bn_addr_parse(BN_GATEWAY_V4, &config.node.gateway4, NULL);
 	bn_addr_parse(BN_GATEWAY_V6, &config.node.gateway6, NULL);
-	memcpy(&config.node.life, &c->life, sizeof(config.node.life));
+#define BN_X(name, seconds, text) config.node.life.name = c->life.name;
+	BN_LIFETIMES(BN_X)
+#undef BN_X
 	r = bn_programs_probe(err);
 	if (r)
 		return r;
@@ -208,8 +209,18 @@ static int start_server(struct bn_agent *a, struct bn_error *err)
 	return r < 0 ? r : bn_agent_methods(a, err);
 }
 
-static int start_folders(struct bn_agent *a, struct bn_error *err)
+static void stop_folders(struct bn_agent *a)
 {
+	for (size_t i = 0; i < a->n_folders; i++)
+		bn_folder_free(a->folders[i]);
+	free(a->folders);
+	a->folders = NULL;
+	a->n_folders = 0;
+}
+
+int bn_agent_reload(struct bn_agent *a, struct bn_error *err)
+{
+	stop_folders(a);
 	a->folders = calloc(a->config->manifests.n + 1, sizeof(struct bn_folder *));
 	if (!a->folders)
 		return -ENOMEM;
@@ -274,7 +285,7 @@ int bn_agent_start(struct bn_agent *a, const struct bn_agent_config *config, sd_
 	if (r < 0)
 		return r;
 	bn_attach_sweep(&a->attach, NULL);
-	r = start_folders(a, err);
+	r = bn_agent_reload(a, err);
 	if (r < 0)
 		return r;
 	r = start_server(a, err);
@@ -288,9 +299,7 @@ int bn_agent_start(struct bn_agent *a, const struct bn_agent_config *config, sd_
 void bn_agent_done(struct bn_agent *a)
 {
 	bn_server_free(a->server);
-	for (size_t i = 0; i < a->n_folders; i++)
-		bn_folder_free(a->folders[i]);
-	free(a->folders);
+	stop_folders(a);
 	bn_agent_uplinks_done(a);
 	sd_event_source_unref(a->sweep);
 	bn_endpoints_free(a->endpoints);
@@ -348,13 +357,8 @@ int bn_agent_uninstall(const struct bn_agent_config *config, struct bn_error *er
 	}
 	if (access(links, F_OK) == 0)
 		keep(bn_attach_uninstall(&attach, err), &r);
-	if (access(config->bpffs, F_OK) == 0) {
+	if (access(config->bpffs, F_OK) == 0)
 		keep(bn_programs_unpin(config->bpffs, err), &r);
-		if (rmdir(config->bpffs) && errno != ENOENT)
-			keep(bn_error_set(err, -errno, "can't remove the folder %s: %m",
-					  config->bpffs),
-			     &r);
-	}
 	if (access(config->state_dir, F_OK) == 0) {
 		keep(bn_sysctl_new(config->state_dir, &sysctl, err), &r);
 		if (sysctl) {

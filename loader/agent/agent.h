@@ -71,12 +71,15 @@ struct bn_agent {
 	uint64_t events_seen; /* of the ring buffer, as of the last look */
 
 	struct bn_server *server;
+	bool relabelling;     /* inside bn_agent_pod_changed() */
 	char *commit_problem; /* why the last commit was refused; NULL: it was not */
 };
 
 /* Brings everything up to READY. What was made is for bn_agent_done() also on failure. */
 int bn_agent_start(struct bn_agent *a, const struct bn_agent_config *config, sd_event *event,
 		   struct bn_error *err);
+/* Reads the manifest folders again. */
+int bn_agent_reload(struct bn_agent *a, struct bn_error *err);
 /* Lets go of everything; the datapath stays in force. */
 void bn_agent_done(struct bn_agent *a);
 

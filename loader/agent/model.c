@@ -143,9 +143,11 @@ void bn_agent_pod_changed(void *user, const char *namespace, const char *name)
 
 	if (!a->endpoints)
 		return;
+	a->relabelling = true;
 	if (bn_endpoints_relabel(a->endpoints, namespace, name, &err) < 0)
 		bn_log(BN_LOG_ERROR, "can't give the endpoint its new identity", "namespace",
 		       namespace, "pod", name, "error", bn_error_text(&err), NULL);
+	a->relabelling = false;
 	if (bn_endpoints_find(a->endpoints, namespace, name, &info) == 0) {
 		for (size_t i = 0; i < info.n_ips; i++)
 			name_pod(a, &info.ips[i], namespace, name, info.identity);
@@ -169,18 +171,20 @@ static int endpoint_publish(void *user, const struct bn_endpoint_info *info, str
 {
 	struct bn_agent *a = user;
 	struct bn_interface i;
-	int r;
+	int r = 0;
 
 	interface_of(&i, info);
-	r = bn_objects_endpoint_set(a->objects, info->namespace, info->pod, info->ips, info->n_ips,
-				    err);
+	/* a new identity is no news to the objects, which are the ones that brought it */
+	if (!a->relabelling)
+		r = bn_objects_endpoint_set(a->objects, info->namespace, info->pod, info->ips,
+					    info->n_ips, err);
 	if (r < 0)
 		return r;
 	r = bn_addresses_endpoint_set(a->addresses, &i, err);
-	if (r) {
+	if (r && !a->relabelling)
 		bn_objects_endpoint_remove(a->objects, info->namespace, info->pod, NULL);
+	if (r)
 		return r;
-	}
 	for (size_t n = 0; n < info->n_ips; n++)
 		name_pod(a, &info->ips[n], info->namespace, info->pod, info->identity);
 	return 0;

@@ -28,9 +28,9 @@
 static int record_path(const char *dir, const char *what, int ifindex, char ret[BN_ATTACH_PATH_MAX])
 {
 	return snprintf(ret, BN_ATTACH_PATH_MAX, "%s/clsact-%s-%d", dir, what, ifindex) >=
-		       BN_ATTACH_PATH_MAX
-		   ? -ENAMETOOLONG
-		   : 0;
+			       BN_ATTACH_PATH_MAX
+		       ? -ENAMETOOLONG
+		       : 0;
 }
 
 /* 1 it was made now, 0 it was there. */
@@ -83,9 +83,9 @@ static int make_qdisc(const char *dir, int ifindex, struct bn_error *err)
 	if (r == -EEXIST)
 		return 0;
 	return bn_error_set(
-	    err, r,
-	    "cannot create a clsact qdisc on interface %d: %s; the kernel needs CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF",
-	    ifindex, strerror(-r));
+		err, r,
+		"cannot create a clsact qdisc on interface %d: %s; the kernel needs CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF",
+		ifindex, strerror(-r));
 }
 
 static int take_filter(const struct nlmsghdr *m, void *user)
@@ -100,8 +100,8 @@ static int take_filter(const struct nlmsghdr *m, void *user)
 static bool has_filters(int ifindex)
 {
 	static const uint32_t parents[] = {
-	    TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS),
-	    TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS),
+		TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS),
+		TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS),
 	};
 	bool found = false;
 	struct bn_nl *nl;
@@ -197,7 +197,7 @@ void bn_attach_clsact_forget_qdisc(const char *dir, int ifindex)
 }
 
 const struct bn_attach_ops bn_attach_clsact = {
-    .attach = clsact_attach,
-    .detach = clsact_detach,
-    .prog_id = clsact_prog_id,
+	.attach = clsact_attach,
+	.detach = clsact_detach,
+	.prog_id = clsact_prog_id,
 };

@@ -39,8 +39,8 @@ static int pin_path(const char *dir, int ifindex, enum bn_attach_point point,
 {
 	return snprintf(ret, BN_ATTACH_PATH_MAX, "%s/tcx-%s-%d", dir, bn_attach_point_name(point),
 			ifindex) >= BN_ATTACH_PATH_MAX
-		   ? -ENAMETOOLONG
-		   : 0;
+		       ? -ENAMETOOLONG
+		       : 0;
 }
 
 /* The device that a link is on, 0: none any more. */
@@ -151,8 +151,8 @@ static uint32_t tcx_prog_id(const char *dir, int ifindex, enum bn_attach_point p
 int bn_attach_tcx_probe(void)
 {
 	const struct bpf_insn insns[] = {
-	    {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 0},
-	    {.code = BPF_JMP | BPF_EXIT},
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 0},
+		{.code = BPF_JMP | BPF_EXIT},
 	};
 	int prog, r;
 
@@ -170,7 +170,7 @@ int bn_attach_tcx_probe(void)
 }
 
 const struct bn_attach_ops bn_attach_tcx = {
-    .attach = tcx_attach,
-    .detach = tcx_detach,
-    .prog_id = tcx_prog_id,
+	.attach = tcx_attach,
+	.detach = tcx_detach,
+	.prog_id = tcx_prog_id,
 };

@@ -20,8 +20,8 @@
 #include <unistd.h>
 
 static const struct bn_attach_ops *const mechanisms[] = {
-    [BN_ATTACH_TCX] = &bn_attach_tcx,
-    [BN_ATTACH_CLSACT] = &bn_attach_clsact,
+	[BN_ATTACH_TCX] = &bn_attach_tcx,
+	[BN_ATTACH_CLSACT] = &bn_attach_clsact,
 };
 
 const char *bn_attach_mechanism_name(enum bn_attach_mechanism mechanism)
@@ -40,9 +40,9 @@ int bn_attach_probe(enum bn_attach_mechanism *ret, struct bn_error *err)
 
 	if (r < 0)
 		return bn_error_set(
-		    err, r,
-		    "cannot load a tc program: %s; bpfnetd needs root (CAP_BPF, CAP_NET_ADMIN) and a kernel with CONFIG_BPF_SYSCALL",
-		    strerror(-r));
+			err, r,
+			"cannot load a tc program: %s; bpfnetd needs root (CAP_BPF, CAP_NET_ADMIN) and a kernel with CONFIG_BPF_SYSCALL",
+			strerror(-r));
 	*ret = r ? BN_ATTACH_TCX : BN_ATTACH_CLSACT;
 	return 0;
 }

@@ -11,6 +11,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #define NAMESPACE_MAX 63 /* RFC 1123 label */
@@ -91,8 +92,8 @@ int bn_endpoint_check_ips(const union bn_addr *ips, size_t n, struct bn_error *e
 	/* Two at most, or some two are of one family. */
 	if (n > BN_VETH_IPS_MAX || (n == 2 && bn_addr_is_v4(&ips[0]) == bn_addr_is_v4(&ips[1])))
 		return bn_error_set(
-		    err, -EINVAL,
-		    "an endpoint has at most one address of each family, IPv4 and IPv6");
+			err, -EINVAL,
+			"an endpoint has at most one address of each family, IPv4 and IPv6");
 	return 0;
 }
 
@@ -107,21 +108,25 @@ int bn_endpoint_check(const struct bn_endpoint_request *request, struct bn_netns
 	if (!bn_endpoint_name_ok(request->namespace, NAMESPACE_MAX) ||
 	    strchr(request->namespace, '.'))
 		return bn_error_set(
-		    err, -EINVAL, "the namespace must be 1 to %d lower-case letters, digits or '-'",
-		    NAMESPACE_MAX);
+			err, -EINVAL,
+			"the namespace must be 1 to %d lower-case letters, digits or '-'",
+			NAMESPACE_MAX);
 	if (!bn_endpoint_name_ok(request->pod, POD_MAX))
 		return bn_error_set(
-		    err, -EINVAL,
-		    "the pod's name must be 1 to %d lower-case letters, digits, '-' or '.'",
-		    POD_MAX);
+			err, -EINVAL,
+			"the pod's name must be 1 to %d lower-case letters, digits, '-' or '.'",
+			POD_MAX);
 	if (strlen(ifname) >= IF_NAMESIZE)
 		return bn_error_set(
-		    err, -EINVAL,
-		    "the interface name %.40s is too long: %zu characters, Linux allows %d", ifname,
-		    strlen(ifname), IF_NAMESIZE - 1);
+			err, -EINVAL,
+			"the interface name %.40s is too long: %zu characters, Linux allows %d",
+			ifname, strlen(ifname), IF_NAMESIZE - 1);
 	if (!bn_endpoint_ifname_ok(ifname))
 		return bn_error_set(err, -EINVAL, "'%s' can't be the name of a pod's interface",
 				    ifname);
+	if (strlen(netns) >= PATH_MAX)
+		return bn_error_set(err, -ENAMETOOLONG,
+				    "the name of the network namespace is too long");
 	r = bn_endpoint_check_ips(request->ips, request->n_ips, err);
 	if (r < 0)
 		return r;
@@ -134,8 +139,8 @@ int bn_endpoint_check(const struct bn_endpoint_request *request, struct bn_netns
 				    strerror(-r));
 	if (bn_netns_same(&own, ret_netns))
 		return bn_error_set(
-		    err, -EINVAL,
-		    "%.200s is the node's own network namespace; a pod needs one of its own",
-		    netns);
+			err, -EINVAL,
+			"%.200s is the node's own network namespace; a pod needs one of its own",
+			netns);
 	return 0;
 }

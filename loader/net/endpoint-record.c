@@ -70,19 +70,19 @@ void bn_endpoint_free(struct endpoint *e)
 void bn_endpoint_info_fill(const struct endpoint *e, struct bn_endpoint_info *ret)
 {
 	*ret = (struct bn_endpoint_info){
-	    .namespace = e->namespace,
-	    .pod = e->pod,
-	    .netns = e->netns,
-	    .ifname = e->ifname,
-	    .host_ifname = e->host_ifname,
-	    .ifindex = e->veth.ifindex,
-	    .ips = e->ips,
-	    .n_ips = e->n_ips,
-	    .slot = e->slot,
-	    .identity = e->identity,
-	    .mtu = e->veth.mtu > UINT16_MAX ? UINT16_MAX : (uint16_t)e->veth.mtu,
-	    .state = e->state,
-	    .reason = e->state == BN_ENDPOINT_DEGRADED ? e->reason : NULL,
+		.namespace = e->namespace,
+		.pod = e->pod,
+		.netns = e->netns,
+		.ifname = e->ifname,
+		.host_ifname = e->host_ifname,
+		.ifindex = e->veth.ifindex,
+		.ips = e->ips,
+		.n_ips = e->n_ips,
+		.slot = e->slot,
+		.identity = e->identity,
+		.mtu = e->veth.mtu > UINT16_MAX ? UINT16_MAX : (uint16_t)e->veth.mtu,
+		.state = e->state,
+		.reason = e->state == BN_ENDPOINT_DEGRADED ? e->reason : NULL,
 	};
 	memcpy(ret->mac, e->veth.mac, sizeof(ret->mac));
 }
@@ -90,8 +90,8 @@ void bn_endpoint_info_fill(const struct endpoint *e, struct bn_endpoint_info *re
 static int record_path(const char *folder, const char *host_ifname, char ret[PATH_MAX])
 {
 	return snprintf(ret, PATH_MAX, "%s/%s.json", folder, host_ifname) >= PATH_MAX
-		   ? -ENAMETOOLONG
-		   : 0;
+		       ? -ENAMETOOLONG
+		       : 0;
 }
 
 int bn_endpoint_write(const char *folder, const struct endpoint *e, struct bn_error *err)
@@ -129,7 +129,7 @@ static int read_ips(struct endpoint *e, const json_t *ips)
 
 	if (!json_is_array(ips) || json_array_size(ips) > BN_VETH_IPS_MAX)
 		return -EBADMSG;
-	json_array_foreach ((json_t *)ips, i, ip) {
+	json_array_foreach((json_t *)ips, i, ip) {
 		if (!json_is_string(ip) ||
 		    bn_addr_parse(json_string_value(ip), &e->ips[i], NULL) < 0)
 			return -EBADMSG;

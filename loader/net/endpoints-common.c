@@ -32,14 +32,14 @@ void bn_endpoint_spec(const struct bn_endpoints *e, const struct endpoint *ep, i
 		      struct bn_veth_spec *ret)
 {
 	*ret = (struct bn_veth_spec){
-	    .host_ifname = ep->host_ifname,
-	    .pod_ifname = ep->ifname,
-	    .netns_fd = netns_fd,
-	    .ips = ep->ips,
-	    .n_ips = ep->n_ips,
-	    .mtu = e->mtu,
-	    .node_v4 = e->has_node[0] ? &e->node[0] : NULL,
-	    .node_v6 = e->has_node[1] ? &e->node[1] : NULL,
+		.host_ifname = ep->host_ifname,
+		.pod_ifname = ep->ifname,
+		.netns_fd = netns_fd,
+		.ips = ep->ips,
+		.n_ips = ep->n_ips,
+		.mtu = e->mtu,
+		.node_v4 = e->has_node[0] ? &e->node[0] : NULL,
+		.node_v6 = e->has_node[1] ? &e->node[1] : NULL,
 	};
 }
 

@@ -30,6 +30,9 @@ extern const struct bn_monitor_ops bn_endpoints_watch;
 /* Puts the host side in order again, and the whole endpoint where it is degraded. */
 void bn_endpoint_refresh(struct bn_endpoints *e, struct endpoint *ep);
 
+/* Removes records that could not be restored, and their devices: for uninstalling. */
+int bn_endpoints_purge(struct bn_endpoints *e, struct bn_error *err);
+
 struct endpoint *bn_endpoints_by_name(const struct bn_endpoints *e, const char *namespace,
 				      const char *pod);
 void bn_endpoint_spec(const struct bn_endpoints *e, const struct endpoint *ep, int netns_fd,

@@ -122,7 +122,7 @@ static void on_resync(void *user)
 	struct bn_endpoints *e = user;
 	struct endpoint *ep, *tmp;
 
-	HASH_ITER (by_name, e->by_name, ep, tmp) {
+	HASH_ITER(by_name, e->by_name, ep, tmp) {
 		if (!bn_endpoint_device_is(e, ep))
 			vanished(e, ep);
 		else
@@ -131,9 +131,9 @@ static void on_resync(void *user)
 }
 
 const struct bn_monitor_ops bn_endpoints_watch = {
-    .link = on_link,
-    .link_gone = on_link_gone,
-    .resync = on_resync,
+	.link = on_link,
+	.link_gone = on_link_gone,
+	.resync = on_resync,
 };
 
 /* What a killed agent left in the middle of an add. */
@@ -179,10 +179,9 @@ static void take_record(struct bn_endpoints *e, const char *host_ifname)
 
 	r = bn_endpoint_read(e->folder, host_ifname, &ep, &err);
 	if (r < 0) {
-		bn_log(
-		    BN_LOG_ERROR,
-		    "an endpoint can't be restored; delete its interface and the file, then add it again",
-		    "reason", bn_error_text(&err), "interface", host_ifname, NULL);
+		bn_log(BN_LOG_ERROR,
+		       "an endpoint can't be restored; delete its interface and the file, then add it again",
+		       "reason", bn_error_text(&err), "interface", host_ifname, NULL);
 		bn_error_done(&err);
 		return;
 	}
@@ -198,26 +197,55 @@ static void take_record(struct bn_endpoints *e, const char *host_ifname)
 	}
 }
 
-int bn_endpoints_restore(struct bn_endpoints *e, struct bn_error *err)
+/* Records by the name of their device; what a kill left of writing one is removed. */
+static int each_record(struct bn_endpoints *e, void (*fn)(struct bn_endpoints *, const char *),
+		       struct bn_error *err)
 {
-	struct endpoint *ep, *tmp;
 	struct dirent *entry;
 	DIR *dir;
 
 	dir = opendir(e->folder);
 	if (!dir)
 		return bn_error_set(err, -errno, "cannot read %s: %s", e->folder, strerror(errno));
-	/* All that is gone goes first: the number of its device may be an adopted one's by now. */
 	while ((entry = readdir(dir))) {
 		char host_ifname[IF_NAMESIZE];
 		int end = 0;
 
-		if (sscanf(entry->d_name, "%15[^.].json%n", host_ifname, &end) == 1 && end &&
-		    !entry->d_name[end])
-			take_record(e, host_ifname);
+		if (sscanf(entry->d_name, "%15[^.].json%n", host_ifname, &end) != 1 || !end)
+			continue;
+		if (!entry->d_name[end])
+			fn(e, host_ifname);
+		else if (!strcmp(entry->d_name + end, ".tmp"))
+			unlinkat(dirfd(dir), entry->d_name, 0);
 	}
 	closedir(dir);
-	HASH_ITER (by_name, e->by_name, ep, tmp) {
+	return 0;
+}
+
+static void purge_record(struct bn_endpoints *e, const char *host_ifname)
+{
+	struct bn_link link;
+
+	if (bn_link_get(e->nl, host_ifname, 0, &link) == 0 && bn_link_is_host_side(&link))
+		bn_veth_remove(e->nl, link.ifindex, NULL);
+	bn_endpoint_forget_record(e, host_ifname);
+}
+
+int bn_endpoints_purge(struct bn_endpoints *e, struct bn_error *err)
+{
+	return each_record(e, purge_record, err);
+}
+
+int bn_endpoints_restore(struct bn_endpoints *e, struct bn_error *err)
+{
+	struct endpoint *ep, *tmp;
+	int r;
+
+	/* All that is gone goes first: the number of its device may be an adopted one's by now. */
+	r = each_record(e, take_record, err);
+	if (r < 0)
+		return r;
+	HASH_ITER(by_name, e->by_name, ep, tmp) {
 		if (ep->slot > e->last_slot)
 			e->last_slot = ep->slot;
 		ep->link = LINK_UP;

@@ -106,10 +106,10 @@ static int check_free(struct bn_endpoints *e, const struct bn_endpoint_request *
 
 	if (have)
 		return bn_error_set(
-		    err, -EEXIST,
-		    "endpoint %s exists already (%s in %s); delete it first to change it",
-		    have->name, bn_addr_format(&have->ips[0], text),
-		    *have->netns ? have->netns : "a network namespace");
+			err, -EEXIST,
+			"endpoint %s exists already (%s in %s); delete it first to change it",
+			have->name, bn_addr_format(&have->ips[0], text),
+			*have->netns ? have->netns : "a network namespace");
 	r = bn_inventory_addresses(e->nl, &own, &n, err);
 	if (r < 0)
 		return r;
@@ -120,17 +120,17 @@ static int check_free(struct bn_endpoints *e, const struct bn_endpoint_request *
 			for (size_t k = 0; k < have->n_ips; k++) {
 				if (bn_addr_equal(ip, &have->ips[k]))
 					r = bn_error_set(
-					    err, -EADDRINUSE,
-					    "%s is taken by endpoint %s; choose another --ip",
-					    bn_addr_format(ip, text), have->name);
+						err, -EADDRINUSE,
+						"%s is taken by endpoint %s; choose another --ip",
+						bn_addr_format(ip, text), have->name);
 			}
 		}
 		for (size_t k = 0; k < n && r == 0; k++) {
 			if (bn_addr_equal(ip, &own[k].addr))
 				r = bn_error_set(
-				    err, -EADDRINUSE,
-				    "%s is taken by this node itself; choose another --ip",
-				    bn_addr_format(ip, text));
+					err, -EADDRINUSE,
+					"%s is taken by this node itself; choose another --ip",
+					bn_addr_format(ip, text));
 		}
 	}
 	free(own);
@@ -152,9 +152,9 @@ static int choose_host_name(struct bn_endpoints *e, struct endpoint *ep, struct 
 					    ep->host_ifname, bn_nl_reason(e->nl, r));
 	}
 	return bn_error_set(
-	    err, -EEXIST,
-	    "interface %s and others for endpoint %s exist already; remove them: 'ip link delete %s'",
-	    ep->host_ifname, ep->name, ep->host_ifname);
+		err, -EEXIST,
+		"interface %s and others for endpoint %s exist already; remove them: 'ip link delete %s'",
+		ep->host_ifname, ep->name, ep->host_ifname);
 }
 
 struct adding {
@@ -270,9 +270,9 @@ int bn_endpoints_delete(struct bn_endpoints *e, const char *namespace, const cha
 
 	if (!ep)
 		return bn_error_set(
-		    err, -ENOENT,
-		    "cannot delete endpoint %.63s/%.253s: there is none; 'bpfnet endpoint list' shows them",
-		    namespace, pod);
+			err, -ENOENT,
+			"cannot delete endpoint %.63s/%.253s: there is none; 'bpfnet endpoint list' shows them",
+			namespace, pod);
 	r = destroy(e, ep, err);
 	if (r == 0)
 		bn_logf(BN_LOG_INFO, "endpoint deleted endpoint=%s/%s", namespace, pod);
@@ -356,9 +356,9 @@ size_t bn_endpoints_count(const struct bn_endpoints *e)
 static json_t *to_json(const struct endpoint *ep)
 {
 	static const char *const states[] = {
-	    [BN_ENDPOINT_ADDING] = "adding",
-	    [BN_ENDPOINT_READY] = "ready",
-	    [BN_ENDPOINT_DEGRADED] = "degraded",
+		[BN_ENDPOINT_ADDING] = "adding",
+		[BN_ENDPOINT_READY] = "ready",
+		[BN_ENDPOINT_DEGRADED] = "degraded",
 	};
 	char text[BN_ADDR_STRLEN], mac[18];
 	json_t *ips = json_array();
@@ -408,15 +408,16 @@ int bn_endpoints_uninstall(struct bn_endpoints *e, struct bn_error *err)
 	struct endpoint *ep, *tmp;
 	int r = 0;
 
-	HASH_ITER (by_name, e->by_name, ep, tmp) {
+	HASH_ITER(by_name, e->by_name, ep, tmp) {
 		int one = destroy(e, ep, err);
 
 		if (one < 0)
 			r = one;
 	}
-	if (r < 0)
-		return r;
-	r = bn_identities_uninstall(e->identities, err);
+	if (r == 0)
+		r = bn_endpoints_purge(e, err);
+	if (r == 0)
+		r = bn_identities_uninstall(e->identities, err);
 	if (r == 0 && rmdir(e->folder) < 0 && errno != ENOENT)
 		r = bn_error_set(err, -errno, "cannot remove %s: %s", e->folder, strerror(errno));
 	return r;

@@ -42,34 +42,34 @@ struct family {
 };
 
 static const struct family families[] = {
-    {
-	.command = "iptables-legacy",
-	.names = "/proc/net/ip_tables_names",
-	.domain = AF_INET,
-	.level = IPPROTO_IP,
-	.get_info = IPT_SO_GET_INFO,
-	.get_entries = IPT_SO_GET_ENTRIES,
-	.entry_size = sizeof(struct ipt_entry),
-	.selector_size = sizeof(struct ipt_ip),
-	.iniface = offsetof(struct ipt_entry, ip.iniface),
-	.outiface = offsetof(struct ipt_entry, ip.outiface),
-	.target_offset = offsetof(struct ipt_entry, target_offset),
-	.next_offset = offsetof(struct ipt_entry, next_offset),
-    },
-    {
-	.command = "ip6tables-legacy",
-	.names = "/proc/net/ip6_tables_names",
-	.domain = AF_INET6,
-	.level = IPPROTO_IPV6,
-	.get_info = IP6T_SO_GET_INFO,
-	.get_entries = IP6T_SO_GET_ENTRIES,
-	.entry_size = sizeof(struct ip6t_entry),
-	.selector_size = sizeof(struct ip6t_ip6),
-	.iniface = offsetof(struct ip6t_entry, ipv6.iniface),
-	.outiface = offsetof(struct ip6t_entry, ipv6.outiface),
-	.target_offset = offsetof(struct ip6t_entry, target_offset),
-	.next_offset = offsetof(struct ip6t_entry, next_offset),
-    },
+	{
+		.command = "iptables-legacy",
+		.names = "/proc/net/ip_tables_names",
+		.domain = AF_INET,
+		.level = IPPROTO_IP,
+		.get_info = IPT_SO_GET_INFO,
+		.get_entries = IPT_SO_GET_ENTRIES,
+		.entry_size = sizeof(struct ipt_entry),
+		.selector_size = sizeof(struct ipt_ip),
+		.iniface = offsetof(struct ipt_entry, ip.iniface),
+		.outiface = offsetof(struct ipt_entry, ip.outiface),
+		.target_offset = offsetof(struct ipt_entry, target_offset),
+		.next_offset = offsetof(struct ipt_entry, next_offset),
+	},
+	{
+		.command = "ip6tables-legacy",
+		.names = "/proc/net/ip6_tables_names",
+		.domain = AF_INET6,
+		.level = IPPROTO_IPV6,
+		.get_info = IP6T_SO_GET_INFO,
+		.get_entries = IP6T_SO_GET_ENTRIES,
+		.entry_size = sizeof(struct ip6t_entry),
+		.selector_size = sizeof(struct ip6t_ip6),
+		.iniface = offsetof(struct ip6t_entry, ipv6.iniface),
+		.outiface = offsetof(struct ip6t_entry, ipv6.outiface),
+		.target_offset = offsetof(struct ip6t_entry, target_offset),
+		.next_offset = offsetof(struct ip6t_entry, next_offset),
+	},
 };
 
 struct table {
@@ -177,8 +177,8 @@ static bool unconditional(const struct table *t, const struct entry *e)
 
 static bool names_pods(const struct entry *e, size_t at)
 {
-	/* "bn+" is kept as bn and a mask of two characters. */
-	return !strncmp(e->start + at, HOST_PREFIX, IFNAMSIZ);
+	/* As it was typed; the plus sign is outside the mask. */
+	return !strncmp(e->start + at, HOST_PREFIX "+", IFNAMSIZ);
 }
 
 static int check(struct bn_hostcheck *h, const struct table *t)
@@ -204,10 +204,10 @@ static int check(struct bn_hostcheck *h, const struct table *t)
 	if (!drops || (from_pods && to_pods))
 		return 0;
 	return bn_hostcheck_add(
-	    h, "forward-legacy-drop", BN_HOSTCHECK_DEGRADED,
-	    "the FORWARD chain of %s drops what it does not know (Docker or ufw do that), pods' traffic past this node included: '%s -I FORWARD -i " HOST_PREFIX
-	    "+ -j ACCEPT' and the same with -o",
-	    command, command);
+		h, "forward-legacy-drop", BN_HOSTCHECK_DEGRADED,
+		"the FORWARD chain of %s drops what it does not know (Docker or ufw do that), pods' traffic past this node included: '%s -I FORWARD -i " HOST_PREFIX
+		"+ -j ACCEPT' and the same with -o",
+		command, command);
 }
 
 int bn_hostcheck_legacy(struct bn_hostcheck *h)

@@ -118,7 +118,7 @@ static void read_immediate(const struct nlattr *data, struct meaning *ret)
 		return;
 	ret->drops = ret->drops || bn_nl_u32(v[NFTA_VERDICT_CODE], UINT32_MAX) == htonl(NF_DROP);
 	ret->accepts =
-	    ret->accepts || bn_nl_u32(v[NFTA_VERDICT_CODE], UINT32_MAX) == htonl(NF_ACCEPT);
+		ret->accepts || bn_nl_u32(v[NFTA_VERDICT_CODE], UINT32_MAX) == htonl(NF_ACCEPT);
 }
 
 static void read_target(const struct nlattr *data, struct meaning *ret)
@@ -136,7 +136,7 @@ static void read_rule(const struct nlattr *expressions, struct meaning *ret)
 
 	memset(ret, 0, sizeof(*ret));
 	ret->meta_key = UINT32_MAX;
-	mnl_attr_for_each_nested (one, expressions) {
+	mnl_attr_for_each_nested(one, expressions) {
 		const struct nlattr *a[NFTA_EXPR_DATA + 1];
 		const char *kind;
 
@@ -183,8 +183,8 @@ static int take_rule(const struct nlmsghdr *m, void *user)
 static int dump(struct bn_nl *nl, uint16_t type, const struct chain *c, bn_nl_fn fn, void *user)
 {
 	const struct nfgenmsg nfg = {
-	    .nfgen_family = c ? c->family : NFPROTO_UNSPEC,
-	    .version = NFNETLINK_V0,
+		.nfgen_family = c ? c->family : NFPROTO_UNSPEC,
+		.version = NFNETLINK_V0,
 	};
 
 	bn_nl_begin(nl, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type), 0);
@@ -199,11 +199,12 @@ static int report(struct bn_hostcheck *h, const struct chain *c)
 	const char *family = family_name(c->family);
 
 	return bn_hostcheck_add(
-	    h, c->policy_drop ? "forward-policy-drop" : "forward-rule-drop", BN_HOSTCHECK_DEGRADED,
-	    "the chain %s %s %s drops what it does not know (%s; Docker, ufw or firewalld do that), pods' traffic past this node included: 'nft insert rule %s %s %s iifname \"" HOST_PREFIX
-	    "*\" accept' and the same with oifname",
-	    family, c->table, c->name, c->policy_drop ? "policy drop" : "a last rule", family,
-	    c->table, c->name);
+		h, c->policy_drop ? "forward-policy-drop" : "forward-rule-drop",
+		BN_HOSTCHECK_DEGRADED,
+		"the chain %s %s %s drops what it does not know (%s; Docker, ufw or firewalld do that), pods' traffic past this node included: 'nft insert rule %s %s %s iifname \"" HOST_PREFIX
+		"*\" accept' and the same with oifname",
+		family, c->table, c->name, c->policy_drop ? "policy drop" : "a last rule", family,
+		c->table, c->name);
 }
 
 /* The generation of the ruleset changes often on a busy node: as far as it goes is good enough. */

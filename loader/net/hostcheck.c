@@ -75,12 +75,12 @@ static int check_forwarding(struct bn_hostcheck *h, bool v6)
 
 	if (number("net/ipv4/ip_forward") == 0)
 		r = bn_hostcheck_add(
-		    h, "ip-forward-off", BN_HOSTCHECK_DEGRADED,
-		    "net.ipv4.ip_forward is 0, so pods reach nothing outside this node: set it to 1 and look in /etc/sysctl.d for what switched it off");
+			h, "ip-forward-off", BN_HOSTCHECK_DEGRADED,
+			"net.ipv4.ip_forward is 0, so pods reach nothing outside this node: set it to 1 and look in /etc/sysctl.d for what switched it off");
 	if (r == 0 && v6 && number("net/ipv6/conf/all/forwarding") == 0)
 		r = bn_hostcheck_add(
-		    h, "ipv6-forwarding-off", BN_HOSTCHECK_DEGRADED,
-		    "net.ipv6.conf.all.forwarding is 0, so pods reach nothing outside this node by IPv6: set it to 1 and look in /etc/sysctl.d for what switched it off");
+			h, "ipv6-forwarding-off", BN_HOSTCHECK_DEGRADED,
+			"net.ipv6.conf.all.forwarding is 0, so pods reach nothing outside this node by IPv6: set it to 1 and look in /etc/sysctl.d for what switched it off");
 	return r;
 }
 
@@ -93,14 +93,14 @@ static int check_uplink(struct bn_hostcheck *h, const char *ifname, bool v6)
 	/* The greater of the two counts; 1 is strict, 2 is loose. */
 	if ((all > own ? all : own) == 1)
 		r = bn_hostcheck_add(
-		    h, "rp-filter-strict", BN_HOSTCHECK_NOTE,
-		    "reverse-path filtering is strict on %s: packets that come in by another way than they would leave are dropped; where routing is asymmetric, set net.ipv4.conf.%s.rp_filter to 2",
-		    ifname, ifname);
+			h, "rp-filter-strict", BN_HOSTCHECK_NOTE,
+			"reverse-path filtering is strict on %s: packets that come in by another way than they would leave are dropped; where routing is asymmetric, set net.ipv4.conf.%s.rp_filter to 2",
+			ifname, ifname);
 	if (r == 0 && v6 && device_number("ipv6", ifname, "disable_ipv6") == 1)
 		r = bn_hostcheck_add(
-		    h, "ipv6-disabled", BN_HOSTCHECK_NOTE,
-		    "IPv6 is disabled on %s, so pods' IPv6 stays on this node: set net.ipv6.conf.%s.disable_ipv6 to 0 if they should get out",
-		    ifname, ifname);
+			h, "ipv6-disabled", BN_HOSTCHECK_NOTE,
+			"IPv6 is disabled on %s, so pods' IPv6 stays on this node: set net.ipv6.conf.%s.disable_ipv6 to 0 if they should get out",
+			ifname, ifname);
 	return r;
 }
 
@@ -110,8 +110,8 @@ static int check_strict_everywhere(struct bn_hostcheck *h)
 	if (number("net/ipv4/conf/all/rp_filter") != 1)
 		return 0;
 	return bn_hostcheck_add(
-	    h, "rp-filter-strict-all", BN_HOSTCHECK_DEGRADED,
-	    "net.ipv4.conf.all.rp_filter is 1, which overrides the pods' devices: replies of services to this node's own pods may be dropped; set it to 0 or 2 and the uplinks' own as you like");
+		h, "rp-filter-strict-all", BN_HOSTCHECK_DEGRADED,
+		"net.ipv4.conf.all.rp_filter is 1, which overrides the pods' devices: replies of services to this node's own pods may be dropped; set it to 0 or 2 and the uplinks' own as you like");
 }
 
 static int check_v6(struct bn_hostcheck *h, bool v6)

@@ -99,7 +99,7 @@ static int load(struct bn_identities *ids, const json_t *file)
 	    json_integer_value(next) < BN_IDENTITY_FIRST || json_integer_value(next) > UINT32_MAX)
 		return -EBADMSG;
 	ids->next = (uint32_t)json_integer_value(next);
-	json_object_foreach (known, key, value) {
+	json_object_foreach(known, key, value) {
 		json_int_t number = json_integer_value(value);
 
 		if (number < BN_IDENTITY_FIRST || number >= ids->next ||
@@ -212,7 +212,7 @@ int bn_identities_settle(struct bn_identities *ids, struct bn_error *err)
 	struct identity *i, *tmp;
 	bool changed = false;
 
-	HASH_ITER (by_number, ids->by_number, i, tmp) {
+	HASH_ITER(by_number, ids->by_number, i, tmp) {
 		if (i->references)
 			continue;
 		drop(ids, i);

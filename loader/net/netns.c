@@ -64,9 +64,9 @@ int bn_netns_open(const char *name, int *ret_fd, struct bn_error *err)
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return bn_error_set(
-		    err, -errno,
-		    "cannot open network namespace %s: %s; 'ip netns list' shows the named ones",
-		    name, strerror(errno));
+			err, -errno,
+			"cannot open network namespace %s: %s; 'ip netns list' shows the named ones",
+			name, strerror(errno));
 	r = bn_netns_identify(fd, &id);
 	if (r < 0) {
 		close(fd);

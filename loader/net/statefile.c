@@ -99,8 +99,12 @@ int bn_statefile_write(const char *path, const json_t *value, struct bn_error *e
 
 int bn_statefile_remove(const char *path, struct bn_error *err)
 {
+	char tmp[PATH_MAX];
 	int r = 0;
 
+	/* What a kill in the middle of a write left. */
+	if (snprintf(tmp, sizeof(tmp), "%s.tmp", path) < (int)sizeof(tmp))
+		unlink(tmp);
 	if (unlink(path) < 0)
 		r = errno == ENOENT ? 0 : -errno;
 	else

@@ -95,7 +95,7 @@ int bn_sysctl_new(const char *state_dir, struct bn_sysctl **ret, struct bn_error
 	else if (r < 0)
 		goto fail;
 	r = s->changed ? 0 : -ENOMEM;
-	json_array_foreach ((json_t *)s->changed, i, e) {
+	json_array_foreach((json_t *)s->changed, i, e) {
 		if (!entry_ok(e))
 			r = -EBADMSG;
 	}
@@ -103,9 +103,9 @@ int bn_sysctl_new(const char *state_dir, struct bn_sysctl **ret, struct bn_error
 		r = -EBADMSG;
 	if (r == -EBADMSG)
 		bn_error_set(
-		    err, r,
-		    "%s is damaged; it holds the kernel settings from before bpfnet: repair or remove it",
-		    s->path);
+			err, r,
+			"%s is damaged; it holds the kernel settings from before bpfnet: repair or remove it",
+			s->path);
 	if (r < 0)
 		goto fail;
 	*ret = s;
@@ -129,7 +129,7 @@ static json_t *find(const struct bn_sysctl *s, const char *key)
 	json_t *e;
 	size_t i;
 
-	json_array_foreach ((json_t *)s->changed, i, e) {
+	json_array_foreach((json_t *)s->changed, i, e) {
 		if (!strcmp(json_string_value(json_object_get(e, "key")), key))
 			return e;
 	}
@@ -147,7 +147,7 @@ static int remember(struct bn_sysctl *s, const char *key, const char *old, const
 		r = json_object_set_new(e, "new", json_string(value));
 	else
 		r = json_array_append_new(
-		    s->changed, json_pack("{ssssss}", "key", key, "old", old, "new", value));
+			s->changed, json_pack("{ssssss}", "key", key, "old", old, "new", value));
 	if (r < 0)
 		return bn_error_set(err, -ENOMEM, "cannot remember %s: out of memory", key);
 	return bn_statefile_write(s->path, s->changed, err);
@@ -261,5 +261,5 @@ int bn_sysctl_restore(struct bn_sysctl *s, struct bn_error *err)
 	if (result < 0)
 		return result;
 	json_array_clear(s->changed);
-	return unlink(s->path) < 0 && errno != ENOENT ? -errno : 0;
+	return bn_statefile_remove(s->path, err);
 }

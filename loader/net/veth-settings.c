@@ -22,27 +22,27 @@ struct setting {
 };
 
 static const struct setting host_v4[] = {
-    {"net/ipv4/conf/%s/rp_filter", "0"},    /* the source is checked by the program */
-    {"net/ipv4/conf/%s/accept_local", "1"}, /* hairpins and service replies */
-    {"net/ipv4/conf/%s/forwarding", "1"},     {"net/ipv4/conf/%s/proxy_arp", "0"},
-    {"net/ipv4/conf/%s/send_redirects", "0"}, {"net/ipv4/conf/%s/accept_redirects", "0"},
+	{"net/ipv4/conf/%s/rp_filter", "0"},    /* the source is checked by the program */
+	{"net/ipv4/conf/%s/accept_local", "1"}, /* hairpins and service replies */
+	{"net/ipv4/conf/%s/forwarding", "1"},     {"net/ipv4/conf/%s/proxy_arp", "0"},
+	{"net/ipv4/conf/%s/send_redirects", "0"}, {"net/ipv4/conf/%s/accept_redirects", "0"},
 };
 
 static const struct setting host_v6[] = {
-    {"net/ipv6/conf/%s/addr_gen_mode", "1"}, /* none: no link-local address */
-    {"net/ipv6/conf/%s/accept_ra", "0"},        {"net/ipv6/conf/%s/autoconf", "0"},
-    {"net/ipv6/conf/%s/accept_dad", "0"},       {"net/ipv6/conf/%s/dad_transmits", "0"},
-    {"net/ipv6/conf/%s/accept_redirects", "0"}, {"net/ipv6/conf/%s/proxy_ndp", "0"},
-    {"net/ipv6/conf/%s/forwarding", "1"},
+	{"net/ipv6/conf/%s/addr_gen_mode", "1"}, /* none: no link-local address */
+	{"net/ipv6/conf/%s/accept_ra", "0"},        {"net/ipv6/conf/%s/autoconf", "0"},
+	{"net/ipv6/conf/%s/accept_dad", "0"},       {"net/ipv6/conf/%s/dad_transmits", "0"},
+	{"net/ipv6/conf/%s/accept_redirects", "0"}, {"net/ipv6/conf/%s/proxy_ndp", "0"},
+	{"net/ipv6/conf/%s/forwarding", "1"},
 };
 
 static const struct setting wanted_v6[] = {
-    {"net/ipv6/conf/%s/disable_ipv6", "0"},
+	{"net/ipv6/conf/%s/disable_ipv6", "0"},
 };
 
 static const struct setting pod_v6[] = {
-    {"net/ipv6/conf/%s/accept_dad", "0"}, /* else the link-local address waits a second */
-    {"net/ipv6/conf/%s/disable_ipv6", "0"},
+	{"net/ipv6/conf/%s/accept_dad", "0"}, /* else the link-local address waits a second */
+	{"net/ipv6/conf/%s/disable_ipv6", "0"},
 };
 
 static int apply(const struct setting *settings, size_t n, const char *ifname, struct bn_error *err)
@@ -88,8 +88,8 @@ int bn_veth_set_host(const char *ifname, bool v6, struct bn_error *err)
 		if (!v6)
 			return 0;
 		return bn_error_set(
-		    err, -EAFNOSUPPORT,
-		    "an IPv6 address was asked for, but this node's kernel runs without IPv6; boot it without ipv6.disable=1");
+			err, -EAFNOSUPPORT,
+			"an IPv6 address was asked for, but this node's kernel runs without IPv6; boot it without ipv6.disable=1");
 	}
 	r = APPLY(host_v6, ifname, err);
 	if (r == 0 && v6)
@@ -101,7 +101,7 @@ int bn_veth_set_pod(const char *ifname, struct bn_error *err)
 {
 	if (!has_v6(ifname))
 		return bn_error_set(
-		    err, -EAFNOSUPPORT,
-		    "an IPv6 address was asked for, but the pod's network namespace has no IPv6");
+			err, -EAFNOSUPPORT,
+			"an IPv6 address was asked for, but the pod's network namespace has no IPv6");
 	return APPLY(pod_v6, ifname, err);
 }

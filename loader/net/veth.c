@@ -97,9 +97,9 @@ static uint8_t whole(const union bn_addr *addr)
 static int link_flags(struct bn_nl *nl, int ifindex, bool up)
 {
 	const struct ifinfomsg ifi = {
-	    .ifi_index = ifindex,
-	    .ifi_flags = up ? IFF_UP : 0,
-	    .ifi_change = IFF_UP,
+		.ifi_index = ifindex,
+		.ifi_flags = up ? IFF_UP : 0,
+		.ifi_change = IFF_UP,
 	};
 
 	bn_nl_begin(nl, RTM_NEWLINK, 0);
@@ -191,9 +191,9 @@ static int enter_pod(struct work *w)
 	r = bn_link_get(w->pod, ifname, 0, &link);
 	if (r == 0)
 		return bn_error_set(
-		    w->err, -EEXIST,
-		    "interface %s exists already in the pod's network namespace; choose another --ifname",
-		    ifname);
+			w->err, -EEXIST,
+			"interface %s exists already in the pod's network namespace; choose another --ifname",
+			ifname);
 	return r == -ENODEV ? 0 : r;
 }
 
@@ -236,10 +236,10 @@ static int set_pod_mac(struct work *w)
 static int add_pod_address(struct work *w, const union bn_addr *ip)
 {
 	const struct ifaddrmsg ifa = {
-	    .ifa_family = af(ip),
-	    .ifa_prefixlen = whole(ip),
-	    .ifa_scope = RT_SCOPE_UNIVERSE,
-	    .ifa_index = (uint32_t)w->veth.peer_ifindex,
+		.ifa_family = af(ip),
+		.ifa_prefixlen = whole(ip),
+		.ifa_scope = RT_SCOPE_UNIVERSE,
+		.ifa_index = (uint32_t)w->veth.peer_ifindex,
 	};
 	char text[BN_ADDR_STRLEN];
 	int r;
@@ -269,14 +269,14 @@ struct route {
 static int add_route(struct bn_nl *nl, const struct route *route, uint16_t flags)
 {
 	const struct rtmsg rt = {
-	    .rtm_family = route->family,
-	    .rtm_dst_len = route->dst ? whole(route->dst) : 0,
-	    .rtm_table = RT_TABLE_MAIN,
-	    .rtm_protocol = BN_ROUTE_PROTOCOL,
-	    /* IPv6 has no scopes. */
-	    .rtm_scope =
-		route->gateway || route->family == AF_INET6 ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK,
-	    .rtm_type = RTN_UNICAST,
+		.rtm_family = route->family,
+		.rtm_dst_len = route->dst ? whole(route->dst) : 0,
+		.rtm_table = RT_TABLE_MAIN,
+		.rtm_protocol = BN_ROUTE_PROTOCOL,
+		/* IPv6 has no scopes. */
+		.rtm_scope = route->gateway || route->family == AF_INET6 ? RT_SCOPE_UNIVERSE
+									 : RT_SCOPE_LINK,
+		.rtm_type = RTN_UNICAST,
 	};
 
 	bn_nl_begin(nl, RTM_NEWROUTE, flags);
@@ -311,9 +311,9 @@ static int add_pod_routes(struct work *w, const union bn_addr *ip)
 	}
 	if (r == -EEXIST)
 		return bn_error_set(
-		    w->err, r,
-		    "the pod's network namespace has an %s default route already; remove it first",
-		    v4 ? "IPv4" : "IPv6");
+			w->err, r,
+			"the pod's network namespace has an %s default route already; remove it first",
+			v4 ? "IPv4" : "IPv6");
 	return r < 0 ? bn_error_set(w->err, r, "cannot add the pod's %s default route: %s",
 				    v4 ? "IPv4" : "IPv6", bn_nl_reason(w->pod, r))
 		     : 0;
@@ -351,9 +351,9 @@ static int add_neighbour(struct bn_nl *nl, int ifindex, const union bn_addr *ip,
 			 const uint8_t mac[6])
 {
 	const struct ndmsg nd = {
-	    .ndm_family = af(ip),
-	    .ndm_ifindex = ifindex,
-	    .ndm_state = NUD_PERMANENT,
+		.ndm_family = af(ip),
+		.ndm_ifindex = ifindex,
+		.ndm_state = NUD_PERMANENT,
 	};
 
 	bn_nl_begin(nl, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE);
@@ -376,10 +376,10 @@ static int raise_host(struct bn_nl *nl, const struct bn_veth_spec *spec, const s
 	for (size_t i = 0; i < spec->n_ips; i++) {
 		const union bn_addr *ip = &spec->ips[i];
 		const struct route route = {
-		    .family = af(ip),
-		    .dst = ip,
-		    .source = bn_addr_is_v4(ip) ? spec->node_v4 : spec->node_v6,
-		    .ifindex = veth->ifindex,
+			.family = af(ip),
+			.dst = ip,
+			.source = bn_addr_is_v4(ip) ? spec->node_v4 : spec->node_v6,
+			.ifindex = veth->ifindex,
 		};
 
 		r = add_neighbour(nl, veth->ifindex, ip, veth->mac);
@@ -390,9 +390,9 @@ static int raise_host(struct bn_nl *nl, const struct bn_veth_spec *spec, const s
 		r = add_route(nl, &route, route_flags);
 		if (r == -EEXIST)
 			return bn_error_set(
-			    err, r,
-			    "this node has a route to %s already; remove it or choose another --ip",
-			    bn_addr_format(ip, text));
+				err, r,
+				"this node has a route to %s already; remove it or choose another --ip",
+				bn_addr_format(ip, text));
 		if (r < 0)
 			return bn_error_set(err, r, "cannot add the route to %s over %s: %s",
 					    bn_addr_format(ip, text), spec->host_ifname,
@@ -447,9 +447,9 @@ static int wait_ready(struct work *w)
 			return 0;
 		if (left <= 0 || poll(fds, 2, (int)left) == 0)
 			return bn_error_set(
-			    w->err, -ETIMEDOUT,
-			    "the link between %s and the pod's %s did not come up within %d ms; something set one of them down",
-			    w->spec->host_ifname, w->spec->pod_ifname, READY_TIMEOUT_MS);
+				w->err, -ETIMEDOUT,
+				"the link between %s and the pod's %s did not come up within %d ms; something set one of them down",
+				w->spec->host_ifname, w->spec->pod_ifname, READY_TIMEOUT_MS);
 		for (int i = 0; i < 2; i++)
 			drain(fds[i].fd);
 	}
@@ -478,18 +478,18 @@ int bn_veth_create(struct bn_nl *nl, const struct bn_veth_spec *spec, bn_veth_at
 		   void *user, struct bn_veth *ret, struct bn_error *err)
 {
 	struct work w = {
-	    .node = nl,
-	    .spec = spec,
-	    .veth.mtu = spec->mtu ? spec->mtu : BN_VETH_MTU_DEFAULT,
-	    .err = err,
+		.node = nl,
+		.spec = spec,
+		.veth.mtu = spec->mtu ? spec->mtu : BN_VETH_MTU_DEFAULT,
+		.err = err,
 	};
 	int r;
 
 	if (wants_v6(spec) && w.veth.mtu < BN_VETH_MTU_MIN_V6)
 		return bn_error_set(
-		    err, -EINVAL,
-		    "IPv6 needs an MTU of %d and the uplink's is %u; raise it or leave the IPv6 address out",
-		    BN_VETH_MTU_MIN_V6, w.veth.mtu);
+			err, -EINVAL,
+			"IPv6 needs an MTU of %d and the uplink's is %u; raise it or leave the IPv6 address out",
+			BN_VETH_MTU_MIN_V6, w.veth.mtu);
 	r = enter_pod(&w);
 	if (r == 0)
 		r = create_pair(&w);

@@ -406,8 +406,7 @@ const char *bn_name_label_value(const char *s)
 	       "ends";
 }
 
-int bn_field_name(const struct bn_field *field, const char *(*form)(const char *),
-		  const char **ret)
+int bn_field_name(const struct bn_field *field, const char *(*form)(const char *), const char **ret)
 {
 	const char *text = NULL, *must;
 	int r;

@@ -144,13 +144,14 @@ static int scan(struct bn_folder *folder, struct bn_error *err)
 
 	dir = opendir(folder->dir);
 	if (!dir)
-		return bn_error_set(err, -errno, "cannot read the manifests in %s: %m", folder->dir);
+		return bn_error_set(err, -errno, "cannot read the manifests in %s: %m",
+				    folder->dir);
 	for (size_t i = 0; i < known; i++)
 		folder->files[i].seen = folder->files[i].changed = false;
 	while (r == 0 && (entry = readdir(dir))) {
-		/* by name and type: editors leave links, folders and worse behind */
-		if (!is_manifest(entry->d_name) ||
-		    fstatat(dirfd(dir), entry->d_name, &st, 0) < 0 || !S_ISREG(st.st_mode))
+		/* links are followed; folders, pipes and editors' leavings are not manifests */
+		if (!is_manifest(entry->d_name) || fstatat(dirfd(dir), entry->d_name, &st, 0) < 0 ||
+		    !S_ISREG(st.st_mode))
 			continue;
 		if (folder->n == FOLDER_FILES_MAX)
 			r = bn_error_set(err, -EFBIG, "%s has more than %d manifests, split it",
@@ -266,9 +267,9 @@ static int sync_once(struct bn_folder *folder, struct file **ret_bad, struct bn_
 		}
 		which[n] = file;
 		files[n++] = (struct bn_sync_file){
-			.path = path,
-			.input = {.file = path, .text = file->text, .size = file->size},
-			.kept = !file->text,
+		    .path = path,
+		    .input = {.file = path, .text = file->text, .size = file->size},
+		    .kept = !file->text,
 		};
 	}
 	if (r == 0) {
@@ -385,7 +386,7 @@ int bn_folder_new(sd_event *event, struct bn_objects *objects, const char *dir,
 	/* the watch comes first, so nothing that changes during the first reading is missed */
 	r = sd_event_add_inotify(event, &folder->source, folder->dir,
 				 IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE |
-					 IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR,
+				     IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR,
 				 on_inotify, folder);
 	if (r < 0) {
 		bn_error_set(err, r, "cannot watch the manifest folder %s: %s", folder->dir,

@@ -156,6 +156,8 @@ static void unlink_label(struct bn_objects *objects, struct bn_label_link *link)
 	link->ref = NULL;
 	if (link->object->kind == BN_KIND_POD)
 		ref->n_pods--;
+	else
+		ref->n_services--;
 	if (!ref->is_idle && LIST_EMPTY(&ref->pods) && LIST_EMPTY(&ref->services)) {
 		ref->is_idle = true;
 		LIST_INSERT_HEAD(&objects->idle_labels, ref, idle);
@@ -177,6 +179,7 @@ static int link_label(struct bn_objects *objects, struct bn_object *object,
 		ref->n_pods++;
 	} else {
 		LIST_INSERT_HEAD(&ref->services, link, entry);
+		ref->n_services++;
 	}
 	return 0;
 }
@@ -208,7 +211,7 @@ int bn_index_each_selected(struct bn_objects *objects, const struct bn_service_o
 
 	for (size_t i = 0; i < service->n_selector; i++) {
 		struct bn_label_ref *ref =
-			find_label(objects, service->o.namespace, &service->selector[i]);
+		    find_label(objects, service->o.namespace, &service->selector[i]);
 
 		if (!ref)
 			return 0;
@@ -217,7 +220,7 @@ int bn_index_each_selected(struct bn_objects *objects, const struct bn_service_o
 	}
 	if (!rarest)
 		return 0;
-	LIST_FOREACH(link, &rarest->pods, entry) {
+	LIST_FOREACH (link, &rarest->pods, entry) {
 		const struct bn_pod_object *pod = (const struct bn_pod_object *)link->object;
 
 		if (!bn_pod_selected(pod, service))
@@ -229,7 +232,7 @@ int bn_index_each_selected(struct bn_objects *objects, const struct bn_service_o
 	return 0;
 }
 
-/* A service hangs under one label of its selector, and every pod that it can match has that. */
+/* A service hangs under one label of its selector, which every pod that it can match has. */
 static void touch_selecting(struct bn_objects *objects, struct bn_pod_object *pod)
 {
 	struct bn_label_link *link;
@@ -237,9 +240,9 @@ static void touch_selecting(struct bn_objects *objects, struct bn_pod_object *po
 	for (size_t i = 0; i < pod->n_labels; i++) {
 		if (!pod->links[i].ref)
 			continue;
-		LIST_FOREACH(link, &pod->links[i].ref->services, entry) {
+		LIST_FOREACH (link, &pod->links[i].ref->services, entry) {
 			struct bn_service_object *service =
-				(struct bn_service_object *)link->object;
+			    (struct bn_service_object *)link->object;
 
 			if (service->ref && bn_pod_selected(pod, service))
 				touch_service(objects, service->ref);
@@ -367,7 +370,7 @@ static int link_pod(struct bn_objects *objects, struct bn_pod_object *pod)
 	int r;
 
 	pod->running = (const struct bn_running_object *)bn_index_find(
-		objects, BN_KIND_RUNNING, pod->o.namespace, pod->o.name);
+	    objects, BN_KIND_RUNNING, pod->o.namespace, pod->o.name);
 	for (size_t i = 0; i < pod->n_labels; i++) {
 		r = link_label(objects, &pod->o, &pod->links[i], &pod->labels[i]);
 		if (r < 0)
@@ -375,6 +378,26 @@ static int link_pod(struct bn_objects *objects, struct bn_pod_object *pod)
 	}
 	touch_selecting(objects, pod);
 	return 0;
+}
+
+/* The label of the selector that the fewest services hang under: pods look through these. */
+static const struct bn_label *rarest_label(struct bn_objects *objects,
+					   const struct bn_service_object *service)
+{
+	const struct bn_label *rarest = NULL;
+	size_t fewest = SIZE_MAX;
+
+	for (size_t i = 0; i < service->n_selector; i++) {
+		struct bn_label_ref *ref =
+		    find_label(objects, service->o.namespace, &service->selector[i]);
+		size_t n = ref ? ref->n_services : 0;
+
+		if (n < fewest) {
+			fewest = n;
+			rarest = &service->selector[i];
+		}
+	}
+	return rarest;
 }
 
 static int link_service(struct bn_objects *objects, struct bn_service_object *service)
@@ -386,7 +409,9 @@ static int link_service(struct bn_objects *objects, struct bn_service_object *se
 	service->ref->service = service;
 	if (!service->n_selector)
 		return 0;
-	return link_label(objects, &service->o, &service->link, &service->selector[0]);
+	if (!service->under)
+		service->under = rarest_label(objects, service);
+	return link_label(objects, &service->o, &service->link, service->under);
 }
 
 static int link_slice(struct bn_objects *objects, struct bn_slice_object *slice)
@@ -489,7 +514,7 @@ void bn_index_sweep(struct bn_objects *objects)
 		HASH_DELETE(hh, objects->services, ref);
 		free(ref);
 	}
-	HASH_ITER(hh, objects->touched_addrs, addr, next_addr) {
+	HASH_ITER (hh, objects->touched_addrs, addr, next_addr) {
 		HASH_DELETE(hh, objects->touched_addrs, addr);
 		free(addr);
 	}
@@ -499,7 +524,7 @@ void bn_index_free(struct bn_objects *objects)
 {
 	struct bn_object *object, *next;
 
-	HASH_ITER(hh, objects->objects, object, next) {
+	HASH_ITER (hh, objects->objects, object, next) {
 		bn_index_unlink(objects, object);
 		bn_object_free(object);
 	}

@@ -88,7 +88,8 @@ static int parse(struct json_reader *j, struct span span, const char *base, json
 {
 	json_error_t error;
 
-	*ret = json_loadb(span.p, (size_t)(span.end - span.p), JSON_REJECT_DUPLICATES, &error);
+	*ret = json_loadb(span.p, (size_t)(span.end - span.p),
+			  JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
 	if (*ret)
 		return 0;
 	/* the line within the span, told as the line within the file */
@@ -99,8 +100,7 @@ static int parse(struct json_reader *j, struct span span, const char *base, json
 
 static bool span_is(struct span span, const char *text)
 {
-	return (size_t)(span.end - span.p) == strlen(text) &&
-	       !memcmp(span.p, text, strlen(text));
+	return (size_t)(span.end - span.p) == strlen(text) && !memcmp(span.p, text, strlen(text));
 }
 
 /*
@@ -250,9 +250,9 @@ static int read_document(struct json_reader *j)
 int bn_input_read_json(struct bn_reader *reader)
 {
 	struct json_reader j = {
-		.reader = reader,
-		.at = reader->input->text,
-		.end = reader->input->text + reader->input->size,
+	    .reader = reader,
+	    .at = reader->input->text,
+	    .end = reader->input->text + reader->input->size,
 	};
 	int r;
 

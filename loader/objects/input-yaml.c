@@ -93,10 +93,10 @@ static bool is_null(const char *s)
 /* 1 or 0, or -1 where it is no boolean. */
 static int as_bool(const char *s)
 {
-	static const char *const yes[] = {"true", "True", "TRUE", "yes", "Yes", "YES", "y",
-					  "Y",	  "on",	  "On",	  "ON",	 NULL};
-	static const char *const no[] = {"false", "False", "FALSE", "no",  "No", "NO", "n",
-					 "N",	  "off",   "Off",   "OFF", NULL};
+	static const char *const yes[] = {"true", "True", "TRUE", "yes", "Yes", "YES",
+					  "y",    "Y",    "on",   "On",  "ON",  NULL};
+	static const char *const no[] = {"false", "False", "FALSE", "no",  "No",  "NO",
+					 "n",     "N",     "off",   "Off", "OFF", NULL};
 
 	return is_one_of(s, yes) ? 1 : is_one_of(s, no) ? 0 : -1;
 }
@@ -361,6 +361,12 @@ static int items(struct yaml_reader *y, json_t *head, size_t begin)
 	return 0;
 }
 
+static int no_list(struct yaml_reader *y)
+{
+	return bn_document_fail(&y->reader->document, y->reader->err, -EINVAL,
+				"items: only a List has items");
+}
+
 /* A member of the document's mapping, whose value begins with `event`, consumed. */
 static int member(struct yaml_reader *y, json_t *head, const char *key, yaml_event_t *event,
 		  bool *listed)
@@ -369,12 +375,13 @@ static int member(struct yaml_reader *y, json_t *head, const char *key, yaml_eve
 	json_t *value;
 	int r;
 
-	if (!strcmp(key, "items") && event->type == YAML_SEQUENCE_START_EVENT &&
-	    (!json_object_get(head, "kind") || bn_input_is_list(head))) {
+	if (!strcmp(key, "items") && event->type == YAML_SEQUENCE_START_EVENT) {
 		yaml_event_delete(event);
 		if (*listed)
 			return fail(y, &mark, "duplicate key \"items\"");
 		*listed = true;
+		if (json_object_get(head, "kind") && !bn_input_is_list(head))
+			return no_list(y);
 		return items(y, head, mark.index);
 	}
 	r = node(y, event, 1, &value);
@@ -388,8 +395,7 @@ static int finish(struct yaml_reader *y, json_t *head, bool listed)
 
 	if (!bn_input_is_list(head)) {
 		if (listed)
-			return bn_document_fail(&reader->document, reader->err, -EINVAL,
-						"items: only a List has items");
+			return no_list(y);
 		return bn_input_object(reader, head);
 	}
 	if (rest && !json_is_null(rest))

@@ -8,7 +8,7 @@
 #include "check.h"
 #include "objects.h"
 
-#define BN_INPUT_OBJECT_MAX ((size_t)1 << 20) /* text of one object */
+#define BN_INPUT_OBJECT_MAX ((size_t)1 << 20)  /* text of one object */
 #define BN_INPUT_TOTAL_MAX ((size_t)256 << 20) /* of one call */
 #define BN_INPUT_DEPTH_MAX 64
 

@@ -134,7 +134,7 @@ static int running_new(const char *namespace, const char *name, const union bn_a
 		       struct bn_running_object **ret)
 {
 	struct bn_running_object *running =
-		(struct bn_running_object *)bn_object_new(BN_KIND_RUNNING, namespace, name);
+	    (struct bn_running_object *)bn_object_new(BN_KIND_RUNNING, namespace, name);
 
 	if (!running)
 		return -ENOMEM;
@@ -150,6 +150,7 @@ static int running_new(const char *namespace, const char *name, const union bn_a
 	}
 	running->n_ips = n;
 	running->o.n_claims = (uint16_t)n;
+	*ret = running;
 	return 0;
 }
 
@@ -215,7 +216,7 @@ static int set_running(struct bn_objects *objects, const char *namespace, const 
 int bn_objects_endpoint_set(struct bn_objects *objects, const char *namespace, const char *pod,
 			    const union bn_addr *ips, size_t n, struct bn_error *err)
 {
-	struct bn_running_object *running = NULL;
+	struct bn_running_object *running;
 	const char *must;
 	int r;
 
@@ -261,8 +262,7 @@ static int compare_refs(const void *x, const void *y)
 	const struct bn_service_ref *const *a = x, *const *b = y;
 	int r = strcmp((*a)->key, (*b)->key);
 
-	return r ? r
-		 : strcmp((*a)->key + strlen((*a)->key) + 1, (*b)->key + strlen((*b)->key) + 1);
+	return r ? r : strcmp((*a)->key + strlen((*a)->key) + 1, (*b)->key + strlen((*b)->key) + 1);
 }
 
 static int show(struct bn_objects *objects, const struct bn_service_object *service,
@@ -290,7 +290,7 @@ int bn_objects_each_service(struct bn_objects *objects,
 	refs = calloc(HASH_COUNT(objects->services) + 1, sizeof(struct bn_service_ref *));
 	if (!refs)
 		return -ENOMEM;
-	HASH_ITER(hh, objects->services, ref, next) {
+	HASH_ITER (hh, objects->services, ref, next) {
 		if (ref->service)
 			refs[n++] = ref;
 	}
@@ -313,8 +313,8 @@ int bn_objects_pod_labels(struct bn_objects *objects, const char *namespace, con
 			  int (*fn)(void *user, const struct bn_label *labels, size_t n),
 			  void *user)
 {
-	const struct bn_pod_object *pod = (const struct bn_pod_object *)bn_index_find(
-		objects, BN_KIND_POD, namespace, name);
+	const struct bn_pod_object *pod =
+	    (const struct bn_pod_object *)bn_index_find(objects, BN_KIND_POD, namespace, name);
 
 	return pod ? fn(user, pod->labels, pod->n_labels) : -ENOENT;
 }
@@ -326,7 +326,7 @@ int bn_objects_address_owner(struct bn_objects *objects, const union bn_addr *ad
 
 	if (!claim)
 		return -ENOENT;
-	ret->kind = claim->owner->kind == BN_KIND_NODE	    ? BN_OWNER_NODE
+	ret->kind = claim->owner->kind == BN_KIND_NODE      ? BN_OWNER_NODE
 		    : claim->owner->kind == BN_KIND_SERVICE ? BN_OWNER_SERVICE
 							    : BN_OWNER_POD;
 	ret->namespace = claim->owner->namespace;

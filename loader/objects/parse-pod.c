@@ -89,7 +89,7 @@ static size_t count_ports(json_t *containers)
 	json_t *container;
 	size_t i, n = 0;
 
-	json_array_foreach(containers, i, container)
+	json_array_foreach (containers, i, container)
 		n += json_array_size(json_object_get(container, "ports"));
 	return n;
 }
@@ -169,8 +169,9 @@ static int parse_pod_ips(const struct bn_field *status, struct bn_pod_object *po
 		    bn_field_address(&ip, &pod->ips[i], &family) < 0)
 			return -EINVAL;
 		if (i && family == first)
-			return bn_field_fail(&ip, "is a second IPv%d address, one of each family "
-						  "is allowed",
+			return bn_field_fail(&ip,
+					     "is a second IPv%d address, one of each family "
+					     "is allowed",
 					     family);
 		first = family;
 		pod->n_ips++;
@@ -216,8 +217,8 @@ static int parse_ready(const struct bn_field *status, bool *ret)
 
 static int parse_status(const struct bn_field *root, struct bn_pod_object *pod)
 {
-	static const char *const phases[] = {"Pending", "Running", "Unknown",
-					     "Succeeded", "Failed", NULL};
+	static const char *const phases[] = {"Pending",   "Running", "Unknown",
+					     "Succeeded", "Failed",  NULL};
 	struct bn_field status = bn_field_get(root, "status");
 	struct bn_field phase = bn_field_get(&status, "phase");
 	int v = 0;

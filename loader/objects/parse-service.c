@@ -67,8 +67,8 @@ static int parse_port(const struct bn_field *item, struct bn_service_port *p,
 }
 
 /* The n ports before `port` must differ from it. */
-static int check_distinct(const struct bn_field *item, const struct bn_service_port *ports, size_t n,
-			  const struct bn_service_port *port)
+static int check_distinct(const struct bn_field *item, const struct bn_service_port *ports,
+			  size_t n, const struct bn_service_port *port)
 {
 	struct bn_field name = bn_field_get(item, "name");
 	struct bn_field number = bn_field_get(item, "port");
@@ -80,8 +80,9 @@ static int check_distinct(const struct bn_field *item, const struct bn_service_p
 		if (ports[i].protocol != port->protocol)
 			continue;
 		if (ports[i].port == port->port)
-			return bn_field_fail(&number, "duplicate of spec.ports[%zu]: same port and "
-						      "protocol",
+			return bn_field_fail(&number,
+					     "duplicate of spec.ports[%zu]: same port and "
+					     "protocol",
 					     i);
 		if (port->node_port && ports[i].node_port == port->node_port)
 			return bn_field_fail(&node, "duplicate of spec.ports[%zu].nodePort", i);
@@ -121,8 +122,8 @@ static int parse_ports(const struct bn_field *spec, struct bn_service_object *se
 
 static int parse_families(const struct bn_field *spec, struct bn_service_object *service)
 {
-	static const char *const policies[] = {"SingleStack", "PreferDualStack",
-					       "RequireDualStack", NULL};
+	static const char *const policies[] = {"SingleStack", "PreferDualStack", "RequireDualStack",
+					       NULL};
 	static const char *const families[] = {"IPv4", "IPv6", NULL};
 	struct bn_field policy = bn_field_get(spec, "ipFamilyPolicy");
 	struct bn_field list = bn_field_get(spec, "ipFamilies");
@@ -240,8 +241,8 @@ static int parse_addresses(const struct bn_field *list, const char *key, struct 
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
 		struct bn_field item = bn_field_item(list, i);
-		struct bn_field ip = key && json_is_object(item.value) ? bn_field_get(&item, key)
-								       : item;
+		struct bn_field ip =
+		    key && json_is_object(item.value) ? bn_field_get(&item, key) : item;
 
 		if (key && (bn_field_required(&item) < 0 || bn_field_object(&item) < 0))
 			return -EINVAL;
@@ -265,8 +266,7 @@ static int parse_affinity(const struct bn_field *spec, struct bn_service_object 
 	int v = 0;
 
 	if (bn_field_choice(&affinity, names, 0, &v) < 0 || bn_field_object(&config) < 0 ||
-	    bn_field_object(&client) < 0 ||
-	    bn_field_int(&timeout, 1, 86400, 10800, &seconds) < 0)
+	    bn_field_object(&client) < 0 || bn_field_int(&timeout, 1, 86400, 10800, &seconds) < 0)
 		return -EINVAL;
 	if (!v && config.value)
 		return bn_field_fail(&config, "needs the sessionAffinity ClientIP");
@@ -295,7 +295,8 @@ static int parse_traffic(const struct bn_field *spec, struct bn_service_object *
 	if (bn_field_choice(&ex, policies, 0, &v) < 0)
 		return -EINVAL;
 	if (ex.value && !external)
-		return bn_field_fail(&ex, "needs the type NodePort or LoadBalancer, or externalIPs");
+		return bn_field_fail(&ex,
+				     "needs the type NodePort or LoadBalancer, or externalIPs");
 	service->external_local = v;
 	if (json_is_integer(health.value) && !json_integer_value(health.value))
 		health.value = NULL;
@@ -367,8 +368,8 @@ static int check_external_name(const struct bn_field *spec, const struct bn_serv
 
 int bn_parse_service(const struct bn_field *root, struct bn_service_object *service)
 {
-	static const char *const types[] = {"ClusterIP", "NodePort", "LoadBalancer",
-					    "ExternalName", NULL};
+	static const char *const types[] = {"ClusterIP", "NodePort", "LoadBalancer", "ExternalName",
+					    NULL};
 	struct bn_field spec = bn_field_get(root, "spec");
 	struct bn_field type = bn_field_get(&spec, "type");
 	struct bn_field selector = bn_field_get(&spec, "selector");
@@ -406,7 +407,7 @@ int bn_parse_service(const struct bn_field *root, struct bn_service_object *serv
 	if (r < 0)
 		return r;
 	/* room for two addresses, every node port and the health check's; allot.c fills it */
-	service->o.claims = bn_arena_alloc(&service->o.arena, 3u + service->n_ports,
-					   sizeof(*service->o.claims));
+	service->o.claims =
+	    bn_arena_alloc(&service->o.arena, 3u + service->n_ports, sizeof(*service->o.claims));
 	return service->o.claims ? 0 : -ENOMEM;
 }

@@ -23,15 +23,15 @@ static int parse_kind(const struct bn_field *root, enum bn_object_kind *ret)
 	const char *version = NULL, *kind = NULL;
 
 	if (bn_field_required(&kind_field) < 0 || bn_field_string(&kind_field, &kind) < 0 ||
-	    bn_field_required(&version_field) < 0 ||
-	    bn_field_string(&version_field, &version) < 0)
+	    bn_field_required(&version_field) < 0 || bn_field_string(&version_field, &version) < 0)
 		return -EINVAL;
 	for (int i = 0; i < BN_KIND_STORED_MAX; i++) {
 		if (strcmp(kind, bn_kinds[i].kind))
 			continue;
 		if (strcmp(version, bn_kinds[i].version))
-			return bn_field_fail(&version_field, "\"%.64s\" is not known for %s, use %s",
-					     version, kind, bn_kinds[i].version);
+			return bn_field_fail(&version_field,
+					     "\"%.64s\" is not known for %s, use %s", version, kind,
+					     bn_kinds[i].version);
 		*ret = (enum bn_object_kind)i;
 		return 0;
 	}
@@ -50,8 +50,8 @@ static const char *(*name_form(enum bn_object_kind kind))(const char *)
 								    : bn_name_subdomain;
 }
 
-int bn_parse_identity(const struct bn_document *document, json_t *tree,
-		      struct bn_identity_key *ret, struct bn_error *err)
+int bn_parse_identity(const struct bn_document *document, json_t *tree, struct bn_identity_key *ret,
+		      struct bn_error *err)
 {
 	struct bn_field root = bn_field_root(document, tree, err);
 	struct bn_field metadata, field;
@@ -102,7 +102,7 @@ int bn_parse_labels(const struct bn_field *field, struct bn_arena *arena, struct
 	*ret = bn_arena_alloc(arena, json_object_size(field->value), sizeof(**ret));
 	if (!*ret)
 		return -ENOMEM;
-	json_object_foreach(field->value, key, value) {
+	json_object_foreach (field->value, key, value) {
 		struct bn_field label = bn_field_get(field, key);
 		const char *text = NULL;
 
@@ -130,7 +130,7 @@ static int check_annotations(const struct bn_field *field)
 		return -EINVAL;
 	if (!field->value)
 		return 0;
-	json_object_foreach(field->value, key, value) {
+	json_object_foreach (field->value, key, value) {
 		struct bn_field annotation = bn_field_get(field, key);
 		const char *text = NULL;
 

@@ -5,8 +5,9 @@
  * allotments, which its first transaction fills in; a new version takes the old one's place.
  *
  * Files: object.c (life of an object), parse-*.c (tree to object), index.c (tables and links),
- * allot.c (cluster IPs and node ports), build.c (objects to specs), transaction.c (a change,
- * from staging to commit or undo), objects.c, query.c (the public functions).
+ * allot.c (cluster IPs and node ports), build.c (objects to specs), publish.c (specs to the
+ * datapath), transaction.c (a change, from staging to commit or undo), objects.c, query.c (the
+ * public functions).
  */
 #pragma once
 
@@ -46,7 +47,7 @@ struct bn_claim {
 struct bn_object {
 	UT_hash_handle hh;
 	struct bn_arena arena;
-	char *key; /* kind, namespace, zero byte, name */
+	char *key;             /* kind, namespace, zero byte, name */
 	const char *namespace; /* "" where the kind has none; both point into the key */
 	const char *name;
 	struct bn_claim *claims;
@@ -71,7 +72,7 @@ struct bn_label_ref {
 	struct bn_label_links pods, services;
 	LIST_ENTRY(bn_label_ref) idle; /* among those that may be unused */
 	bool is_idle;
-	size_t n_pods;
+	size_t n_pods, n_services;
 	char key[]; /* namespace, zero byte, key, zero byte, value */
 };
 
@@ -106,8 +107,8 @@ struct bn_pod_object {
 	struct bn_label_link *links; /* one a label */
 	size_t n_labels;
 	const struct bn_running_object *running; /* NULL: no endpoint here */
-	const char *node; /* or NULL */
-	struct bn_pod_port *ports; /* named ones */
+	const char *node;                        /* or NULL */
+	struct bn_pod_port *ports;               /* named ones */
 	size_t n_ports;
 	union bn_addr ips[2]; /* at most one of a family */
 	uint8_t n_ips;
@@ -144,6 +145,7 @@ struct bn_service_object {
 	struct bn_service_ref *ref;
 	struct bn_label *selector;
 	size_t n_selector;
+	const struct bn_label *under; /* of the selector, that link hangs under; NULL: not yet */
 	struct bn_label_link link;
 	struct bn_service_port *ports;
 	union bn_addr *external_ips, *ingress_ips;
@@ -152,8 +154,8 @@ struct bn_service_object {
 	uint32_t affinity_seconds; /* 0: none */
 	union bn_addr cluster_ips[2];
 	uint8_t n_cluster_ips;
-	uint8_t n_given_ips;  /* of cluster_ips, those that the manifest names */
-	uint8_t families[2];  /* BN_IPV4, BN_IPV6 */
+	uint8_t n_given_ips; /* of cluster_ips, those that the manifest names */
+	uint8_t families[2]; /* BN_IPV4, BN_IPV6 */
 	uint8_t n_families;
 	uint8_t policy; /* enum bn_family_policy */
 	uint8_t type;   /* enum bn_service_type */
@@ -193,7 +195,7 @@ struct bn_service_ref {
 	STAILQ_ENTRY(bn_service_ref) touched;
 	bool is_touched;
 	bool is_known; /* to the datapath */
-	char key[]; /* namespace, zero byte, name */
+	char key[];    /* namespace, zero byte, name */
 };
 
 /* An address that a transaction touches, and what it was to the datapath before. */
@@ -237,7 +239,7 @@ struct bn_objects {
 	struct bn_allotter allotter;
 	uint32_t transaction;
 	bool started;
-	bool busy;   /* a transaction is under way */
+	bool busy;      /* a transaction is under way */
 	bool no_memory; /* uthash could not grow a table */
 };
 
@@ -253,8 +255,7 @@ struct bn_kind_info {
 
 extern const struct bn_kind_info bn_kinds[_BN_KIND_MAX];
 
-struct bn_object *bn_object_new(enum bn_object_kind kind, const char *namespace,
-				const char *name);
+struct bn_object *bn_object_new(enum bn_object_kind kind, const char *namespace, const char *name);
 void bn_object_free(struct bn_object *object);
 size_t bn_object_key_size(const struct bn_object *object);
 /* "service default/web" */
@@ -268,8 +269,8 @@ struct bn_identity_key {
 	const char *name;
 };
 
-int bn_parse_identity(const struct bn_document *document, json_t *tree,
-		      struct bn_identity_key *ret, struct bn_error *err);
+int bn_parse_identity(const struct bn_document *document, json_t *tree, struct bn_identity_key *ret,
+		      struct bn_error *err);
 int bn_parse_object(const struct bn_document *document, json_t *tree, struct bn_object **ret,
 		    struct bn_error *err);
 
@@ -333,7 +334,7 @@ uint16_t bn_build_target(const struct bn_service_port *port, const struct bn_pod
 uint8_t bn_build_pod_state(const struct bn_service_object *service,
 			   const struct bn_pod_object *pod);
 
-/* transaction.c */
+/* publish.c */
 
 /* Marks the begin and the end of a change; the begin fails with -EBUSY or -EAGAIN. */
 int bn_transaction_begin(struct bn_objects *objects, struct bn_error *err);
@@ -345,8 +346,10 @@ const struct bn_object *bn_transaction_conflict(struct bn_objects *objects,
 						const struct bn_object *object,
 						const struct bn_claim **ret);
 
+/* transaction.c */
+
 struct bn_sync_file {
-	const char *path;      /* origin of its objects */
+	const char *path; /* origin of its objects */
 	struct bn_input input;
 	bool kept; /* not read: its objects stay */
 };

@@ -16,6 +16,7 @@
 
 #define STORE_APPLICATION 0x62706e74 /* "bpnt" */
 #define STORE_VERSION 1
+#define STORE_LARGE 1000 /* rows that a large transaction writes */
 #define STORE_COLUMNS "kind, namespace, name, text, allotted, origin"
 
 enum statement {
@@ -35,40 +36,38 @@ enum statement {
 };
 
 static const char *const statements[_STATEMENT_MAX] = {
-	[STATEMENT_BEGIN] = "BEGIN IMMEDIATE",
-	[STATEMENT_COMMIT] = "COMMIT",
-	[STATEMENT_ROLLBACK] = "ROLLBACK",
-	[STATEMENT_GET] = "SELECT " STORE_COLUMNS
-			  " FROM objects WHERE kind = ?1 AND namespace = ?2 AND name = ?3",
-	[STATEMENT_PUT] =
-		"INSERT INTO objects (kind, namespace, name, text, origin) VALUES (?1, ?2, ?3, ?4, "
-		"?5) ON CONFLICT (kind, namespace, name) DO UPDATE SET text = excluded.text, "
-		"origin = excluded.origin, allotted = NULL",
-	[STATEMENT_SET_ALLOTTED] = "UPDATE objects SET allotted = ?4 WHERE kind = ?1 AND "
-				   "namespace = ?2 AND name = ?3",
-	[STATEMENT_SET_ORIGIN] = "UPDATE objects SET origin = ?4 WHERE kind = ?1 AND "
-				 "namespace = ?2 AND name = ?3",
-	[STATEMENT_DELETE] =
-		"DELETE FROM objects WHERE kind = ?1 AND namespace = ?2 AND name = ?3",
-	[STATEMENT_EACH] = "SELECT " STORE_COLUMNS " FROM objects ORDER BY id",
-	[STATEMENT_EACH_KIND] = "SELECT " STORE_COLUMNS
-				" FROM objects WHERE kind = ?1 ORDER BY namespace, name",
-	[STATEMENT_EACH_NAMESPACE] =
-		"SELECT " STORE_COLUMNS
-		" FROM objects WHERE kind = ?1 AND namespace = ?2 ORDER BY name",
-	[STATEMENT_EACH_FROM] = "SELECT " STORE_COLUMNS
-				" FROM objects WHERE origin IS NOT NULL AND "
-				"substr(origin, 1, length(?1)) = ?1 ORDER BY id",
+    [STATEMENT_BEGIN] = "BEGIN IMMEDIATE",
+    [STATEMENT_COMMIT] = "COMMIT",
+    [STATEMENT_ROLLBACK] = "ROLLBACK",
+    [STATEMENT_GET] =
+	"SELECT " STORE_COLUMNS " FROM objects WHERE kind = ?1 AND namespace = ?2 AND name = ?3",
+    [STATEMENT_PUT] =
+	"INSERT INTO objects (kind, namespace, name, text, origin) VALUES (?1, ?2, ?3, ?4, "
+	"?5) ON CONFLICT (kind, namespace, name) DO UPDATE SET text = excluded.text, "
+	"origin = excluded.origin, allotted = NULL",
+    [STATEMENT_SET_ALLOTTED] = "UPDATE objects SET allotted = ?4 WHERE kind = ?1 AND "
+			       "namespace = ?2 AND name = ?3",
+    [STATEMENT_SET_ORIGIN] = "UPDATE objects SET origin = ?4 WHERE kind = ?1 AND "
+			     "namespace = ?2 AND name = ?3",
+    [STATEMENT_DELETE] = "DELETE FROM objects WHERE kind = ?1 AND namespace = ?2 AND name = ?3",
+    [STATEMENT_EACH] = "SELECT " STORE_COLUMNS " FROM objects ORDER BY id",
+    [STATEMENT_EACH_KIND] =
+	"SELECT " STORE_COLUMNS " FROM objects WHERE kind = ?1 ORDER BY namespace, name",
+    [STATEMENT_EACH_NAMESPACE] =
+	"SELECT " STORE_COLUMNS " FROM objects WHERE kind = ?1 AND namespace = ?2 ORDER BY name",
+    [STATEMENT_EACH_FROM] = "SELECT " STORE_COLUMNS " FROM objects WHERE origin IS NOT NULL AND "
+			    "substr(origin, 1, length(?1)) = ?1 ORDER BY id",
 };
 
 static const char schema[] =
-	"CREATE TABLE objects (id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, namespace TEXT NOT "
-	"NULL, name TEXT NOT NULL, text TEXT NOT NULL, allotted TEXT, origin TEXT, UNIQUE (kind, "
-	"namespace, name)) STRICT;"
-	"CREATE INDEX objects_origin ON objects (origin) WHERE origin IS NOT NULL;";
+    "CREATE TABLE objects (id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, namespace TEXT NOT "
+    "NULL, name TEXT NOT NULL, text TEXT NOT NULL, allotted TEXT, origin TEXT, UNIQUE (kind, "
+    "namespace, name)) STRICT;"
+    "CREATE INDEX objects_origin ON objects (origin) WHERE origin IS NOT NULL;";
 
 struct bn_store {
 	sqlite3 *db;
+	int changes; /* before the transaction */
 	sqlite3_stmt *prepared[_STATEMENT_MAX];
 	char *path;
 };
@@ -104,10 +103,11 @@ static int fail(struct bn_store *store, const char *what, struct bn_error *err)
 				    what, store->path);
 	case SQLITE_NOTADB:
 	case SQLITE_CORRUPT:
-		return bn_error_set(err, -EBADMSG,
-				    "cannot %s %s: the file is damaged or no database (%s); move it "
-				    "away and apply the manifests again",
-				    what, store->path, sqlite3_errmsg(store->db));
+		return bn_error_set(
+		    err, -EBADMSG,
+		    "cannot %s %s: the file is damaged or no database (%s); move it "
+		    "away and apply the manifests again",
+		    what, store->path, sqlite3_errmsg(store->db));
 	default:
 		return bn_error_set(err, code_errno(code), "cannot %s %s: %s", what, store->path,
 				    sqlite3_errmsg(store->db));
@@ -203,8 +203,9 @@ static int open_database(struct bn_store *store, struct bn_error *err)
 		return fail(store, "open", err);
 	sqlite3_extended_result_codes(store->db, 1);
 	sqlite3_limit(store->db, SQLITE_LIMIT_LENGTH, 16 << 20);
-	r = run(store, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -512; "
-		       "PRAGMA trusted_schema = OFF",
+	r = run(store,
+		"PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -512; "
+		"PRAGMA trusted_schema = OFF",
 		err);
 	if (r == 0)
 		r = run(store, "PRAGMA journal_mode = WAL", err);
@@ -266,6 +267,7 @@ static int finish(struct bn_store *store, sqlite3_stmt *stmt, const char *what,
 
 int bn_store_begin(struct bn_store *store, struct bn_error *err)
 {
+	store->changes = sqlite3_total_changes(store->db);
 	return finish(store, store->prepared[STATEMENT_BEGIN], "write", err);
 }
 
@@ -273,6 +275,9 @@ int bn_store_commit(struct bn_store *store, struct bn_error *err)
 {
 	int r = finish(store, store->prepared[STATEMENT_COMMIT], "write", err);
 
+	/* a large journal is put away now, rather than at the cost of the next small change */
+	if (r == 0 && sqlite3_total_changes(store->db) - store->changes > STORE_LARGE)
+		sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 	sqlite3_db_release_memory(store->db);
 	return r;
 }
@@ -305,13 +310,13 @@ static int read_row(struct bn_store *store, sqlite3_stmt *stmt, struct bn_row *r
 		    struct bn_error *err)
 {
 	*ret = (struct bn_row){
-		.kind = sqlite3_column_int(stmt, 0),
-		.namespace = (const char *)sqlite3_column_text(stmt, 1),
-		.name = (const char *)sqlite3_column_text(stmt, 2),
-		.text = (const char *)sqlite3_column_text(stmt, 3),
-		.size = (size_t)sqlite3_column_bytes(stmt, 3),
-		.allotted = (const char *)sqlite3_column_text(stmt, 4),
-		.origin = (const char *)sqlite3_column_text(stmt, 5),
+	    .kind = sqlite3_column_int(stmt, 0),
+	    .namespace = (const char *)sqlite3_column_text(stmt, 1),
+	    .name = (const char *)sqlite3_column_text(stmt, 2),
+	    .text = (const char *)sqlite3_column_text(stmt, 3),
+	    .size = (size_t)sqlite3_column_bytes(stmt, 3),
+	    .allotted = (const char *)sqlite3_column_text(stmt, 4),
+	    .origin = (const char *)sqlite3_column_text(stmt, 5),
 	};
 	if (!ret->namespace || !ret->name || !ret->text)
 		return fail(store, "read", err);
@@ -336,8 +341,7 @@ int bn_store_get(struct bn_store *store, int kind, const char *namespace, const 
 
 int bn_store_put(struct bn_store *store, const struct bn_row *row, struct bn_error *err)
 {
-	sqlite3_stmt *stmt =
-		bind_key(store, STATEMENT_PUT, row->kind, row->namespace, row->name);
+	sqlite3_stmt *stmt = bind_key(store, STATEMENT_PUT, row->kind, row->namespace, row->name);
 
 	sqlite3_bind_text(stmt, 4, row->text, (int)row->size, SQLITE_STATIC);
 	if (row->origin)

@@ -31,67 +31,6 @@ struct transaction {
 	size_t bad;  /* entry's input that was the cause of a failure */
 };
 
-/* ---- shared with endpoints ---- */
-
-int bn_transaction_begin(struct bn_objects *objects, struct bn_error *err)
-{
-	if (objects->busy)
-		return bn_error_set(err, -EBUSY, "cannot change objects while a change is made");
-	objects->busy = true;
-	objects->transaction++;
-	return 0;
-}
-
-void bn_transaction_end(struct bn_objects *objects)
-{
-	/* until the start, what is touched is what the start commits */
-	if (objects->started)
-		bn_index_sweep(objects);
-	objects->busy = false;
-}
-
-int bn_transaction_publish(struct bn_objects *objects, struct bn_error *err)
-{
-	struct bn_touched_addr *addr, *next;
-	struct bn_arena arena = {0};
-	struct bn_service_ref *ref;
-	struct bn_change change;
-	int r;
-
-	r = bn_build_change(objects, &arena, &change);
-	if (r == 0 && (change.n_services || change.n_removed || change.n_peers ||
-		       change.n_peers_removed))
-		r = objects->config.commit(objects->config.user, &change, err);
-	bn_arena_done(&arena);
-	if (r < 0)
-		return r;
-	STAILQ_FOREACH(ref, &objects->touched_services, touched)
-		ref->is_known = ref->service;
-	HASH_ITER(hh, objects->touched_addrs, addr, next)
-		addr->before = bn_index_peer(objects, &addr->addr);
-	return 0;
-}
-
-const struct bn_object *bn_transaction_conflict(struct bn_objects *objects,
-						const struct bn_object *object,
-						const struct bn_claim **ret)
-{
-	for (size_t i = 0; i < object->n_claims; i++) {
-		const struct bn_claim *mine = &object->claims[i], *other;
-
-		if (!mine->owner)
-			continue;
-		other = bn_index_claimed(objects, &mine->key.addr, mine->key.port);
-		for (; other; other = other->next) {
-			if (other->owner != object) {
-				*ret = mine;
-				return other->owner;
-			}
-		}
-	}
-	return NULL;
-}
-
 /* ---- staging ---- */
 
 static size_t input_of(const struct transaction *t, const struct bn_document *document)
@@ -114,12 +53,12 @@ static int add_entry(struct transaction *t, const struct bn_document *document,
 		t->room = room;
 	}
 	t->entries[t->n++] = (struct bn_entry){
-		.old = old,
-		.new = new,
-		.document = document ? document->number : 0,
-		.item = document ? document->item : -1,
-		.input = document ? (uint32_t)input_of(t, document) : 0,
-		.result = (uint8_t)result,
+	    .old = old,
+	    .new = new,
+	    .document = document ? document->number : 0,
+	    .item = document ? document->item : -1,
+	    .input = document ? (uint32_t)input_of(t, document) : 0,
+	    .result = (uint8_t)result,
 	};
 	return 0;
 }
@@ -127,10 +66,10 @@ static int add_entry(struct transaction *t, const struct bn_document *document,
 static struct bn_document document_of(const struct transaction *t, const struct bn_entry *entry)
 {
 	return (struct bn_document){
-		.file = t->files ? t->files[entry->input].input.file : t->inputs[entry->input].file,
-		.input = entry->input,
-		.number = entry->document,
-		.item = entry->item,
+	    .file = t->files ? t->files[entry->input].input.file : t->inputs[entry->input].file,
+	    .input = entry->input,
+	    .number = entry->document,
+	    .item = entry->item,
 	};
 }
 
@@ -201,8 +140,7 @@ static int compare_stored(struct transaction *t, const struct bn_document *docum
 	same = stored.size == row->size && !memcmp(stored.text, row->text, row->size);
 	if (!same)
 		return 0;
-	if (!row->origin != !stored.origin ||
-	    (row->origin && strcmp(row->origin, stored.origin))) {
+	if (!row->origin != !stored.origin || (row->origin && strcmp(row->origin, stored.origin))) {
 		r = bn_store_set_origin(t->objects->store, row, err);
 		if (r < 0)
 			return r;
@@ -214,8 +152,7 @@ static int stage_new(struct transaction *t, const struct bn_document *document, 
 		     struct bn_object *new, const struct bn_row *row, struct bn_error *err)
 {
 	struct bn_objects *objects = t->objects;
-	struct bn_object *old =
-		bn_index_find(objects, new->kind, new->namespace, new->name);
+	struct bn_object *old = bn_index_find(objects, new->kind, new->namespace, new->name);
 	int r;
 
 	if (old && old->transaction == objects->transaction)
@@ -265,12 +202,12 @@ static int stage_apply(void *user, const struct bn_document *document, json_t *t
 				     "is larger than 1 MiB, the limit of an object");
 	} else {
 		struct bn_row row = {
-			.kind = new->kind,
-			.namespace = new->namespace,
-			.name = new->name,
-			.text = t->text,
-			.size = size,
-			.origin = t->files ? t->files[t->file].path : NULL,
+		    .kind = new->kind,
+		    .namespace = new->namespace,
+		    .name = new->name,
+		    .text = t->text,
+		    .size = size,
+		    .origin = t->files ? t->files[t->file].path : NULL,
 		};
 
 		r = stage_new(t, document, tree, new, &row, err);
@@ -318,9 +255,9 @@ static int fail_conflict(const struct bn_document *document, const struct bn_cla
 			 const struct bn_object *other, struct bn_error *err)
 {
 	static const char *const fields[_BN_KIND_MAX] = {
-		[BN_KIND_NODE] = "status.addresses",
-		[BN_KIND_POD] = "status.podIPs",
-		[BN_KIND_SERVICE] = "spec.clusterIPs",
+	    [BN_KIND_NODE] = "status.addresses",
+	    [BN_KIND_POD] = "status.podIPs",
+	    [BN_KIND_SERVICE] = "spec.clusterIPs",
 	};
 	char what[600], addr[BN_ADDR_STRLEN];
 
@@ -330,17 +267,17 @@ static int fail_conflict(const struct bn_document *document, const struct bn_cla
 					"spec.ports: node port %u is already taken by %s",
 					claim->key.port, what);
 	return bn_document_fail(document, err, -EADDRINUSE, "%s: %s is already taken by %s",
-				fields[claim->owner->kind],
-				bn_addr_format(&claim->key.addr, addr), what);
+				fields[claim->owner->kind], bn_addr_format(&claim->key.addr, addr),
+				what);
 }
 
 static int allot(struct transaction *t, struct bn_service_object *service,
 		 const struct bn_document *document, struct bn_error *err)
 {
 	struct bn_row row = {
-		.kind = BN_KIND_SERVICE,
-		.namespace = service->o.namespace,
-		.name = service->o.name,
+	    .kind = BN_KIND_SERVICE,
+	    .namespace = service->o.namespace,
+	    .name = service->o.name,
 	};
 	char *text = NULL;
 	int r;
@@ -429,7 +366,7 @@ static void notify_namespace(struct bn_objects *objects, const char *namespace)
 {
 	struct bn_object *object, *next;
 
-	HASH_ITER(hh, objects->objects, object, next) {
+	HASH_ITER (hh, objects->objects, object, next) {
 		if (strcmp(object->namespace, namespace))
 			continue;
 		if (object->kind == BN_KIND_POD ||
@@ -535,8 +472,8 @@ static int end(struct transaction *t, int r, json_t **ret_results, struct bn_err
 	return r;
 }
 
-static int run(struct bn_objects *objects, const struct bn_input *inputs, size_t n,
-	       bn_input_fn *fn, json_t **ret_results, struct bn_error *err)
+static int run(struct bn_objects *objects, const struct bn_input *inputs, size_t n, bn_input_fn *fn,
+	       json_t **ret_results, struct bn_error *err)
 {
 	struct transaction t = {.objects = objects, .inputs = inputs};
 	int r;

@@ -33,7 +33,7 @@
  */
 union bn_addr {
 	__be32 w[4];
-	__u64 d[2] __attribute__((packed, aligned(4)));
+	__u64 d[2];
 	__u8 b[16];
 };
 BN_ASSERT_SIZE(union bn_addr, 16);

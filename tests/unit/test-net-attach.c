@@ -14,8 +14,8 @@
 static int prog(const char *name, uint32_t *ret_id)
 {
 	const struct bpf_insn insns[] = {
-	    {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 0},
-	    {.code = BPF_JMP | BPF_EXIT},
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 0},
+		{.code = BPF_JMP | BPF_EXIT},
 	};
 	struct bpf_prog_info info = {0};
 	uint32_t size = sizeof(info);
@@ -60,7 +60,7 @@ static void test_probe(void **state)
 {
 	enum bn_attach_mechanism m = _BN_ATTACH_MECHANISM_MAX;
 	const bool kernel_has_tcx =
-	    tn_has(tn_sh(-1, "grep -c ' tcx_link_attach$' /proc/kallsyms; true"), "1");
+		tn_has(tn_sh(-1, "grep -c ' tcx_link_attach$' /proc/kallsyms; true"), "1");
 
 	assert_int_equal(bn_attach_probe(&m, NULL), 0);
 	assert_int_equal(m, kernel_has_tcx ? BN_ATTACH_TCX : BN_ATTACH_CLSACT);
@@ -235,14 +235,14 @@ static int quiet(enum libbpf_print_level level, const char *format, va_list ap)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup(test_probe, tn_fresh_node),
-	    cmocka_unit_test_setup(test_tcx, tn_fresh_node),
-	    cmocka_unit_test_setup(test_clsact, tn_fresh_node),
-	    cmocka_unit_test_setup(test_clsact_others, tn_fresh_node),
-	    cmocka_unit_test_setup(test_change_of_mechanism, tn_fresh_node),
-	    cmocka_unit_test_setup(test_outlives, tn_fresh_node),
+		cmocka_unit_test_setup(test_probe, tn_fresh_node),
+		cmocka_unit_test_setup(test_tcx, tn_fresh_node),
+		cmocka_unit_test_setup(test_clsact, tn_fresh_node),
+		cmocka_unit_test_setup(test_clsact_others, tn_fresh_node),
+		cmocka_unit_test_setup(test_change_of_mechanism, tn_fresh_node),
+		cmocka_unit_test_setup(test_outlives, tn_fresh_node),
 	};
 
 	libbpf_set_print(quiet);
-	return cmocka_run_group_tests(tests, tn_enter, tn_leave);
+	return cmocka_run_group_tests(tests, tn_enter, NULL);
 }

@@ -65,8 +65,8 @@ static int on_labels(void *user, const char *namespace, const char *pod, json_t 
 static struct bn_endpoints *open_registry(void)
 {
 	const struct bn_endpoints_config config = {
-	    .state_dir = TN_STATE,
-	    .ops = {on_publish, on_attach, on_withdraw, on_labels, NULL},
+		.state_dir = TN_STATE,
+		.ops = {on_publish, on_attach, on_withdraw, on_labels, NULL},
 	};
 	struct bn_error err = BN_ERROR_INIT;
 	struct bn_endpoints *e;
@@ -92,11 +92,11 @@ static int add(struct bn_endpoints *e, int netns, const char *pod, const char *i
 	       const char *ifname, struct bn_error *err)
 {
 	struct bn_endpoint_request request = {
-	    .namespace = "default",
-	    .pod = pod,
-	    .ifname = ifname,
-	    .netns_name = "tn-pod",
-	    .netns_fd = netns,
+		.namespace = "default",
+		.pod = pod,
+		.ifname = ifname,
+		.netns_name = "tn-pod",
+		.netns_fd = netns,
 	};
 	union bn_addr ips[3];
 	const char *const texts[] = {ip1, ip2};
@@ -180,41 +180,43 @@ static const struct refusal {
 	int result;
 	const char *says;
 } refusals[] = {
-    {"p", NULL, NULL, NULL, 0, -EINVAL, "needs an address"},
-    {"p", "10.61.0.2", "10.61.0.3", NULL, 0, -EINVAL, "one address of each family"},
-    {"p", "fd61::2", "fd61::3", NULL, 0, -EINVAL, "one address of each family"},
-    {"p", "127.0.0.5", NULL, NULL, 0, -EINVAL,
-     "127.0.0.5 can't be a pod's address: it is loopback"},
-    {"p", "::1", NULL, NULL, 0, -EINVAL, "loopback"},
-    {"p", "0.0.0.0", NULL, NULL, 0, -EINVAL, "unspecified"},
-    {"p", "::", NULL, NULL, 0, -EINVAL, "unspecified"},
-    {"p", "224.0.0.1", NULL, NULL, 0, -EINVAL, "multicast"},
-    {"p", "255.255.255.255", NULL, NULL, 0, -EINVAL, "broadcast"},
-    {"p", "ff02::1", NULL, NULL, 0, -EINVAL, "multicast"},
-    {"p", "169.254.7.7", NULL, NULL, 0, -EINVAL, "link-local"},
-    {"p", "10.61.0.2", "fe80::2", NULL, 0, -EINVAL,
-     "fe80::2 can't be a pod's address: it is link-local"},
-    {"p", "10.61.0.1", NULL, NULL, 0, -EADDRINUSE, "10.61.0.1 is taken by endpoint default/taken"},
-    {"p", "10.61.0.2", "fd61::1", NULL, 0, -EADDRINUSE, "fd61::1 is taken by endpoint"},
-    {"p", "10.60.0.1", NULL, NULL, 0, -EADDRINUSE, "10.60.0.1 is taken by this node itself"},
-    {"taken", "10.61.0.1", "fd61::1", NULL, 3, -EEXIST, "default/taken exists already"},
-    {"taken", "10.61.0.9", NULL, NULL, 0, -EEXIST, "default/taken exists already"},
-    {"p", "10.61.0.2", NULL, "an-interface-name", 0, -EINVAL, "an-interface-name is too long: 17"},
-    {"p", "10.61.0.2", NULL, "", 0, -EINVAL, "can't be the name"},
-    {"p", "10.61.0.2", NULL, "a b", 0, -EINVAL, "'a b' can't be the name"},
-    {"p", "10.61.0.2", NULL, "a/b", 0, -EINVAL, "can't be the name"},
-    {"p", "10.61.0.2", NULL, "eth%d", 0, -EINVAL, "can't be the name"},
-    {"p", "10.61.0.2", NULL, "..", 0, -EINVAL, "can't be the name"},
-    {"p", "10.61.0.2", NULL, "all", 0, -EINVAL, "can't be the name"},
-    {"p", "10.61.0.2", NULL, "lo", 0, -EINVAL, "can't be the name"},
-    {"p", "10.61.0.2", NULL, "eth0", 3, -EEXIST, "eth0 exists already"},
-    {"p", "10.61.0.2", NULL, "eth1", 3, -EEXIST, "IPv4 default route already"},
-    {"p", "10.61.0.2", NULL, NULL, 1, -EINVAL, "the node's own network namespace"},
-    {"p", "10.61.0.2", NULL, NULL, 2, -EINVAL, "tn-pod is no network namespace"},
-    {"../p", "10.61.0.2", NULL, NULL, 0, -EINVAL, "the pod's name must be"},
-    {"-p", "10.61.0.2", NULL, NULL, 0, -EINVAL, "the pod's name must be"},
-    {"", "10.61.0.2", NULL, NULL, 0, -EINVAL, "the pod's name must be"},
-    {"P", "10.61.0.2", NULL, NULL, 0, -EINVAL, "the pod's name must be"},
+	{"p", NULL, NULL, NULL, 0, -EINVAL, "needs an address"},
+	{"p", "10.61.0.2", "10.61.0.3", NULL, 0, -EINVAL, "one address of each family"},
+	{"p", "fd61::2", "fd61::3", NULL, 0, -EINVAL, "one address of each family"},
+	{"p", "127.0.0.5", NULL, NULL, 0, -EINVAL,
+	 "127.0.0.5 can't be a pod's address: it is loopback"},
+	{"p", "::1", NULL, NULL, 0, -EINVAL, "loopback"},
+	{"p", "0.0.0.0", NULL, NULL, 0, -EINVAL, "unspecified"},
+	{"p", "::", NULL, NULL, 0, -EINVAL, "unspecified"},
+	{"p", "224.0.0.1", NULL, NULL, 0, -EINVAL, "multicast"},
+	{"p", "255.255.255.255", NULL, NULL, 0, -EINVAL, "broadcast"},
+	{"p", "ff02::1", NULL, NULL, 0, -EINVAL, "multicast"},
+	{"p", "169.254.7.7", NULL, NULL, 0, -EINVAL, "link-local"},
+	{"p", "10.61.0.2", "fe80::2", NULL, 0, -EINVAL,
+	 "fe80::2 can't be a pod's address: it is link-local"},
+	{"p", "10.61.0.1", NULL, NULL, 0, -EADDRINUSE,
+	 "10.61.0.1 is taken by endpoint default/taken"},
+	{"p", "10.61.0.2", "fd61::1", NULL, 0, -EADDRINUSE, "fd61::1 is taken by endpoint"},
+	{"p", "10.60.0.1", NULL, NULL, 0, -EADDRINUSE, "10.60.0.1 is taken by this node itself"},
+	{"taken", "10.61.0.1", "fd61::1", NULL, 3, -EEXIST, "default/taken exists already"},
+	{"taken", "10.61.0.9", NULL, NULL, 0, -EEXIST, "default/taken exists already"},
+	{"p", "10.61.0.2", NULL, "an-interface-name", 0, -EINVAL,
+	 "an-interface-name is too long: 17"},
+	{"p", "10.61.0.2", NULL, "", 0, -EINVAL, "can't be the name"},
+	{"p", "10.61.0.2", NULL, "a b", 0, -EINVAL, "'a b' can't be the name"},
+	{"p", "10.61.0.2", NULL, "a/b", 0, -EINVAL, "can't be the name"},
+	{"p", "10.61.0.2", NULL, "eth%d", 0, -EINVAL, "can't be the name"},
+	{"p", "10.61.0.2", NULL, "..", 0, -EINVAL, "can't be the name"},
+	{"p", "10.61.0.2", NULL, "all", 0, -EINVAL, "can't be the name"},
+	{"p", "10.61.0.2", NULL, "lo", 0, -EINVAL, "can't be the name"},
+	{"p", "10.61.0.2", NULL, "eth0", 3, -EEXIST, "eth0 exists already"},
+	{"p", "10.61.0.2", NULL, "eth1", 3, -EEXIST, "IPv4 default route already"},
+	{"p", "10.61.0.2", NULL, NULL, 1, -EINVAL, "the node's own network namespace"},
+	{"p", "10.61.0.2", NULL, NULL, 2, -EINVAL, "tn-pod is no network namespace"},
+	{"../p", "10.61.0.2", NULL, NULL, 0, -EINVAL, "the pod's name must be"},
+	{"-p", "10.61.0.2", NULL, NULL, 0, -EINVAL, "the pod's name must be"},
+	{"", "10.61.0.2", NULL, NULL, 0, -EINVAL, "the pod's name must be"},
+	{"P", "10.61.0.2", NULL, NULL, 0, -EINVAL, "the pod's name must be"},
 };
 
 static void test_refusals(void **state)
@@ -241,7 +243,7 @@ static void test_refusals(void **state)
 		bn_error_done(&err);
 	}
 	assert_string_equal(
-	    tn_sh(-1, "ip -br link; ip -6 route; ip route; ls " TN_STATE "/endpoints"), before);
+		tn_sh(-1, "ip -br link; ip -6 route; ip route; ls " TN_STATE "/endpoints"), before);
 	assert_string_equal(tn_sh(pod, "ip -br link | grep -v ^lo; true"), "");
 	/* What was refused for one reason works without it. */
 	add_ok(e, pod, "p", "10.61.0.2", "fd61::2");
@@ -281,6 +283,7 @@ static void test_rollback(void **state)
 /* Killed inside the add: half an endpoint is on disk and in the kernel. */
 static void test_killed(void **state)
 {
+	teardown(state);
 	for (int die = 1; die <= 2; die++) {
 		const int pod = tn_pod();
 		struct bn_endpoints *e;
@@ -419,19 +422,19 @@ static void test_degraded(void **state)
 static void test_damaged_records(void **state)
 {
 	static const char *const records[] = {
-	    "",
-	    "{",
-	    "[]",
-	    "{}",
-	    "{\"version\": 2}",
-	    "{\"version\":1,\"state\":\"ready\",\"namespace\":\"..\",\"pod\":\"p\",\"ifname\":"
-	    "\"eth0\","
-	    "\"host_ifname\":\"bnx\",\"ifindex\":9,\"peer_ifindex\":2,\"ips\":[\"10.0.0.1\"],"
-	    "\"netns_dev\":1,\"netns_ino\":2,\"slot\":1,\"mtu\":1500}",
-	    "{\"version\":1,\"state\":\"ready\",\"namespace\":\"d\",\"pod\":\"p\",\"ifname\":"
-	    "\"eth0\","
-	    "\"host_ifname\":\"bnx\",\"ifindex\":9,\"peer_ifindex\":2,\"ips\":[\"10.0.0.1\"],"
-	    "\"netns_dev\":1,\"netns_ino\":2,\"slot\":4096,\"mtu\":1500}",
+		"",
+		"{",
+		"[]",
+		"{}",
+		"{\"version\": 2}",
+		"{\"version\":1,\"state\":\"ready\",\"namespace\":\"..\",\"pod\":\"p\",\"ifname\":"
+		"\"eth0\","
+		"\"host_ifname\":\"bnx\",\"ifindex\":9,\"peer_ifindex\":2,\"ips\":[\"10.0.0.1\"],"
+		"\"netns_dev\":1,\"netns_ino\":2,\"slot\":1,\"mtu\":1500}",
+		"{\"version\":1,\"state\":\"ready\",\"namespace\":\"d\",\"pod\":\"p\",\"ifname\":"
+		"\"eth0\","
+		"\"host_ifname\":\"bnx\",\"ifindex\":9,\"peer_ifindex\":2,\"ips\":[\"10.0.0.1\"],"
+		"\"netns_dev\":1,\"netns_ino\":2,\"slot\":4096,\"mtu\":1500}",
 	};
 	struct bn_endpoints *e;
 
@@ -444,7 +447,15 @@ static void test_damaged_records(void **state)
 		assert_int_equal(bn_endpoints_count(e), 0);
 		bn_endpoints_free(e);
 	}
-	tn_sh(-1, "rm " TN_STATE "/endpoints/*");
+	/* Uninstalling leaves no record, broken or half written, and no device of one. */
+	tn_sh(-1, "ip link add bnx address 02:bf:ff:ff:ff:ff type veth peer name tn0;"
+		  "ip link add bny type bridge; touch " TN_STATE "/endpoints/bny.json " TN_STATE
+		  "/endpoints/bnz.json.tmp " TN_STATE "/identities.json.tmp");
+	e = open_registry();
+	assert_int_equal(bn_endpoints_uninstall(e, NULL), 0);
+	bn_endpoints_free(e);
+	assert_string_equal(tn_sh(-1, "ls " TN_STATE), "");
+	assert_string_equal(tn_sh(-1, "ip -br link | awk '!/^lo/ {print $1}'"), "bny\n");
 }
 
 /* `ip netns del` takes the veth along; the notification removes the endpoint. */
@@ -535,17 +546,17 @@ static void test_relabel(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(test_add_list_delete, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_rollback, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_killed, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_adopt, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_degraded, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_damaged_records, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_netns_gone, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_self_repair, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_relabel, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_add_list_delete, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_rollback, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_killed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_adopt, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_degraded, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_damaged_records, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_netns_gone, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_self_repair, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_relabel, setup, teardown),
 	};
 
-	return cmocka_run_group_tests(tests, tn_enter, tn_leave);
+	return cmocka_run_group_tests(tests, tn_enter, NULL);
 }

@@ -221,11 +221,11 @@ static void test_request_bounds(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup(test_events, tn_fresh_node),
-	    cmocka_unit_test_setup(test_overrun, tn_fresh_node),
-	    cmocka_unit_test_setup(test_inventory, tn_fresh_node),
-	    cmocka_unit_test_setup(test_request_bounds, tn_fresh_node),
+		cmocka_unit_test_setup(test_events, tn_fresh_node),
+		cmocka_unit_test_setup(test_overrun, tn_fresh_node),
+		cmocka_unit_test_setup(test_inventory, tn_fresh_node),
+		cmocka_unit_test_setup(test_request_bounds, tn_fresh_node),
 	};
 
-	return cmocka_run_group_tests(tests, tn_enter, tn_leave);
+	return cmocka_run_group_tests(tests, tn_enter, NULL);
 }

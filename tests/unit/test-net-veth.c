@@ -50,11 +50,11 @@ static struct bn_veth_spec spec_for(int pod)
 	assert_int_equal(bn_addr_parse("10.61.0.7", &ips[0], NULL), 0);
 	assert_int_equal(bn_addr_parse("fd61::7", &ips[1], NULL), 0);
 	return (struct bn_veth_spec){
-	    .host_ifname = "bntest0",
-	    .pod_ifname = "eth0",
-	    .netns_fd = pod,
-	    .ips = ips,
-	    .n_ips = 2,
+		.host_ifname = "bntest0",
+		.pod_ifname = "eth0",
+		.netns_fd = pod,
+		.ips = ips,
+		.n_ips = 2,
 	};
 }
 
@@ -151,6 +151,31 @@ static void test_carries(void **state)
 	close(pod);
 }
 
+/* IPv6 switched off on the node and in the pod: on where it is asked for, and only there. */
+static void test_disabled_v6(void **state)
+{
+	static const char off[] = "sysctl -qw net.ipv6.conf.all.disable_ipv6=1"
+				  " net.ipv6.conf.default.disable_ipv6=1";
+	const int pod = tn_pod();
+	struct bn_veth_spec spec = spec_for(pod);
+	struct bn_error err = BN_ERROR_INIT;
+	struct bn_veth veth;
+
+	tn_sh(-1, "%s", off);
+	tn_sh(pod, "%s", off);
+	if (bn_veth_create(nl, &spec, NULL, NULL, &veth, &err) < 0)
+		fail_msg("%s", bn_error_text(&err));
+	assert_true(tn_has(tn_sh(pod, "ip -6 addr show eth0; ip -6 route"), "fd61::7/128"));
+	assert_true(tn_has(tn_sh(pod, "ip -6 addr show eth0; ip -6 route"), "default via fe80::1"));
+	assert_true(tn_has(tn_sh(-1, "ip -6 route"), "fd61::7 dev bntest0"));
+	bn_veth_remove(nl, veth.ifindex, NULL);
+	spec.n_ips = 1;
+	assert_int_equal(bn_veth_create(nl, &spec, NULL, NULL, &veth, &err), 0);
+	assert_string_equal(tn_sh(pod, "cat /proc/sys/net/ipv6/conf/eth0/disable_ipv6"), "1\n");
+	bn_veth_remove(nl, veth.ifindex, NULL);
+	close(pod);
+}
+
 static void test_repair(void **state)
 {
 	const int pod = tn_pod();
@@ -179,22 +204,23 @@ static const struct failure {
 	int result;
 	const char *says;
 } failures[] = {
-    {.in_pod = "ip link add eth0 type bridge",
-     .result = -EEXIST,
-     .says = "eth0 exists already in the pod's"},
-    {.on_node = "ip link add bntest0 type bridge", .result = -EEXIST, .says = "bntest0"},
-    {.attach = -EPERM, .result = -EPERM, .says = "refused by the test"},
-    {.in_pod = "ip link set lo up; ip route add default dev lo",
-     .result = -EEXIST,
-     .says = "IPv4 default route already"},
-    {.in_pod = "ip link add br0 type bridge; ip link set br0 up; ip -6 route add default dev br0",
-     .result = -EEXIST,
-     .says = "IPv6 default route already"},
-    {.on_node = "ip route add 10.61.0.7/32 dev lo",
-     .result = -EEXIST,
-     .says = "a route to 10.61.0.7 already"},
-    {.mtu = 1000, .result = -EINVAL, .says = "IPv6 needs an MTU of 1280"},
-    {.mtu = 70000, .result = -EINVAL, .says = "cannot create the pair"},
+	{.in_pod = "ip link add eth0 type bridge",
+	 .result = -EEXIST,
+	 .says = "eth0 exists already in the pod's"},
+	{.on_node = "ip link add bntest0 type bridge", .result = -EEXIST, .says = "bntest0"},
+	{.attach = -EPERM, .result = -EPERM, .says = "refused by the test"},
+	{.in_pod = "ip link set lo up; ip route add default dev lo",
+	 .result = -EEXIST,
+	 .says = "IPv4 default route already"},
+	{.in_pod =
+		 "ip link add br0 type bridge; ip link set br0 up; ip -6 route add default dev br0",
+	 .result = -EEXIST,
+	 .says = "IPv6 default route already"},
+	{.on_node = "ip route add 10.61.0.7/32 dev lo",
+	 .result = -EEXIST,
+	 .says = "a route to 10.61.0.7 already"},
+	{.mtu = 1000, .result = -EINVAL, .says = "IPv6 needs an MTU of 1280"},
+	{.mtu = 70000, .result = -EINVAL, .says = "cannot create the pair"},
 };
 
 static void test_rollback(void **state)
@@ -277,13 +303,14 @@ static void test_netns_return(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(test_end_state, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_carries, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_repair, setup, teardown),
-	    cmocka_unit_test_setup_teardown(test_rollback, setup, teardown),
-	    cmocka_unit_test(test_names),
-	    cmocka_unit_test_setup_teardown(test_netns_return, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_end_state, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_carries, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_disabled_v6, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_repair, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_rollback, setup, teardown),
+		cmocka_unit_test(test_names),
+		cmocka_unit_test_setup_teardown(test_netns_return, setup, teardown),
 	};
 
-	return cmocka_run_group_tests(tests, tn_enter, tn_leave);
+	return cmocka_run_group_tests(tests, tn_enter, NULL);
 }

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Kernel settings changed and put back; settings and firewalls that break forwarding explained. */
+#include "test-net-fixture.h"
+
+#include "net/hostcheck.h"
+#include "net/identity.h"
+#include "net/sysctl.h"
+
+#include <bpfnet/limits.h>
+#include <errno.h>
+
+static void assert_sysctl(const char *key, const char *value)
+{
+	char have[BN_SYSCTL_VALUE_MAX];
+
+	assert_int_equal(bn_sysctl_read(key, have), 0);
+	assert_string_equal(have, value);
+}
+
+static int setup(void **state)
+{
+	int r = tn_fresh_node(state);
+
+	/* The machine's own values may be inherited. */
+	tn_sh(-1, "sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0"
+		  " net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0");
+	return r;
+}
+
+static void test_forwarding(void **state)
+{
+	const char *const uplinks[] = {"tn0.7", "tn1"};
+	struct bn_error err = BN_ERROR_INIT;
+	struct bn_sysctl *s;
+
+	tn_sh(-1, "ip link add tn0.7 type veth peer name tn1; ip link add tn2 type bridge;"
+		  "echo 1 > /proc/sys/net/ipv4/conf/tn2/forwarding;"
+		  "echo 0 > /proc/sys/net/ipv6/conf/tn1/accept_ra;"
+		  "echo 1 > /proc/sys/net/ipv6/conf/tn0.7/accept_ra");
+	assert_int_equal(bn_sysctl_new(TN_STATE, &s, &err), 0);
+	if (bn_sysctl_enable_forwarding(s, uplinks, 2, &err) < 0)
+		fail_msg("%s", bn_error_text(&err));
+	assert_sysctl("net/ipv4/ip_forward", "1");
+	assert_sysctl("net/ipv6/conf/all/forwarding", "1");
+	assert_sysctl("net/ipv6/conf/tn0.7/accept_ra", "2");
+	assert_sysctl("net/ipv6/conf/tn1/accept_ra", "0");
+	bn_sysctl_free(s);
+
+	/* The next agent finds all in order and still knows what was before. */
+	assert_int_equal(bn_sysctl_new(TN_STATE, &s, &err), 0);
+	assert_int_equal(bn_sysctl_enable_forwarding(s, uplinks, 2, &err), 0);
+	assert_int_equal(bn_sysctl_restore(s, &err), 0);
+	assert_sysctl("net/ipv4/ip_forward", "0");
+	assert_sysctl("net/ipv4/conf/tn2/forwarding", "1");
+	assert_sysctl("net/ipv4/conf/tn1/forwarding", "0");
+	assert_sysctl("net/ipv6/conf/all/forwarding", "0");
+	assert_sysctl("net/ipv6/conf/tn0.7/accept_ra", "1");
+	assert_sysctl("net/ipv6/conf/tn1/accept_ra", "0");
+	assert_string_equal(tn_sh(-1, "ls " TN_STATE), "");
+	bn_sysctl_free(s);
+}
+
+static void test_remembered(void **state)
+{
+	struct bn_error err = BN_ERROR_INIT;
+	struct bn_sysctl *s;
+
+	tn_sh(-1, "ip link add tn0 type bridge");
+	assert_int_equal(bn_sysctl_new(TN_STATE, &s, NULL), 0);
+	assert_int_equal(bn_sysctl_set(s, "net/ipv4/conf/tn0/rp_filter", "2", NULL), 0);
+	assert_int_equal(bn_sysctl_set(s, "net/ipv4/conf/tn0/rp_filter", "1", NULL), 0);
+	assert_int_equal(bn_sysctl_set(s, "net/ipv4/conf/tn0/accept_local", "1", NULL), 0);
+	assert_int_equal(bn_sysctl_set(s, "net/ipv4/conf/nobody/rp_filter", "1", &err), -ENOENT);
+	assert_true(tn_has(bn_error_text(&err), "net/ipv4/conf/nobody/rp_filter"));
+	assert_int_equal(bn_sysctl_set(s, "net/../kernel/x", "1", NULL), -EINVAL);
+	/* Someone else changed it since: it stays. */
+	assert_int_equal(bn_sysctl_write("net/ipv4/conf/tn0/accept_local", "0"), 0);
+	assert_int_equal(bn_sysctl_write("net/ipv4/conf/tn0/accept_local", "0"), 0);
+	assert_int_equal(bn_sysctl_restore(s, NULL), 0);
+	assert_sysctl("net/ipv4/conf/tn0/rp_filter", "0");
+	assert_sysctl("net/ipv4/conf/tn0/accept_local", "0");
+	bn_sysctl_free(s);
+	bn_error_done(&err);
+
+	/* The only record of the old values is not thrown away for being damaged. */
+	tn_sh(-1, "echo '[{\"key\": 1}]' > " TN_STATE "/sysctls.json");
+	assert_int_equal(bn_sysctl_new(TN_STATE, &s, &err), -EBADMSG);
+	assert_true(tn_has(bn_error_text(&err), "sysctls.json is damaged"));
+	bn_error_done(&err);
+	tn_sh(-1, "echo '{' > " TN_STATE "/sysctls.json");
+	assert_int_equal(bn_sysctl_new(TN_STATE, &s, &err), -EBADMSG);
+	bn_error_done(&err);
+}
+
+static void run(bool v6, struct bn_hostcheck *ret)
+{
+	const char *const uplinks[] = {"tn0"};
+	struct bn_error err = BN_ERROR_INIT;
+
+	if (bn_hostcheck_run(uplinks, 1, v6, ret, &err) < 0)
+		fail_msg("%s", bn_error_text(&err));
+}
+
+/* The finding of that name, its text; NULL: none. */
+static const char *finding(const struct bn_hostcheck *h, const char *name)
+{
+	for (size_t i = 0; i < h->n; i++) {
+		assert_null(strchr(h->findings[i].text, '\n'));
+		if (!strcmp(h->findings[i].name, name))
+			return h->findings[i].text;
+	}
+	return NULL;
+}
+
+static void test_settings(void **state)
+{
+	struct bn_hostcheck h;
+
+	tn_sh(-1, "ip link add tn0 type bridge");
+	run(true, &h);
+	assert_int_equal(h.n, 2);
+	assert_non_null(finding(&h, "ip-forward-off"));
+	assert_non_null(finding(&h, "ipv6-forwarding-off"));
+	bn_hostcheck_done(&h);
+	tn_sh(-1, "sysctl -qw net.ipv4.ip_forward=1");
+	run(false, &h);
+	assert_int_equal(h.n, 0);
+	bn_hostcheck_done(&h);
+	tn_sh(-1, "sysctl -qw net.ipv6.conf.all.forwarding=1 net.ipv4.conf.tn0.rp_filter=1"
+		  " net.ipv6.conf.tn0.disable_ipv6=1");
+	run(true, &h);
+	assert_int_equal(h.n, 2);
+	assert_true(tn_has(finding(&h, "rp-filter-strict"), "net.ipv4.conf.tn0.rp_filter"));
+	assert_non_null(finding(&h, "ipv6-disabled"));
+	assert_int_equal(h.findings[0].severity, BN_HOSTCHECK_NOTE);
+	bn_hostcheck_done(&h);
+	tn_sh(-1, "sysctl -qw net.ipv4.conf.tn0.rp_filter=0 net.ipv4.conf.all.rp_filter=1");
+	run(false, &h);
+	assert_non_null(finding(&h, "rp-filter-strict-all"));
+	bn_hostcheck_done(&h);
+}
+
+/* Rules as people and programs make them, and what is found. */
+static const struct firewall {
+	const char *rules;
+	const char *name; /* NULL: nothing to complain about */
+	const char *says;
+} firewalls[] = {
+	{"true", NULL, NULL},
+	{"nft add table inet f && nft add chain inet f thru '{type filter hook forward priority 0; policy accept;}'",
+	 NULL, NULL},
+	{"nft add table inet f && nft add chain inet f thru '{type filter hook forward priority 0; policy drop;}'",
+	 "forward-policy-drop", "inet f thru"},
+	/* What the explanation asks for. */
+	{"nft add table inet f && nft add chain inet f thru '{type filter hook forward priority 0; policy drop;}' && "
+	 "nft insert rule inet f thru iifname 'bn*' accept && nft insert rule inet f thru oifname 'bn*' accept",
+	 NULL, NULL},
+	{"nft add table inet f && nft add chain inet f thru '{type filter hook forward priority 0; policy drop;}' && "
+	 "nft insert rule inet f thru iifname 'bn*' accept",
+	 "forward-policy-drop", "inet f thru"},
+	/* firewalld: a last rule that rejects. */
+	{"nft add table inet f && nft add chain inet f thru '{type filter hook forward priority 0; policy accept;}' && "
+	 "nft add rule inet f thru ct state established accept && nft add rule inet f thru counter reject with icmpx admin-prohibited",
+	 "forward-rule-drop", "a last rule"},
+	{"nft add table inet f && nft add chain inet f thru '{type filter hook forward priority 0; policy accept;}' && "
+	 "nft add rule inet f thru ip saddr 192.0.2.1 drop",
+	 NULL, NULL},
+	{"nft add table inet f && nft add chain inet f incoming '{type filter hook input priority 0; policy drop;}'",
+	 NULL, NULL},
+	/* Docker and ufw. */
+	{"iptables-nft -P FORWARD DROP", "forward-policy-drop", "ip filter FORWARD"},
+	{"ip6tables-nft -P FORWARD DROP", "forward-policy-drop", "ip6 filter FORWARD"},
+	{"iptables-nft -A FORWARD -j REJECT", "forward-rule-drop", "ip filter FORWARD"},
+	{"iptables-nft -P FORWARD DROP && iptables-nft -N DOCKER-USER && iptables-nft -I FORWARD -j DOCKER-USER && "
+	 "iptables-nft -I DOCKER-USER -i bn+ -j ACCEPT && iptables-nft -I DOCKER-USER -o bn+ -j ACCEPT",
+	 NULL, NULL},
+	{"iptables-legacy -P FORWARD DROP", "forward-legacy-drop",
+	 "iptables-legacy -I FORWARD -i bn+"},
+	{"ip6tables-legacy -P FORWARD DROP", "forward-legacy-drop", "ip6tables-legacy"},
+	{"iptables-legacy -A FORWARD -s 192.0.2.1 -j DROP", NULL, NULL},
+	{"iptables-legacy -A FORWARD -j REJECT", "forward-legacy-drop", "iptables-legacy"},
+	{"iptables-legacy -P FORWARD DROP && iptables-legacy -I FORWARD -i bn+ -j ACCEPT && iptables-legacy -I FORWARD -o bn+ -j ACCEPT",
+	 NULL, NULL},
+	{"ip6tables-legacy -P FORWARD DROP && ip6tables-legacy -I FORWARD -i bn+ -j ACCEPT && ip6tables-legacy -I FORWARD -o bn+ -j ACCEPT",
+	 NULL, NULL},
+};
+
+static void test_firewalls(void **state)
+{
+	for (size_t i = 0; i < sizeof(firewalls) / sizeof(firewalls[0]); i++) {
+		const struct firewall *f = &firewalls[i];
+		struct bn_hostcheck h;
+		const char *text;
+
+		setup(state);
+		tn_sh(-1, "ip link add tn0 type bridge; sysctl -qw net.ipv4.ip_forward=1"
+			  " net.ipv6.conf.all.forwarding=1");
+		assert_string_equal(tn_sh(-1, "%s && echo made", f->rules), "made\n");
+		run(true, &h);
+		assert_int_equal(h.n, f->name ? 1 : 0);
+		if (f->name) {
+			text = finding(&h, f->name);
+			assert_non_null(text);
+			assert_true(tn_has(text, f->says));
+			assert_int_equal(h.findings[0].severity, BN_HOSTCHECK_DEGRADED);
+		}
+		bn_hostcheck_done(&h);
+	}
+}
+
+/* Looking makes no table. */
+static void test_no_trace(void **state)
+{
+	struct bn_hostcheck h;
+
+	tn_sh(-1, "ip link add tn0 type bridge");
+	run(true, &h);
+	bn_hostcheck_done(&h);
+	assert_string_equal(
+		tn_sh(-1,
+		      "cat /proc/net/ip_tables_names /proc/net/ip6_tables_names; nft list ruleset"),
+		"");
+}
+
+static void test_identities(void **state)
+{
+	json_t *web = json_pack("{ssss}", "app", "web", "tier", "front");
+	json_t *same = json_pack("{ssss}", "tier", "front", "app", "web");
+	struct bn_identities *ids;
+	uint32_t a, b, c, d;
+
+	assert_int_equal(bn_identities_new(TN_STATE, &ids, NULL), 0);
+	assert_int_equal(bn_identities_get(ids, "default", web, &a, NULL), 0);
+	assert_int_equal(bn_identities_get(ids, "default", same, &b, NULL), 0);
+	assert_int_equal(bn_identities_get(ids, "other", web, &c, NULL), 0);
+	assert_int_equal(bn_identities_get(ids, "default", NULL, &d, NULL), 0);
+	assert_int_equal(a, BN_IDENTITY_FIRST);
+	assert_int_equal(b, a);
+	assert_int_equal(c, a + 1);
+	assert_int_equal(d, a + 2);
+	bn_identities_free(ids);
+
+	assert_int_equal(bn_identities_new(TN_STATE, &ids, NULL), 0);
+	assert_int_equal(bn_identities_get(ids, "other", same, &c, NULL), 0);
+	assert_int_equal(c, a + 1);
+	assert_int_equal(bn_identities_settle(ids, NULL), 0);
+	bn_identities_put(ids, c);
+	/* Unused numbers do not come back. */
+	assert_int_equal(bn_identities_get(ids, "default", web, &b, NULL), 0);
+	assert_int_equal(b, a + 3);
+	assert_int_equal(bn_identities_uninstall(ids, NULL), 0);
+	bn_identities_free(ids);
+	assert_string_equal(tn_sh(-1, "ls " TN_STATE), "");
+	json_decref(web);
+	json_decref(same);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_forwarding, setup),
+		cmocka_unit_test_setup(test_remembered, setup),
+		cmocka_unit_test_setup(test_settings, setup),
+		cmocka_unit_test_setup(test_firewalls, setup),
+		cmocka_unit_test_setup(test_no_trace, setup),
+		cmocka_unit_test_setup(test_identities, setup),
+	};
+
+	return cmocka_run_group_tests(tests, tn_enter, NULL);
+}
