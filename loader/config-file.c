@@ -17,6 +17,7 @@
 #include <yaml.h>
 
 #define FILE_MAX (1 << 20)
+#define DEPTH_MAX 8
 
 struct reader {
 	const char *path;
@@ -222,16 +223,55 @@ static int read_end(struct reader *r, yaml_parser_t *p)
 	return error;
 }
 
+static int start_parser(yaml_parser_t *p, const unsigned char *text, size_t size)
+{
+	if (!yaml_parser_initialize(p))
+		return -ENOMEM;
+	yaml_parser_set_encoding(p, YAML_UTF8_ENCODING);
+	yaml_parser_set_input_string(p, text, size);
+	return 0;
+}
+
+/* libyaml's time grows with the square of the depth: nothing deep is given to yaml_parser_load(). */
+static int check_depth(struct reader *r, const unsigned char *text, size_t size)
+{
+	yaml_event_type_t type = YAML_NO_EVENT;
+	yaml_event_t event;
+	yaml_parser_t p;
+	int depth = 0, error;
+
+	error = start_parser(&p, text, size);
+	if (error < 0)
+		return error;
+	while (error == 0 && type != YAML_STREAM_END_EVENT) {
+		if (!yaml_parser_parse(&p, &event)) {
+			error = parser_error(r, &p);
+			break;
+		}
+		type = event.type;
+		if (type == YAML_MAPPING_START_EVENT || type == YAML_SEQUENCE_START_EVENT)
+			depth++;
+		if (type == YAML_MAPPING_END_EVENT || type == YAML_SEQUENCE_END_EVENT)
+			depth--;
+		if (depth > DEPTH_MAX)
+			error = fail(r, event.start_mark.line, "nested too deeply");
+		yaml_event_delete(&event);
+	}
+	yaml_parser_delete(&p);
+	return error;
+}
+
 static int read_text(struct reader *r, const unsigned char *text, size_t size)
 {
 	const yaml_node_t *root;
 	yaml_parser_t p;
-	int error = 0;
+	int error;
 
-	if (!yaml_parser_initialize(&p))
-		return -ENOMEM;
-	yaml_parser_set_encoding(&p, YAML_UTF8_ENCODING);
-	yaml_parser_set_input_string(&p, text, size);
+	error = check_depth(r, text, size);
+	if (error == 0)
+		error = start_parser(&p, text, size);
+	if (error < 0)
+		return error;
 	if (!yaml_parser_load(&p, &r->document)) {
 		error = parser_error(r, &p);
 		yaml_parser_delete(&p);

@@ -22,11 +22,13 @@
 #define AT(field) offsetof(struct bn_agent_config, field)
 
 static const struct bn_choice levels[] = {
-	{"error", BN_LOG_ERROR}, {"warning", BN_LOG_WARNING}, {"info", BN_LOG_INFO},
-	{"debug", BN_LOG_DEBUG}, {NULL, 0},
+	{"error", BN_LOG_ERROR},
+	{"warning", BN_LOG_WARNING},
+	{"info", BN_LOG_INFO},
+	{"debug", BN_LOG_DEBUG},
+	{NULL, 0},
 };
-static const struct bn_choice formats[] = {
-	{"text", BN_LOG_TEXT}, {"json", BN_LOG_JSON}, {NULL, 0}};
+static const struct bn_choice formats[] = {{"text", BN_LOG_TEXT}, {"json", BN_LOG_JSON}, {NULL, 0}};
 
 _Static_assert(sizeof(enum bn_log_level) == sizeof(int), "bn_type_choice writes an int");
 _Static_assert(sizeof(enum bn_log_format) == sizeof(int), "bn_type_choice writes an int");

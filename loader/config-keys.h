@@ -36,8 +36,8 @@ struct bn_key {
 	const char *arg;     /* what --help calls the value */
 	const char *expects; /* "expected ..."; NULL: composed from min, max and power */
 	const char *help;
-	const char *fallback;       /* blanks between the items of a list; NULL: see below */
-	const char *fallback_shown; /* where the default is found out at start */
+	const char *fallback;           /* blanks between the items of a list; NULL: see below */
+	const char *fallback_shown;     /* where the default is found out at start */
 	const struct bn_key_type *type; /* NULL: only an option, with a meaning of its own */
 	size_t offset;                  /* in struct bn_agent_config */
 	const struct bn_choice *choices;

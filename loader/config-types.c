@@ -147,7 +147,8 @@ static int read_path_none(const struct bn_key *key, void *field, const char *tex
 static int read_group(const struct bn_key *key, void *field, const char *text,
 		      enum bn_value_form form)
 {
-	static const char set[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+	static const char set[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
 	size_t n = strlen(text);
 
 	if (!n || n > 32 || *text == '-' || text[strspn(text, set)])

@@ -71,7 +71,8 @@ static int usage(int result, const char *arg, struct bn_error *err)
 				    key->arg);
 	if (key)
 		return bn_error_set(err, -EINVAL, "wrong usage: --%s takes no value", key->name);
-	return bn_error_set(err, -EINVAL, "wrong usage: unknown option %s; see bpfnetd --help", arg);
+	return bn_error_set(err, -EINVAL, "wrong usage: unknown option %s; see bpfnetd --help",
+			    arg);
 }
 
 static void long_options(struct option options[OPTIONS_MAX])
@@ -131,8 +132,7 @@ static int read_options(int argc, char **argv, struct command_line *line, struct
 	return 0;
 }
 
-static int apply_option(const struct given *g, struct bn_agent_config *config,
-			struct bn_error *err)
+static int apply_option(const struct given *g, struct bn_agent_config *config, struct bn_error *err)
 {
 	char expects[BN_CONFIG_EXPECTS_MAX];
 	int r = g->key->type->read(g->key, bn_key_field(g->key, config), g->value,
@@ -178,8 +178,7 @@ static int name_node(struct bn_agent_config *config, struct bn_error *err)
 	if (config->node_name)
 		return 0;
 	if (gethostname(name, sizeof(name)) < 0)
-		return bn_error_set(err, -errno,
-				    "can't find the host name: %m; give --node-name");
+		return bn_error_set(err, -errno, "can't find the host name: %m; give --node-name");
 	name[sizeof(name) - 1] = 0;
 	for (char *p = name; *p; p++)
 		*p = (char)tolower((unsigned char)*p);
@@ -204,8 +203,7 @@ static int take_cgroup_root(const struct bn_mount *mount, void *user)
 {
 	char **ret = user;
 
-	if (strcmp(mount->type, "cgroup2") || strcmp(mount->root, "/") ||
-	    !is_cgroup2(mount->point))
+	if (strcmp(mount->type, "cgroup2") || strcmp(mount->root, "/") || !is_cgroup2(mount->point))
 		return 0;
 	*ret = strdup(mount->point);
 	return *ret ? 1 : -ENOMEM;
@@ -225,8 +223,9 @@ static int find_cgroup(struct bn_agent_config *config, bool check, struct bn_err
 				    "can't use --cgroup %s: it is no folder of cgroup2; give one "
 				    "or none",
 				    config->cgroup);
-	return r < 0 ? bn_error_set(err, r, "can't look for the root of cgroup2 in "
-					    "/proc/self/mountinfo: %s; give --cgroup",
+	return r < 0 ? bn_error_set(err, r,
+				    "can't look for the root of cgroup2 in "
+				    "/proc/self/mountinfo: %s; give --cgroup",
 				    strerror(-r))
 		     : 0;
 }
@@ -272,7 +271,8 @@ static int check_folders(const struct bn_agent_config *config, struct bn_error *
 	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
 		if (!strcmp(pairs[i].a, pairs[i].b))
 			return bn_error_set(err, -EINVAL,
-					    "wrong usage: --%s and --%s are both %s: each needs a folder of its "
+					    "wrong usage: --%s and --%s are both %s: each needs a "
+					    "folder of its "
 					    "own",
 					    pairs[i].a_name, pairs[i].b_name, pairs[i].a);
 	}
@@ -289,6 +289,15 @@ static int finish(struct bn_agent_config *config, bool run, struct bn_error *err
 	if (r == 0)
 		r = find_cgroup(config, run, err);
 	return r < 0 ? r : find_group(config, run, err);
+}
+
+/* Values are quoted in messages, which are one line. */
+static void clean(struct bn_error *err)
+{
+	for (char *p = err ? err->text : NULL; p && *p; p++) {
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = '?';
+	}
 }
 
 int bn_agent_config_parse(int argc, char **argv, struct bn_agent_config *ret,
@@ -318,6 +327,7 @@ out:
 	free(line.given);
 	if (r < 0) {
 		bn_agent_config_done(&config);
+		clean(err);
 		return r;
 	}
 	*ret = config;

@@ -52,8 +52,8 @@ struct lock {
 
 static void locks_init(struct lock locks[PLACE_MAX], const struct bn_instance_folders *folders)
 {
-	locks[PLACE_RUN] = (struct lock){
-		.option = "--run-dir", .folder = folders->run_dir, .is_file = true};
+	locks[PLACE_RUN] =
+		(struct lock){.option = "--run-dir", .folder = folders->run_dir, .is_file = true};
 	locks[PLACE_STATE] = (struct lock){
 		.option = "--state-dir", .folder = folders->state_dir, .is_file = true};
 	locks[PLACE_BPFFS] = (struct lock){.option = "--bpffs", .folder = folders->bpffs};
@@ -225,10 +225,11 @@ static int refuse(const struct lock *l, struct bn_error *err)
 	pid_t pid = holder(l);
 
 	if (!pid)
-		return bn_error_set(err, -EBUSY,
-				    "can't start on %s: another bpfnetd runs there; stop it or give "
-				    "another %s",
-				    l->folder, l->option);
+		return bn_error_set(
+			err, -EBUSY,
+			"can't start on %s: another bpfnetd runs there; stop it or give "
+			"another %s",
+			l->folder, l->option);
 	return bn_error_set(err, -EBUSY,
 			    "can't start on %s: bpfnetd with pid %d runs there; stop it or give "
 			    "another %s",
@@ -336,10 +337,11 @@ static int stop_holder(const struct lock locks[PLACE_MAX], int grace_ms, struct 
 		/* ended meanwhile, or in a pid namespace that we don't see into */
 		return pid && errno == ESRCH
 			       ? 0
-			       : bn_error_set(err, -EBUSY,
-					      "can't stop the bpfnetd that has %s: its process can't "
-					      "be seen from here; stop it first",
-					      busy->folder);
+			       : bn_error_set(
+					 err, -EBUSY,
+					 "can't stop the bpfnetd that has %s: its process can't "
+					 "be seen from here; stop it first",
+					 busy->folder);
 	}
 	for (int i = 0; r == 0 && i < PLACE_MAX; i++) {
 		if (!is_held_by(&locks[i], pid) && wait_end(pidfd, 0) == 0)

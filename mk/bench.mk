@@ -32,3 +32,22 @@ bench: $(BUILD)/tests/bench/bench ## packet costs against an empty program (root
 	$(Q)$(PYTHON) tests/bench/report.py $(BUILD)/bench/packets.jsonl $(BUILD)/bench/packets.json
 
 -include $(BENCH_OBJ:.o=.d) $(BUILD)/tests/bench/wrap.bpf.d
+
+.PHONY: bench-quiet bench-idle bench-scale bench-restart bench-netns
+bench-quiet: $(BUILD)/tests/bench/bench ## one quiet connection among 2 million short ones and DNS
+	@mkdir -p $(BUILD)/bench
+	$(Q)$< quiet | tee $(BUILD)/bench/quiet.json
+
+bench-idle bench-scale bench-restart: bench-%: all ## figures of a running node (root)
+	$(Q)BPFNET_BUILD=$(BUILD) $(PYTHON) tests/bench/$*.py
+
+# BASELINE: the folder of the baseline benchmark, which compares with routing and kube-proxy
+bench-netns: all ## CPU per connection and request against plain routing: BASELINE=FOLDER (root)
+	@test -n "$(BASELINE)" || { echo 'bench-netns: say where the baseline is: BASELINE=FOLDER' >&2; exit 2; }
+	@rm -rf $(BUILD)/bench/baseline && mkdir -p $(BUILD)/bench
+	$(Q)cp -r $(BASELINE) $(BUILD)/bench/baseline && chmod -R u+w $(BUILD)/bench/baseline
+	$(Q)$(MAKE) -C $(BUILD)/bench/baseline
+	$(Q)cd $(BUILD)/bench/baseline && BPFNET_MODE=$(CURDIR)/tests/bench/mode.py \
+		BPFNET_BUILD=$(BUILD) $(PYTHON) bench.py --keep --modes direct \
+		--measures crr32,crr1,rr32,rr1,stream,urr32,ucrr32 \
+		--custom $(CURDIR)/tests/bench/bpfnet.json --rounds $(BENCH_ROUNDS)

@@ -93,7 +93,6 @@ static int start_datapath(struct bn_agent *a, struct bn_error *err)
 		.services_fd = a->programs.maps[BN_MAP_bn_services],
 		.slots_fd = a->programs.maps[BN_MAP_bn_service_slots],
 		.backends_fd = a->programs.maps[BN_MAP_bn_backends],
-		.stats_fd = a->programs.maps[BN_MAP_bn_backend_stats],
 	};
 
 	bn_map_shape(addresses.addresses_fd, &shape);

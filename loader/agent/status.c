@@ -21,7 +21,6 @@ static uint64_t entries_of(struct bn_agent *a, int id, uint64_t max)
 	case BN_MAP_bn_service_slots:
 		return usage.slots;
 	case BN_MAP_bn_backends:
-	case BN_MAP_bn_backend_stats:
 		return usage.backends;
 	case BN_MAP_bn_addresses:
 		return bn_addresses_count(a->addresses);

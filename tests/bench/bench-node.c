@@ -64,7 +64,7 @@ static void services_fill(struct bench_node *node)
 
 void bench_node_new(struct bench_node *node, const char *name, unsigned int services, bool filled)
 {
-	static const struct bn_rig_options defaults;
+	static const struct bn_rig_options defaults = {.masquerade = true};
 
 	memset(node, 0, sizeof(*node));
 	node->name = name;
@@ -88,7 +88,10 @@ void bench_node_free(struct bench_node *node)
 void bench_flow_draw(struct bench_node *node, enum bench_protocol p, struct bench_flow *ret)
 {
 	memset(ret, 0, sizeof(*ret));
-	ret->sport = 1024 + node->next_port++ % 59000; /* below the ports of hairpins */
+	/* the first BENCH_FLOWS ports are the established flows' own; the last are hairpins' */
+	ret->sport = 1024 + node->next_port++;
+	if (node->next_port == 59000)
+		node->next_port = BENCH_FLOWS;
 	ret->dport = port_of(p);
 	ret->vip = vip_of(random_next() % node->services, bench_family(p));
 }
@@ -180,16 +183,16 @@ __u64 bench_flows_packets(struct bench_node *node, enum bench_protocol p)
 
 void bench_flows_establish(struct bench_node *node, enum bench_protocol p)
 {
-	static const struct bench_packet tcp[] = {{false, BN_TCP_SYN, 0},
-						  {true, BN_TCP_SYN | BN_TCP_ACK, 0},
-						  {false, BN_TCP_ACK, 0}};
-	static const struct bench_packet udp[] = {{false, 0, 0}, {true, 0, 0}, {false, 0, 0},
-						  {true, 0, 0}};
+	static const struct bench_packet tcp[] = {
+		{false, BN_TCP_SYN, 0}, {true, BN_TCP_SYN | BN_TCP_ACK, 0}, {false, BN_TCP_ACK, 0}};
+	static const struct bench_packet udp[] = {
+		{false, 0, 0}, {true, 0, 0}, {false, 0, 0}, {true, 0, 0}};
 	bool is_tcp = bench_ipproto(p) == 6;
 	const struct bench_packet *packets = is_tcp ? tcp : udp;
 	struct bn_counts before, after;
 
 	bn_rig_counts(&node->rig, &before);
+	node->next_port = 0;
 	for (unsigned int at = 0; at < BENCH_FLOWS; at += BENCH_BATCH) {
 		struct bench_flow *flows = node->flows + at;
 

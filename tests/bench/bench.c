@@ -5,7 +5,8 @@
  * the wrapper. A row's cost is wrapped - base + empty; its ratio to `empty` of the same round is
  * what is reported. One JSON object a line goes to stdout; report.py makes the table.
  *
- * Usage: bench [rounds [protocol...]]
+ * Usage: bench [ROUNDS [PROTOCOL...]]
+ *        bench quiet [CONNECTIONS [EXCHANGES]]
  */
 #include "bench.h"
 
@@ -48,8 +49,8 @@ static void record(const char *row, const struct bench_node *node, enum bench_pr
 
 	printf("{\"row\":\"%s\",\"protocol\":\"%s\",\"services\":%u,\"table\":\"%s\",\"round\":%d,"
 	       "\"empty_ns\":%.2f,\"wrapped_ns\":%.2f,\"base_ns\":%.2f,\"ratio\":%.4f}\n",
-	       row, protocol_names[p], node->services, node->filled ? "3/4" : "empty",
-	       round_number, empty, t->wrapped, t->base, cost / empty);
+	       row, protocol_names[p], node->services, node->filled ? "3/4" : "empty", round_number,
+	       empty, t->wrapped, t->base, cost / empty);
 }
 
 /* Flows whose packets are counted; `wanted` packets must have been. */
@@ -197,7 +198,8 @@ static void protocol_run(struct bench_node *nodes, int n, enum bench_protocol p,
 			rows_denied(node, p, empty);
 		}
 		fflush(stdout);
-		fprintf(stderr, "\r%s: round %d of %d ", protocol_names[p], round_number + 1, rounds);
+		fprintf(stderr, "\r%s: round %d of %d ", protocol_names[p], round_number + 1,
+			rounds);
 	}
 	fputc('\n', stderr);
 	for (int i = 0; i < n; i++)
@@ -223,7 +225,7 @@ static bool wanted(int argc, char **argv, const char *protocol)
 	return argc <= 2;
 }
 
-int main(int argc, char **argv)
+static int packets_main(int argc, char **argv)
 {
 	static const struct {
 		const char *name;
@@ -235,9 +237,6 @@ int main(int argc, char **argv)
 
 	if (rounds < 1)
 		rounds = 1;
-	bn_rig_enter();
-	pin_cpu();
-	bench_wrap_open();
 	for (int i = 0; i < n; i++)
 		bench_node_new(&nodes[i], kinds[i].name, kinds[i].services, kinds[i].filled);
 	for (int p = 0; p < BENCH_PROTOCOLS; p++)
@@ -245,6 +244,21 @@ int main(int argc, char **argv)
 			protocol_run(nodes, n, p, rounds);
 	for (int i = 0; i < n; i++)
 		bench_node_free(&nodes[i]);
-	bench_wrap_close();
 	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	int r;
+
+	bn_rig_enter();
+	pin_cpu();
+	bench_wrap_open();
+	if (argc > 1 && !strcmp(argv[1], "quiet"))
+		r = bench_quiet(argc > 2 ? atoi(argv[2]) : 2000000,
+				argc > 3 ? atoi(argv[3]) : 2000000);
+	else
+		r = packets_main(argc, argv);
+	bench_wrap_close();
+	return r;
 }

@@ -6,9 +6,9 @@
 
 #include "wrap.h"
 
-#define BENCH_BACKENDS 3      /* of each service */
-#define BENCH_FLOWS 16384     /* the cycle of the second row */
-#define BENCH_BATCH 4096      /* flows opened side by side; few enough that no set overflows */
+#define BENCH_BACKENDS 3  /* of each service */
+#define BENCH_FLOWS 16384 /* the cycle of the second row */
+#define BENCH_BATCH 4096  /* flows opened side by side; few enough that no set overflows */
 
 enum bench_protocol {
 	BENCH_TCP4,
@@ -75,7 +75,8 @@ void bench_wrap_close(void);
 void bench_tape(struct bench_node *node, enum bench_protocol p, const struct bench_packet *packet,
 		const struct bench_flow *flows, unsigned int n, const char *client);
 struct bench_time {
-	double wrapped, base; /* ns a repeat: the datapath under the wrapper, the empty program under it */
+	double wrapped,
+		base; /* ns a repeat: the datapath under the wrapper, the empty program under it */
 };
 /* Runs the tape through both wrappers. */
 void bench_run(struct bench_node *node, enum bench_protocol p, unsigned int repeat,
@@ -90,6 +91,9 @@ void bench_once(struct bench_node *node, enum bench_protocol p, unsigned int at,
 void bench_compare(struct bench_node *node, enum bench_protocol p,
 		   const struct bench_packet *packet, const struct bench_flow *flows,
 		   unsigned int n);
+
+/* the quiet connection; returns the exit status */
+int bench_quiet(unsigned int connections, unsigned int exchanges);
 
 void bench_die(const char *what, unsigned long long seen, unsigned long long wanted)
 	__attribute__((noreturn));

@@ -5,8 +5,6 @@ Process start-up dominates there, so this stays with few nodes, few commands and
 """
 import os
 
-import pytest
-
 import netns
 import peers
 from harness import FAMILIES, NODE, WORLD, cluster_ips, eventually, service_manifest
@@ -31,9 +29,8 @@ def build(node):
     return node
 
 
-@pytest.mark.parametrize("balancing", ["packet", "socket"])
-def test_traffic(make_node, balancing):
-    node = build(make_node(cgroup=balancing == "socket"))
+def test_traffic(make_node):
+    node = build(make_node())
     client = node.client.ns
     for family in FAMILIES:
         vip = VIP[family]

@@ -18,22 +18,22 @@ enum bn_outcome {
 
 struct bn_step {
 	const char *what;
-	__u8 hook;   /* enum bn_hook */
-	__u8 device; /* enum bn_rig_device */
+	__u8 hook;     /* enum bn_hook */
+	__u8 device;   /* enum bn_rig_device */
 	__u32 ingress; /* to-pod: device it came in by, 0: made on this node */
 	struct bn_packet_spec in;
 	const struct bn_packet *raw; /* instead of `in` */
 	enum bn_outcome outcome;
-	__u8 reason;          /* also of an answer that refuses: BN_DROP_* */
-	bool quiet;           /* the drop leaves no record */
+	__u8 reason; /* also of an answer that refuses: BN_DROP_* */
+	bool quiet;  /* the drop leaves no record */
 	/* What changes, empty: nothing. */
 	const char *to_src, *to_dst;
 	__u16 to_sport, to_dport;
 	const struct bn_packet *to_quote; /* what an ICMP error quotes afterwards */
 	struct bn_packet_spec answer;
-	bool quote;           /* the answer quotes the packet as it came in, answer.quote_len bytes */
+	bool quote; /* the answer quotes the packet as it came in, answer.quote_len bytes */
 	__u64 count[BN_CNT_MAX];
-	__u8 cause;           /* of the flow that was closed */
+	__u8 cause; /* of the flow that was closed */
 	/* Looked at after the step; fails by returning what is wrong. */
 	const char *(*check)(struct bn_rig *rig, int family, const struct bn_result *result);
 	/* Done before the step. */
@@ -59,8 +59,7 @@ struct bn_case {
 int bn_case_run(struct bn_rig *rig, const struct bn_case *c, int family, bool complete);
 
 /* Builds a step's packet: names resolved, MACs filled in where they are zero. */
-void bn_step_packet(struct bn_rig *rig, const struct bn_step *s, int family,
-		    struct bn_packet *ret);
+void bn_step_packet(struct bn_rig *rig, const struct bn_step *s, int family, struct bn_packet *ret);
 
 /* Runs one packet without expectations. */
 int bn_step_send(struct bn_rig *rig, const struct bn_step *s, int family, struct bn_result *ret);
@@ -73,14 +72,22 @@ struct bn_tuple bn_tuple_make(int family, __u8 protocol, const char *src, __u16 
 #define TO(d) .hook = BN_HOOK_TO_POD, .device = (d)
 #define UPLINK .hook = BN_HOOK_FROM_UPLINK, .device = BN_UPLINK
 #define TCP(s, sp, d, dp, f, ...)                                                                  \
-	.in = {.protocol = IPPROTO_TCP, .src = (s), .sport = (sp), .dst = (d), .dport = (dp),     \
-	       .tcp_flags = (f), ##__VA_ARGS__}
+	.in = {.protocol = IPPROTO_TCP,                                                            \
+	       .src = (s),                                                                         \
+	       .sport = (sp),                                                                      \
+	       .dst = (d),                                                                         \
+	       .dport = (dp),                                                                      \
+	       .tcp_flags = (f),                                                                   \
+	       ##__VA_ARGS__}
 #define UDP(s, sp, d, dp, ...)                                                                     \
-	.in = {.protocol = IPPROTO_UDP, .src = (s), .sport = (sp), .dst = (d), .dport = (dp),     \
+	.in = {.protocol = IPPROTO_UDP,                                                            \
+	       .src = (s),                                                                         \
+	       .sport = (sp),                                                                      \
+	       .dst = (d),                                                                         \
+	       .dport = (dp),                                                                      \
 	       ##__VA_ARGS__}
 #define SCTP(s, sp, d, dp, ...)                                                                    \
-	.in = {.protocol = 132, .src = (s), .sport = (sp), .dst = (d), .dport = (dp),             \
-	       ##__VA_ARGS__}
+	.in = {.protocol = 132, .src = (s), .sport = (sp), .dst = (d), .dport = (dp), ##__VA_ARGS__}
 #define DNAT(d, dp) .outcome = BN_FORWARDED, .to_dst = (d), .to_dport = (dp)
 #define SNAT(s, sp) .outcome = BN_FORWARDED, .to_src = (s), .to_sport = (sp)
 #define DROP(r) .outcome = BN_DROPPED, .reason = BN_DROP_##r

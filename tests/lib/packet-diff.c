@@ -12,34 +12,31 @@ struct field {
 
 static const struct field link_fields[] = {
 	{0, 5, "destination MAC"}, {6, 11, "source MAC"}, {12, 13, "EtherType"}, {}};
-static const struct field ipv4_fields[] = {
-	{0, 0, "IPv4 version, header length"},
-	{1, 1, "IPv4 TOS"},
-	{2, 3, "IPv4 total length"},
-	{4, 5, "IPv4 id"},
-	{6, 7, "IPv4 fragment field"},
-	{8, 8, "TTL"},
-	{9, 9, "IPv4 protocol"},
-	{10, 11, "IPv4 header checksum"},
-	{12, 15, "IPv4 source"},
-	{16, 19, "IPv4 destination"},
-	{20, 59, "IPv4 options"},
-	{}};
-static const struct field ipv6_fields[] = {
-	{0, 3, "IPv6 version, class, flow label"},
-	{4, 5, "IPv6 payload length"},
-	{6, 6, "IPv6 next header"},
-	{7, 7, "hop limit"},
-	{8, 23, "IPv6 source"},
-	{24, 39, "IPv6 destination"},
-	{40, 255, "IPv6 extension headers"},
-	{}};
-static const struct field port_fields[] = {
-	{0, 1, "source port"}, {2, 3, "destination port"}, {}};
+static const struct field ipv4_fields[] = {{0, 0, "IPv4 version, header length"},
+					   {1, 1, "IPv4 TOS"},
+					   {2, 3, "IPv4 total length"},
+					   {4, 5, "IPv4 id"},
+					   {6, 7, "IPv4 fragment field"},
+					   {8, 8, "TTL"},
+					   {9, 9, "IPv4 protocol"},
+					   {10, 11, "IPv4 header checksum"},
+					   {12, 15, "IPv4 source"},
+					   {16, 19, "IPv4 destination"},
+					   {20, 59, "IPv4 options"},
+					   {}};
+static const struct field ipv6_fields[] = {{0, 3, "IPv6 version, class, flow label"},
+					   {4, 5, "IPv6 payload length"},
+					   {6, 6, "IPv6 next header"},
+					   {7, 7, "hop limit"},
+					   {8, 23, "IPv6 source"},
+					   {24, 39, "IPv6 destination"},
+					   {40, 255, "IPv6 extension headers"},
+					   {}};
+static const struct field port_fields[] = {{0, 1, "source port"}, {2, 3, "destination port"}, {}};
 static const struct field tcp_fields[] = {
-	{4, 7, "TCP sequence number"}, {8, 11, "TCP acknowledgement"}, {12, 12, "TCP data offset"},
-	{13, 13, "TCP flags"},         {14, 15, "TCP window"},         {16, 17, "TCP checksum"},
-	{18, 19, "TCP urgent pointer"}, {20, 59, "TCP options"},       {}};
+	{4, 7, "TCP sequence number"},  {8, 11, "TCP acknowledgement"}, {12, 12, "TCP data offset"},
+	{13, 13, "TCP flags"},          {14, 15, "TCP window"},         {16, 17, "TCP checksum"},
+	{18, 19, "TCP urgent pointer"}, {20, 59, "TCP options"},        {}};
 static const struct field udp_fields[] = {{4, 5, "UDP length"}, {6, 7, "UDP checksum"}, {}};
 static const struct field sctp_fields[] = {
 	{4, 7, "SCTP verification tag"}, {8, 11, "SCTP checksum"}, {}};

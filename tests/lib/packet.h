@@ -41,7 +41,7 @@ struct bn_mac {
 /* An IPv6 extension header: its number and its bytes; next header and length are filled in. */
 struct bn_ext {
 	__u8 type;
-	__u8 len; /* bytes, a multiple of 8; 0: 8 */
+	__u8 len;      /* bytes, a multiple of 8; 0: 8 */
 	__u8 data[24]; /* from the third byte on */
 };
 
@@ -58,35 +58,35 @@ struct bn_packet_spec {
 	__u8 protocol;         /* IPPROTO_* */
 	__u16 sport, dport;
 	/* link */
-	__u16 ethertype;       /* 0: what src says */
-	__u16 vlan;            /* tag control information, 0: no tag */
+	__u16 ethertype; /* 0: what src says */
+	__u16 vlan;      /* tag control information, 0: no tag */
 	/* IP */
 	__u8 tos;
-	__u8 ttl;              /* 0: 64 */
+	__u8 ttl; /* 0: 64 */
 	__u16 id;
-	__u16 frag;            /* flags and offset, IPv4 */
-	const void *options;   /* IPv4 */
-	__u8 options_len;      /* multiple of 4 */
+	__u16 frag;          /* flags and offset, IPv4 */
+	const void *options; /* IPv4 */
+	__u8 options_len;    /* multiple of 4 */
 	struct bn_ext ext[BN_PACKET_EXTS];
 	__u8 exts;
 	__u32 flow_label;
 	/* TCP; SCTP takes seq as its verification tag */
 	__u8 tcp_flags;
 	__u32 seq, ack;
-	__u16 window;          /* 0: 0xffff */
-	__u8 no_window;        /* a window of 0 */
+	__u16 window;   /* 0: 0xffff */
+	__u8 no_window; /* a window of 0 */
 	const void *tcp_options;
 	__u8 tcp_options_len;
 	/* ICMP */
 	__u8 type, code;
 	__u16 icmp_id, icmp_seq; /* echo */
-	__u32 icmp_rest;       /* the four bytes after the checksum, host order; not echo */
+	__u32 icmp_rest;         /* the four bytes after the checksum, host order; not echo */
 	/* what follows: `quote` from its IP header on (at most quote_len bytes, 0: all), or
 	 * `payload` bytes of a counting pattern, or `bytes` */
 	const struct bn_packet *quote;
 	size_t quote_len;
 	const void *bytes;
-	size_t payload;        /* length of `bytes` or of the pattern */
+	size_t payload; /* length of `bytes` or of the pattern */
 	enum bn_checksum checksum;
 };
 

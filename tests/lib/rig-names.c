@@ -10,15 +10,15 @@ static const struct {
 	{"A", "10.244.0.2", "fd00:244::2"},
 	{"B", "10.244.0.3", "fd00:244::3"},
 	{"C", "10.244.0.4", "fd00:244::4"},
-	{"VIP", "10.96.0.10", "fd00:96::10"},       /* one backend, B */
-	{"VIP2", "10.96.0.20", "fd00:96::20"},      /* backends B and C on several ports */
-	{"VIP3", "10.96.0.30", "fd00:96::30"},      /* no backend */
-	{"HAIRPIN", "10.96.0.40", "fd00:96::40"},   /* one backend, A */
-	{"UNOWNED", "10.96.0.99", "fd00:96::99"},   /* in the range, nobody's */
+	{"VIP", "10.96.0.10", "fd00:96::10"},     /* one backend, B */
+	{"VIP2", "10.96.0.20", "fd00:96::20"},    /* backends B and C on several ports */
+	{"VIP3", "10.96.0.30", "fd00:96::30"},    /* no backend */
+	{"HAIRPIN", "10.96.0.40", "fd00:96::40"}, /* one backend, A */
+	{"UNOWNED", "10.96.0.99", "fd00:96::99"}, /* in the range, nobody's */
 	{"NODE", "172.31.0.2", "fd00:31::2"},
 	{"WORLD", "203.0.113.9", "2001:db8::9"},
 	{"ROUTER", "172.31.0.1", "fd00:31::1"},
-	{"REMOTE", "10.244.9.9", "fd00:244::9:9"},  /* a pod of another node */
+	{"REMOTE", "10.244.9.9", "fd00:244::9:9"}, /* a pod of another node */
 	{"GW", BN_GATEWAY_V4, BN_GATEWAY_V6},
 };
 

@@ -14,29 +14,30 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-static const char setup[] = "link set lo up\n"
-			    "link add bna type veth peer name bna1\n"
-			    "link add bnb type veth peer name bnb1\n"
-			    "link add bnc type veth peer name bnc1\n"
-			    "link add bnup type veth peer name bnup1\n"
-			    "link add bnx type veth peer name bnx1\n"
-			    "link set bna up\nlink set bna1 up\n"
-			    "link set bnb up\nlink set bnb1 up\n"
-			    "link set bnc up\nlink set bnc1 up\n"
-			    "link set bnup up\nlink set bnup1 up\n"
-			    "link set bnx up\nlink set bnx1 up\n"
-			    "route add 10.244.0.2 dev bna\n"
-			    "route add 10.244.0.3 dev bnb\n"
-			    "route add 10.244.0.4 dev bnc\n"
-			    "route add fd00:244::2 dev bna\n"
-			    "route add fd00:244::3 dev bnb\n"
-			    "route add fd00:244::4 dev bnc\n"
-			    "addr add 172.31.0.2/24 dev bnup\n"
-			    "addr add fd00:31::2/64 dev bnup nodad\n"
-			    "route add default via 172.31.0.1\n"
-			    "route add default via fd00:31::1\n"
-			    "neigh add 172.31.0.1 lladdr 02:00:00:00:00:01 dev bnup nud permanent\n"
-			    "neigh add fd00:31::1 lladdr 02:00:00:00:00:01 dev bnup nud permanent\n";
+static const char setup[] =
+	"link set lo up\n"
+	"link add bna type veth peer name bna1\n"
+	"link add bnb type veth peer name bnb1\n"
+	"link add bnc type veth peer name bnc1\n"
+	"link add bnup type veth peer name bnup1\n"
+	"link add bnx type veth peer name bnx1\n"
+	"link set bna up\nlink set bna1 up\n"
+	"link set bnb up\nlink set bnb1 up\n"
+	"link set bnc up\nlink set bnc1 up\n"
+	"link set bnup up\nlink set bnup1 up\n"
+	"link set bnx up\nlink set bnx1 up\n"
+	"route add 10.244.0.2 dev bna\n"
+	"route add 10.244.0.3 dev bnb\n"
+	"route add 10.244.0.4 dev bnc\n"
+	"route add fd00:244::2 dev bna\n"
+	"route add fd00:244::3 dev bnb\n"
+	"route add fd00:244::4 dev bnc\n"
+	"addr add 172.31.0.2/24 dev bnup\n"
+	"addr add fd00:31::2/64 dev bnup nodad\n"
+	"route add default via 172.31.0.1\n"
+	"route add default via fd00:31::1\n"
+	"neigh add 172.31.0.1 lladdr 02:00:00:00:00:01 dev bnup nud permanent\n"
+	"neigh add fd00:31::1 lladdr 02:00:00:00:00:01 dev bnup nud permanent\n";
 
 static void sysctl_set(const char *path, const char *value)
 {

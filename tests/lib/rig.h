@@ -32,17 +32,17 @@ enum bn_rig_device {
 struct bn_rig_dev {
 	const char *name;
 	__u32 ifindex;
-	struct bn_mac mac;     /* of the far side */
-	union bn_addr v4, v6;  /* of the pod */
+	struct bn_mac mac;    /* of the far side */
+	union bn_addr v4, v6; /* of the pod */
 	__u16 slot;
 	__u16 mtu;
-	__u32 identity, flags;
+	__u32 identity, flags, epoch;
 };
 
 struct bn_rig_options {
-	__u32 flows;           /* entries of bn_flows, 0: the default */
-	__u32 transient_sets;  /* 2^n, 0: the default */
-	bool quiet;            /* no flow records, as for benchmarks */
+	__u32 flows;          /* entries of bn_flows, 0: the default */
+	__u32 transient_sets; /* 2^n, 0: the default */
+	bool quiet;           /* no flow records, as for benchmarks */
 	bool masquerade;
 	/* Last say on the constants, may be NULL. */
 	void (*configure)(struct bn_config *config);

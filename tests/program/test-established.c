@@ -26,15 +26,15 @@ static const char *both_in(struct bn_rig *rig, int family, __u8 protocol, const 
 	if (f.out_ifindex != rig->dev[BN_POD_B].ifindex || f.action != BN_ACT_PEER ||
 	    r.out_ifindex != rig->dev[BN_POD_A].ifindex || r.action != BN_ACT_PEER)
 		return "an entry sends to the wrong device";
-	if (where == BN_IN_FLOWS && (!(f.state & BN_FS_ESTABLISHED) || !(r.state & BN_FS_ESTABLISHED)))
+	if (where == BN_IN_FLOWS &&
+	    (!(f.state & BN_FS_ESTABLISHED) || !(r.state & BN_FS_ESTABLISHED)))
 		return "an entry of the main table is not marked established";
 	return NULL;
 }
 
 static const char *tcp_half_open(struct bn_rig *rig, int family, const struct bn_result *r)
 {
-	return both_in(rig, family, IPPROTO_TCP, "A", 40000, "VIP", 80, "B", 8080,
-		       BN_IN_TRANSIENT);
+	return both_in(rig, family, IPPROTO_TCP, "A", 40000, "VIP", 80, "B", 8080, BN_IN_TRANSIENT);
 }
 
 static const char *tcp_established(struct bn_rig *rig, int family, const struct bn_result *r)
@@ -66,8 +66,7 @@ static const char *direct_established(struct bn_rig *rig, int family, const stru
 
 static const char *udp_short(struct bn_rig *rig, int family, const struct bn_result *r)
 {
-	return both_in(rig, family, IPPROTO_UDP, "A", 5000, "VIP", 53, "B", 5353,
-		       BN_IN_TRANSIENT);
+	return both_in(rig, family, IPPROTO_UDP, "A", 5000, "VIP", 53, "B", 5353, BN_IN_TRANSIENT);
 }
 
 static const char *zero_checksum(struct bn_rig *rig, int family, const struct bn_result *r)
@@ -77,6 +76,24 @@ static const char *zero_checksum(struct bn_rig *rig, int family, const struct bn
 		       : NULL;
 }
 
+/* A checksum that is wrong must not be made right: the receiver is to notice. */
+static const char *stays_wrong(struct bn_rig *rig, int family)
+{
+	struct bn_step steps[] = {
+		{FROM(BN_POD_A), TCP("A", 47000, "VIP", 80, SYN, .checksum = BN_CSUM_WRONG)},
+		{FROM(BN_POD_A), UDP("A", 47000, "VIP", 53, .checksum = BN_CSUM_WRONG)},
+		{FROM(BN_POD_A), SCTP("A", 47000, "VIP", 3868, .checksum = BN_CSUM_WRONG)},
+	};
+	struct bn_result r;
+	char why[128];
+
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
+		if (bn_step_send(rig, &steps[i], family, &r) == 7 &&
+		    !bn_packet_verify(&r.out, why, sizeof(why)))
+			return "a wrong checksum was made right";
+	return NULL;
+}
+
 static const __u8 tcp_timestamps[] = {1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8};
 static const __u8 record_route[] = {7, 7, 4, 0, 0, 0, 0, 1};
 
@@ -84,18 +101,20 @@ static const struct bn_case cases[] = {
 	{"TCP through a ClusterIP: handshake, data both ways",
 	 .step = {{"SYN", FROM(BN_POD_A), TCP("A", 40000, "VIP", 80, SYN, .seq = 100),
 		   DNAT("B", 8080), .count = {OPENED}, .check = tcp_half_open},
-		  {"SYN-ACK", FROM(BN_POD_B), TCP("B", 8080, "A", 40000, SYN | ACK, .seq = 7, .ack = 101),
-		   SNAT("VIP", 80), .check = tcp_half_open},
+		  {"SYN-ACK", FROM(BN_POD_B),
+		   TCP("B", 8080, "A", 40000, SYN | ACK, .seq = 7, .ack = 101), SNAT("VIP", 80),
+		   .check = tcp_half_open},
 		  {"ACK", FROM(BN_POD_A), TCP("A", 40000, "VIP", 80, ACK, .seq = 101, .ack = 8),
 		   DNAT("B", 8080), .count = {[BN_CNT_FLOWS_PROMOTED] = 2},
 		   .check = tcp_established},
 		  {"odd payload", FROM(BN_POD_A),
-		   TCP("A", 40000, "VIP", 80, ACK | BN_TCP_PSH, .seq = 101, .ack = 8, .payload = 101),
+		   TCP("A", 40000, "VIP", 80, ACK | BN_TCP_PSH, .seq = 101, .ack = 8,
+		       .payload = 101),
 		   DNAT("B", 8080), .check = tcp_established},
 		  {"answer", FROM(BN_POD_B),
 		   TCP("B", 8080, "A", 40000, ACK, .seq = 8, .ack = 202, .payload = 64),
 		   SNAT("VIP", 80), .check = tcp_counted}}},
-	{"TCP: options, TOS, small TTL and a wrong checksum pass as they are",
+	{"TCP: options, TOS and small TTL pass as they are",
 	 .step = {{"SYN", FROM(BN_POD_A),
 		   TCP("A", 40001, "VIP", 80, SYN, .tcp_options = tcp_timestamps,
 		       .tcp_options_len = 12, .tos = 0xb8),
@@ -112,6 +131,7 @@ static const struct bn_case cases[] = {
 		   TCP("A", 40001, "VIP", 80, ACK | BN_TCP_URG, .tcp_options = tcp_timestamps,
 		       .tcp_options_len = 12, .payload = 1420),
 		   DNAT("B", 8080)}}},
+	{"a wrong checksum stays wrong", .run = stays_wrong},
 	{"a port that the service leaves alone",
 	 .step = {{"SYN", FROM(BN_POD_A), TCP("A", 40002, "VIP", 81, SYN), DNAT("B", 81),
 		   .count = {OPENED}},
@@ -145,7 +165,8 @@ static const struct bn_case cases[] = {
 	{"TCP behind IPv6 extension headers", .families = 6,
 	 .step = {{"SYN", FROM(BN_POD_A),
 		   TCP("A", 40004, "VIP", 80, SYN, .exts = 2,
-		       .ext = {{.type = 0, .data = {1, 4}}, {.type = 60, .len = 16, .data = {1, 12}}}),
+		       .ext = {{.type = 0, .data = {1, 4}},
+			       {.type = 60, .len = 16, .data = {1, 12}}}),
 		   DNAT("B", 8080), .count = {OPENED}},
 		  {"SYN-ACK", FROM(BN_POD_B), TCP("B", 8080, "A", 40004, SYN | ACK),
 		   SNAT("VIP", 80)},
@@ -173,10 +194,10 @@ static const struct bn_case cases[] = {
 	{"SCTP through a ClusterIP, the port changed: CRC32c",
 	 .step = {{"INIT", FROM(BN_POD_A), SCTP("A", 6000, "VIP", 3868, .payload = 20),
 		   DNAT("B", 3869), .count = {OPENED}},
-		  {"INIT-ACK", FROM(BN_POD_B), SCTP("B", 3869, "A", 6000, .seq = 99, .payload = 300),
-		   SNAT("VIP", 3868)},
-		  {"odd length", FROM(BN_POD_A), SCTP("A", 6000, "VIP", 3868, .seq = 5, .payload = 1001),
-		   DNAT("B", 3869)},
+		  {"INIT-ACK", FROM(BN_POD_B),
+		   SCTP("B", 3869, "A", 6000, .seq = 99, .payload = 300), SNAT("VIP", 3868)},
+		  {"odd length", FROM(BN_POD_A),
+		   SCTP("A", 6000, "VIP", 3868, .seq = 5, .payload = 1001), DNAT("B", 3869)},
 		  {"nothing but the header", FROM(BN_POD_A), SCTP("A", 6000, "VIP", 3868, .seq = 5),
 		   DNAT("B", 3869)}}},
 	{"what arrives through the stack from the node itself",

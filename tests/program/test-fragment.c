@@ -9,9 +9,11 @@ static struct bn_packet whole, want_whole, part[4], want[4];
 /* A datagram through VIP udp/53 in pieces, and what has to come out. */
 static void build(struct bn_rig *rig, int family, size_t first, __u32 id)
 {
-	struct bn_step s = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_A,
+	struct bn_step s = {.hook = BN_HOOK_FROM_POD,
+			    .device = BN_POD_A,
 			    UDP("A", 7000, "VIP", 53, .payload = 2000)};
-	struct bn_step out = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_A,
+	struct bn_step out = {.hook = BN_HOOK_FROM_POD,
+			      .device = BN_POD_A,
 			      UDP("A", 7000, "B", 5353, .payload = 2000, .ttl = 63)};
 	size_t total;
 
@@ -56,9 +58,11 @@ static const char *in_order(struct bn_rig *rig, int family)
 
 static const char *both_ways(struct bn_rig *rig, int family)
 {
-	struct bn_step reply = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_B,
+	struct bn_step reply = {.hook = BN_HOOK_FROM_POD,
+				.device = BN_POD_B,
 				UDP("B", 5353, "A", 7000, .payload = 1800)};
-	struct bn_step out = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_B,
+	struct bn_step out = {.hook = BN_HOOK_FROM_POD,
+			      .device = BN_POD_B,
 			      UDP("VIP", 53, "A", 7000, .payload = 1800, .ttl = 63)};
 	struct bn_packet a, b, p, w;
 	struct bn_result r;
@@ -114,7 +118,8 @@ static const char *tiny(struct bn_rig *rig, int family)
 
 static const char *tcp_overlap(struct bn_rig *rig, int family)
 {
-	struct bn_step syn = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_A,
+	struct bn_step syn = {.hook = BN_HOOK_FROM_POD,
+			      .device = BN_POD_A,
 			      TCP("A", 7001, "VIP", 80, SYN, .payload = 600)};
 	struct bn_packet tcp, p;
 	struct bn_result r;
@@ -166,7 +171,8 @@ static const char *spoofed(struct bn_rig *rig, int family)
 static const char *atomic(struct bn_rig *rig, int family)
 {
 	/* RFC 6946: a fragment header with neither offset nor more is a whole packet */
-	struct bn_step s = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_A,
+	struct bn_step s = {.hook = BN_HOOK_FROM_POD,
+			    .device = BN_POD_A,
 			    UDP("A", 7002, "VIP", 53, .exts = 1, .payload = 3,
 				.ext = {{.type = 44, .data = {0, 0, 0, 0, 0, 9}}})};
 	char why[128];
@@ -180,7 +186,8 @@ static const char *atomic(struct bn_rig *rig, int family)
 /* SCTP's checksum covers all fragments, so a translated port can't be mended in the first. */
 static const char *sctp(struct bn_rig *rig, int family)
 {
-	struct bn_step s = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_A,
+	struct bn_step s = {.hook = BN_HOOK_FROM_POD,
+			    .device = BN_POD_A,
 			    SCTP("A", 7003, "VIP", 3868, .payload = 900)};
 	struct bn_packet init, p;
 	struct bn_result r;

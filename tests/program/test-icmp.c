@@ -9,28 +9,46 @@
 #define TRANSLATED .count = {[BN_CNT_ICMP_TRANSLATED] = 1}
 #define V4 1
 #define V6 58
-#define ECHO(p, t, s, d, ...) .in = {.protocol = (p), .type = (t), .src = (s), .dst = (d),         \
-				     .icmp_id = 77, .icmp_seq = 3, ##__VA_ARGS__}
-#define ERROR(p, t, c, s, d, q, ...) .in = {.protocol = (p), .type = (t), .code = (c), .src = (s), \
-					    .dst = (d), .quote = &(q), ##__VA_ARGS__}
-#define ANSWER(p, t, c, s, d, ...) .outcome = BN_ANSWERED, .quote = true,                          \
-	.answer = {.protocol = (p), .type = (t), .code = (c), .src = (s), .dst = (d), ##__VA_ARGS__}
+#define ECHO(p, t, s, d, ...)                                                                      \
+	.in = {.protocol = (p),                                                                    \
+	       .type = (t),                                                                        \
+	       .src = (s),                                                                         \
+	       .dst = (d),                                                                         \
+	       .icmp_id = 77,                                                                      \
+	       .icmp_seq = 3,                                                                      \
+	       ##__VA_ARGS__}
+#define ERROR(p, t, c, s, d, q, ...)                                                               \
+	.in = {.protocol = (p),                                                                    \
+	       .type = (t),                                                                        \
+	       .code = (c),                                                                        \
+	       .src = (s),                                                                         \
+	       .dst = (d),                                                                         \
+	       .quote = &(q),                                                                      \
+	       ##__VA_ARGS__}
+#define ANSWER(p, t, c, s, d, ...)                                                                 \
+	.outcome = BN_ANSWERED, .quote = true,                                                     \
+	.answer = {                                                                                \
+		.protocol = (p), .type = (t), .code = (c), .src = (s), .dst = (d), ##__VA_ARGS__}
 
 /* Quoted packets, as the two ends of VIP udp/53 (to B) and tcp/82 (to REMOTE) know them. */
 static struct bn_packet at_server, at_client, by_server, by_client, on_wire, sent, tcp8_wire,
 	tcp8_sent, nobody, error_inside;
 
-static void quote(struct bn_rig *rig, int family, struct bn_packet *ret,
-		  struct bn_packet_spec in)
+static void quote(struct bn_rig *rig, int family, struct bn_packet *ret, struct bn_packet_spec in)
 {
 	struct bn_step s = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_A, .in = in};
 
 	bn_step_packet(rig, &s, family, ret);
 }
 
-#define Q(ret, proto, s, sp, d, dp, ...) \
-	quote(rig, family, &(ret), (struct bn_packet_spec){.protocol = (proto), .src = (s), \
-	      .sport = (sp), .dst = (d), .dport = (dp), ##__VA_ARGS__})
+#define Q(ret, proto, s, sp, d, dp, ...)                                                           \
+	quote(rig, family, &(ret),                                                                 \
+	      (struct bn_packet_spec){.protocol = (proto),                                         \
+				      .src = (s),                                                  \
+				      .sport = (sp),                                               \
+				      .dst = (d),                                                  \
+				      .dport = (dp),                                               \
+				      ##__VA_ARGS__})
 
 static void quotes_prepare(struct bn_rig *rig, int family)
 {
@@ -61,20 +79,33 @@ static void usual_mtu(struct bn_rig *rig, int family)
 }
 
 #define UDP_FLOW                                                                                   \
-	{"query", FROM(BN_POD_A), UDP("A", 5000, "VIP", 53, .payload = 21), DNAT("B", 5353),      \
-	 .count = {OPENED}}
+	{                                                                                          \
+		"query", FROM(BN_POD_A), UDP("A", 5000, "VIP", 53, .payload = 21),                 \
+			DNAT("B", 5353), .count = {                                                \
+				OPENED                                                             \
+			}                                                                          \
+	}
 #define TCP_FLOW                                                                                   \
-	{"SYN", FROM(BN_POD_A), TCP("A", 45000, "VIP", 82, SYN), DNAT("REMOTE", 8082),            \
+	{"SYN", FROM(BN_POD_A), TCP("A", 45000, "VIP", 82, SYN), DNAT("REMOTE", 8082),             \
 	 .count = {OPENED}},                                                                       \
-	{"SYN-ACK", UPLINK, TCP("REMOTE", 8082, "A", 45000, SYN | ACK), SNAT("VIP", 82)},          \
-	{"ACK", FROM(BN_POD_A), TCP("A", 45000, "VIP", 82, ACK), DNAT("REMOTE", 8082),            \
-	 .count = {[BN_CNT_FLOWS_PROMOTED] = 2}}
+		{"SYN-ACK", UPLINK, TCP("REMOTE", 8082, "A", 45000, SYN | ACK), SNAT("VIP", 82)},  \
+	{                                                                                          \
+		"ACK", FROM(BN_POD_A), TCP("A", 45000, "VIP", 82, ACK), DNAT("REMOTE", 8082),      \
+			.count = {                                                                 \
+				[BN_CNT_FLOWS_PROMOTED] = 2                                        \
+			}                                                                          \
+	}
 #define LOCAL_FLOW                                                                                 \
-	{"SYN", FROM(BN_POD_A), TCP("A", 46000, "VIP", 80, SYN), DNAT("B", 8080),                 \
+	{"SYN", FROM(BN_POD_A), TCP("A", 46000, "VIP", 80, SYN), DNAT("B", 8080),                  \
 	 .count = {OPENED}},                                                                       \
-	{"SYN-ACK", FROM(BN_POD_B), TCP("B", 8080, "A", 46000, SYN | ACK), SNAT("VIP", 80)},       \
-	{"ACK", FROM(BN_POD_A), TCP("A", 46000, "VIP", 80, ACK), DNAT("B", 8080),                 \
-	 .count = {[BN_CNT_FLOWS_PROMOTED] = 2}}
+		{"SYN-ACK", FROM(BN_POD_B), TCP("B", 8080, "A", 46000, SYN | ACK),                 \
+		 SNAT("VIP", 80)},                                                                 \
+	{                                                                                          \
+		"ACK", FROM(BN_POD_A), TCP("A", 46000, "VIP", 80, ACK), DNAT("B", 8080),           \
+			.count = {                                                                 \
+				[BN_CNT_FLOWS_PROMOTED] = 2                                        \
+			}                                                                          \
+	}
 #define TOLD(r, ...) .reason = BN_DROP_##r, .count = {[BN_CNT_REJECTS] = 1, ##__VA_ARGS__}
 
 static const struct bn_case cases[] = {
@@ -99,20 +130,30 @@ static const struct bn_case cases[] = {
 		   .outcome = BN_FORWARDED},
 		  {"a reply that nobody asked for", FROM(BN_POD_C), ECHO(V6, 129, "C", "A"),
 		   DROP(ICMP_UNSOLICITED)},
-		  {"to the node", FROM(BN_POD_A), ECHO(V6, 128, "A", "NODE"),
-		   .outcome = BN_PASSED, .count = {OPENED}},
+		  {"to the node", FROM(BN_POD_A), ECHO(V6, 128, "A", "NODE"), .outcome = BN_PASSED,
+		   .count = {OPENED}},
 		  {"the node's reply", TO(BN_POD_A), ECHO(V6, 129, "NODE", "A"),
 		   .outcome = BN_PASSED}}},
 	{"echo to a ClusterIP is answered", .families = 4,
 	 .step = {{"request", FROM(BN_POD_A), ECHO(V4, 8, "A", "VIP", .payload = 56),
 		   .outcome = BN_ANSWERED, .count = {[BN_CNT_DECISIONS] = 1},
-		   .answer = {.protocol = V4, .type = 0, .src = "VIP", .dst = "A", .icmp_id = 77,
-			      .icmp_seq = 3, .payload = 56}}}},
+		   .answer = {.protocol = V4,
+			      .type = 0,
+			      .src = "VIP",
+			      .dst = "A",
+			      .icmp_id = 77,
+			      .icmp_seq = 3,
+			      .payload = 56}}}},
 	{"echo to a ClusterIP is answered", .families = 6,
 	 .step = {{"request", FROM(BN_POD_A), ECHO(V6, 128, "A", "VIP", .payload = 56),
 		   .outcome = BN_ANSWERED, .count = {[BN_CNT_DECISIONS] = 1},
-		   .answer = {.protocol = V6, .type = 129, .src = "VIP", .dst = "A", .icmp_id = 77,
-			      .icmp_seq = 3, .payload = 56}}}},
+		   .answer = {.protocol = V6,
+			      .type = 129,
+			      .src = "VIP",
+			      .dst = "A",
+			      .icmp_id = 77,
+			      .icmp_seq = 3,
+			      .payload = 56}}}},
 	{"the server's error reaches the client as the service's", .families = 4,
 	 .prepare = quotes_prepare,
 	 .step = {UDP_FLOW,
@@ -185,8 +226,7 @@ static const struct bn_case cases[] = {
 	 .step = {{"DF, 1401 bytes", FROM(BN_POD_A),
 		   UDP("A", 5000, "VIP", 53, .frag = BN_IP_DF, .payload = 1373),
 		   ANSWER(V4, 3, 4, "NODE", "A", .icmp_rest = 1400, .quote_len = 548),
-		   TOLD(PACKET_TOO_BIG, OPENED), .to_dst = "B",
-		   .to_dport = 5353},
+		   TOLD(PACKET_TOO_BIG, OPENED), .to_dst = "B", .to_dport = 5353},
 		  {"DF, 1400 bytes", FROM(BN_POD_A),
 		   UDP("A", 5000, "VIP", 53, .frag = BN_IP_DF, .payload = 1372), DNAT("B", 5353)},
 		  {"no DF: the stack fragments it", FROM(BN_POD_A),
@@ -203,8 +243,7 @@ static const struct bn_case cases[] = {
 	{"too big for the next hop", .families = 6, .prepare = small_mtu, .restore = usual_mtu,
 	 .step = {{"1401 bytes", FROM(BN_POD_A), UDP("A", 5000, "VIP", 53, .payload = 1353),
 		   ANSWER(V6, 2, 0, "NODE", "A", .icmp_rest = 1400, .quote_len = 1232),
-		   TOLD(PACKET_TOO_BIG, OPENED), .to_dst = "B",
-		   .to_dport = 5353},
+		   TOLD(PACKET_TOO_BIG, OPENED), .to_dst = "B", .to_dport = 5353},
 		  {"1400 bytes", FROM(BN_POD_A), UDP("A", 5000, "VIP", 53, .payload = 1352),
 		   DNAT("B", 5353)},
 		  LOCAL_FLOW,
@@ -214,8 +253,8 @@ static const struct bn_case cases[] = {
 	{"TTL", .families = 4, .prepare = quotes_prepare,
 	 .step = {{"1 on the first packet", FROM(BN_POD_A),
 		   UDP("A", 5000, "VIP", 53, .ttl = 1, .payload = 9),
-		   ANSWER(V4, 11, 0, "NODE", "A"), TOLD(TTL_EXCEEDED, OPENED),
-		   .to_dst = "B", .to_dport = 5353},
+		   ANSWER(V4, 11, 0, "NODE", "A"), TOLD(TTL_EXCEEDED, OPENED), .to_dst = "B",
+		   .to_dport = 5353},
 		  LOCAL_FLOW,
 		  {"1, established", FROM(BN_POD_A), TCP("A", 46000, "VIP", 80, ACK, .ttl = 1),
 		   ANSWER(V4, 11, 0, "NODE", "A"), TOLD(TTL_EXCEEDED)},
@@ -226,9 +265,8 @@ static const struct bn_case cases[] = {
 		   TRANSLATED}}},
 	{"hop limit", .families = 6, .prepare = quotes_prepare,
 	 .step = {{"1 on the first packet", FROM(BN_POD_A),
-		   UDP("A", 5000, "VIP", 53, .ttl = 1, .payload = 9),
-		   ANSWER(V6, 3, 0, "NODE", "A"), TOLD(TTL_EXCEEDED, OPENED),
-		   .to_dst = "B", .to_dport = 5353},
+		   UDP("A", 5000, "VIP", 53, .ttl = 1, .payload = 9), ANSWER(V6, 3, 0, "NODE", "A"),
+		   TOLD(TTL_EXCEEDED, OPENED), .to_dst = "B", .to_dport = 5353},
 		  LOCAL_FLOW,
 		  {"1, established", FROM(BN_POD_A), TCP("A", 46000, "VIP", 80, ACK, .ttl = 1),
 		   ANSWER(V6, 3, 0, "NODE", "A"), TOLD(TTL_EXCEEDED)},

@@ -29,8 +29,9 @@ static const char *truncations_of(struct bn_rig *rig, int family, const struct b
 		if (r.verdict == BN_VERDICT_REFUSED)
 			continue;
 		if (r.verdict != 2) {
-			snprintf(why, sizeof(why), "protocol %u cut to %zu of %zu bytes: verdict %d",
-				 s->in.protocol, len, whole.len, r.verdict);
+			snprintf(why, sizeof(why),
+				 "protocol %u cut to %zu of %zu bytes: verdict %d", s->in.protocol,
+				 len, whole.len, r.verdict);
 			return why;
 		}
 		if (rig->n_events != 1 || rig->events[0].header.type != BN_EVENT_DROP) {
@@ -45,17 +46,28 @@ static const char *truncations_of(struct bn_rig *rig, int family, const struct b
 static const char *truncated(struct bn_rig *rig, int family)
 {
 	const struct bn_step packets[] = {
-		{.hook = BN_HOOK_FROM_POD, .device = BN_POD_A,
+		{.hook = BN_HOOK_FROM_POD,
+		 .device = BN_POD_A,
 		 TCP("A", 1000, "VIP", 80, SYN, .payload = 20)},
-		{.hook = BN_HOOK_FROM_POD, .device = BN_POD_A, UDP("A", 1000, "VIP", 53, .payload = 20)},
-		{.hook = BN_HOOK_FROM_POD, .device = BN_POD_A,
+		{.hook = BN_HOOK_FROM_POD,
+		 .device = BN_POD_A,
+		 UDP("A", 1000, "VIP", 53, .payload = 20)},
+		{.hook = BN_HOOK_FROM_POD,
+		 .device = BN_POD_A,
 		 SCTP("A", 1000, "VIP", 3868, .payload = 20)},
-		{.hook = BN_HOOK_FROM_POD, .device = BN_POD_A,
-		 .in = {.protocol = family == 4 ? 1 : 58, .type = family == 4 ? 8 : 128,
-			.src = "A", .dst = "B", .icmp_id = 7, .payload = 20}},
-		{.hook = BN_HOOK_FROM_POD, .device = BN_POD_A,
+		{.hook = BN_HOOK_FROM_POD,
+		 .device = BN_POD_A,
+		 .in = {.protocol = family == 4 ? 1 : 58,
+			.type = family == 4 ? 8 : 128,
+			.src = "A",
+			.dst = "B",
+			.icmp_id = 7,
+			.payload = 20}},
+		{.hook = BN_HOOK_FROM_POD,
+		 .device = BN_POD_A,
 		 TCP("A", 1000, "VIP", 80, SYN, .exts = 2,
-		     .ext = {{.type = 0, .len = 16, .data = {1, 12}}, {.type = 60, .data = {1, 4}}})},
+		     .ext = {{.type = 0, .len = 16, .data = {1, 12}},
+			     {.type = 60, .data = {1, 4}}})},
 		{.hook = BN_HOOK_TO_POD, .device = BN_POD_A, TCP("NODE", 1000, "A", 80, SYN)},
 	};
 
@@ -70,10 +82,10 @@ static const char *truncated(struct bn_rig *rig, int family)
 
 static int established_flow(struct bn_rig *rig, int family)
 {
-	struct bn_step s = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_A,
-			    TCP("A", 1000, "VIP", 80, SYN)};
-	struct bn_step back = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_B,
-			       TCP("B", 8080, "A", 1000, SYN | ACK)};
+	struct bn_step s = {
+		.hook = BN_HOOK_FROM_POD, .device = BN_POD_A, TCP("A", 1000, "VIP", 80, SYN)};
+	struct bn_step back = {
+		.hook = BN_HOOK_FROM_POD, .device = BN_POD_B, TCP("B", 8080, "A", 1000, SYN | ACK)};
 	struct bn_result r;
 
 	if (bn_step_send(rig, &s, family, &r) != 7 || bn_step_send(rig, &back, family, &r) != 7)
@@ -85,13 +97,15 @@ static int established_flow(struct bn_rig *rig, int family)
 /* The same on a connection that exists: the established path parses for itself. */
 static const char *truncated_established(struct bn_rig *rig, int family)
 {
-	struct bn_step s = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_A,
+	struct bn_step s = {.hook = BN_HOOK_FROM_POD,
+			    .device = BN_POD_A,
 			    TCP("A", 1000, "VIP", 80, ACK, .payload = 20)};
 
 	if (!established_flow(rig, family))
 		return "handshake";
 	s.in.options = family == 4 ? "\1\1\1\1" : NULL;
-	for (s.in.options_len = 0; s.in.options_len <= (family == 4 ? 4 : 0); s.in.options_len += 4) {
+	for (s.in.options_len = 0; s.in.options_len <= (family == 4 ? 4 : 0);
+	     s.in.options_len += 4) {
 		const char *wrong = truncations_of(rig, family, &s);
 
 		if (wrong)
@@ -113,7 +127,8 @@ static const char *lies_established(struct bn_rig *rig, int family)
 		{"IP length beyond the packet", 0, family == 4 ? 2 : 4, 0x20},
 		{"IP length within the headers", 0, family == 4 ? 3 : 5, family == 4 ? 30 : 10},
 	};
-	struct bn_step s = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_A,
+	struct bn_step s = {.hook = BN_HOOK_FROM_POD,
+			    .device = BN_POD_A,
 			    TCP("A", 1000, "VIP", 80, ACK, .payload = 20)};
 	static char why[128];
 	struct bn_packet p;
@@ -165,14 +180,16 @@ static const char *mutations_of(struct bn_rig *rig, int family, const struct bn_
 
 static const char *mutated(struct bn_rig *rig, int family)
 {
-	struct bn_step s = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_A,
+	struct bn_step s = {.hook = BN_HOOK_FROM_POD,
+			    .device = BN_POD_A,
 			    TCP("A", 1000, "VIP", 80, SYN, .payload = 8)};
 	size_t end = 14 + (family == 4 ? 20 : 40) + 20;
 	const char *wrong = mutations_of(rig, family, &s, 12, end);
 
 	if (wrong)
 		return wrong;
-	s = (struct bn_step){.hook = BN_HOOK_FROM_POD, .device = BN_POD_A,
+	s = (struct bn_step){.hook = BN_HOOK_FROM_POD,
+			     .device = BN_POD_A,
 			     UDP("A", 1000, "VIP", 53, .payload = 8)};
 	return mutations_of(rig, family, &s, 12, end - 12);
 }
@@ -187,11 +204,26 @@ static __u32 random_next(void)
 	return random_state;
 }
 
+/* The kernel's taint flags: a warning that a packet caused would add one. */
+static unsigned long tainted(void)
+{
+	FILE *f = fopen("/proc/sys/kernel/tainted", "re");
+	unsigned long flags = 0;
+
+	if (f) {
+		if (fscanf(f, "%lu", &flags) != 1)
+			flags = 0;
+		fclose(f);
+	}
+	return flags;
+}
+
 static const char *random_bytes(struct bn_rig *rig, int family)
 {
 	static const __u8 hooks[] = {BN_HOOK_FROM_POD, BN_HOOK_TO_POD, BN_HOOK_FROM_UPLINK};
 	struct bn_step s = {.device = BN_POD_A, TCP("A", 1000, "VIP", 80, SYN, .payload = 40)};
 	static char why[256], reason[128];
+	unsigned long before = tainted();
 	struct bn_packet p;
 	struct bn_result r;
 
@@ -221,7 +253,7 @@ static const char *random_bytes(struct bn_rig *rig, int family)
 			return why;
 		}
 	}
-	return NULL;
+	return tainted() == before ? NULL : "the kernel warned";
 }
 
 static const __u8 loose_route[] = {131, 7, 4, 10, 244, 0, 4, 1};
@@ -237,9 +269,11 @@ static struct bn_packet lying[8];
 
 static void lies_prepare(struct bn_rig *rig, int family)
 {
-	const struct bn_step s = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_A,
+	const struct bn_step s = {.hook = BN_HOOK_FROM_POD,
+				  .device = BN_POD_A,
 				  TCP("A", 1000, "VIP", 80, SYN, .payload = 40)};
-	const struct bn_step u = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_A,
+	const struct bn_step u = {.hook = BN_HOOK_FROM_POD,
+				  .device = BN_POD_A,
 				  UDP("A", 1000, "VIP", 53, .payload = 40)};
 	size_t l4;
 
@@ -258,12 +292,12 @@ static void lies_prepare(struct bn_rig *rig, int family)
 		lying[2].data[19] = 12; /* payload shorter than a TCP header */
 		lying[3].data[18] = 0x40;
 	}
-	lying[4].data[l4 + 12] = 0x40;  /* TCP header of 16 bytes */
-	lying[5].data[l4 + 5] = 7;      /* UDP length below its header */
-	lying[6].data[l4 + 4] = 0x40;   /* UDP length beyond the packet */
+	lying[4].data[l4 + 12] = 0x40; /* TCP header of 16 bytes */
+	lying[5].data[l4 + 5] = 7;     /* UDP length below its header */
+	lying[6].data[l4 + 4] = 0x40;  /* UDP length beyond the packet */
 	lying[7] = lying[3];
 	bn_step_packet(rig, &s, family, &lying[7]);
-	lying[7].data[l4 + 12] = 0xf0;  /* TCP header of 60 bytes in 60: within, options of zeros */
+	lying[7].data[l4 + 12] = 0xf0; /* TCP header of 60 bytes in 60: within, options of zeros */
 	lying[7].data[l4 + 13] = 0;
 	memset(lying[7].data + l4 + 20, 0, 40);
 	bn_packet_fix(&lying[7]);
@@ -307,14 +341,17 @@ static const struct bn_case cases[] = {
 		   .outcome = BN_FORWARDED, .count = {OPENED}}}},
 	{"IPv6 extension headers", .families = 6,
 	 .step = {{"routing header 0", FROM(BN_POD_A),
-		   UDP("A", 1, "B", 53, .exts = 1, .ext = {{.type = 43, .len = 24, .data = {0, 1}}}),
+		   UDP("A", 1, "B", 53, .exts = 1,
+		       .ext = {{.type = 43, .len = 24, .data = {0, 1}}}),
 		   DROP(SOURCE_ROUTED)},
 		  {"segment routing", FROM(BN_POD_A),
-		   UDP("A", 1, "B", 53, .exts = 1, .ext = {{.type = 43, .len = 24, .data = {4, 0}}}),
+		   UDP("A", 1, "B", 53, .exts = 1,
+		       .ext = {{.type = 43, .len = 24, .data = {4, 0}}}),
 		   DROP(SOURCE_ROUTED)},
 		  {"routing header behind others", FROM(BN_POD_A),
 		   UDP("A", 1, "B", 53, .exts = 3,
-		       .ext = {{.type = 0, .data = {1, 4}}, {.type = 60, .data = {1, 4}},
+		       .ext = {{.type = 0, .data = {1, 4}},
+			       {.type = 60, .data = {1, 4}},
 			       {.type = 43}}),
 		   DROP(SOURCE_ROUTED)},
 		  {"hop-by-hop not first", FROM(BN_POD_A),
@@ -323,13 +360,21 @@ static const struct bn_case cases[] = {
 		   DROP(MALFORMED_HEADER)},
 		  {"ten headers", FROM(BN_POD_A),
 		   UDP("A", 1, "B", 53, .exts = 10,
-		       .ext = {{.type = 60}, {.type = 60}, {.type = 60}, {.type = 60}, {.type = 60},
-			       {.type = 60}, {.type = 60}, {.type = 60}, {.type = 60},
+		       .ext = {{.type = 60},
+			       {.type = 60},
+			       {.type = 60},
+			       {.type = 60},
+			       {.type = 60},
+			       {.type = 60},
+			       {.type = 60},
+			       {.type = 60},
+			       {.type = 60},
 			       {.type = 60}}),
 		   DROP(EXTENSION_HEADERS)},
 		  {"a port hidden behind a chain is still the port", FROM(BN_POD_A),
 		   UDP("A", 1, "VIP", 53, .exts = 3,
-		       .ext = {{.type = 0, .data = {1, 4}}, {.type = 60, .data = {1, 4}},
+		       .ext = {{.type = 0, .data = {1, 4}},
+			       {.type = 60, .data = {1, 4}},
 			       {.type = 60, .len = 16, .data = {1, 12}}}),
 		   DNAT("B", 5353), .count = {OPENED}}}},
 	{"every byte of the headers, every value", .run = mutated},

@@ -11,9 +11,13 @@
 #define OPENED [BN_CNT_FLOWS_OPENED] = 1, [BN_CNT_DECISIONS] = 1
 #define SCTP_PROTOCOL 132
 #define RESET(v, vp, c, cp, f, ...)                                                                \
-	.outcome = BN_ANSWERED,                                                                    \
-	.answer = {.protocol = IPPROTO_TCP, .src = (v), .sport = (vp), .dst = (c), .dport = (cp),  \
-		   .tcp_flags = (f), ##__VA_ARGS__}
+	.outcome = BN_ANSWERED, .answer = {.protocol = IPPROTO_TCP,                                \
+					   .src = (v),                                             \
+					   .sport = (vp),                                          \
+					   .dst = (c),                                             \
+					   .dport = (cp),                                          \
+					   .tcp_flags = (f),                                       \
+					   ##__VA_ARGS__}
 #define REFUSED(r) .reason = BN_DROP_##r, .count = {[BN_CNT_DECISIONS] = 1, [BN_CNT_REJECTS] = 1}
 
 static __u16 port_at(const struct bn_packet *p, int offset)
@@ -26,7 +30,8 @@ static const char *all_backends(struct bn_rig *rig, int family)
 	int hits[4] = {}, other = 0;
 
 	for (int i = 0; i < 200; i++) {
-		struct bn_step s = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_A,
+		struct bn_step s = {.hook = BN_HOOK_FROM_POD,
+				    .device = BN_POD_A,
 				    TCP("A", 10000 + i, "VIP2", 80, SYN)};
 		struct bn_result r;
 		__u16 port;
@@ -58,7 +63,8 @@ static __u16 flow_port(struct bn_rig *rig, int family, __u8 protocol, __u16 clie
 
 static int send_query(struct bn_rig *rig, int family, struct bn_result *r)
 {
-	struct bn_step s = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_A, UDP("A", 5000, "VIP2", 53)};
+	struct bn_step s = {
+		.hook = BN_HOOK_FROM_POD, .device = BN_POD_A, UDP("A", 5000, "VIP2", 53)};
 
 	return bn_step_send(rig, &s, family, r);
 }
@@ -67,9 +73,8 @@ static int send_query(struct bn_rig *rig, int family, struct bn_result *r)
 static void backend_leave(struct bn_rig *rig, int family, int which)
 {
 	__u32 first = bn_program_backend(family, IPPROTO_UDP);
-	struct bn_service_key key = {.addr = bn_rig_addr("VIP2", family),
-				     .port = htons(53),
-				     .protocol = IPPROTO_UDP};
+	struct bn_service_key key = {
+		.addr = bn_rig_addr("VIP2", family), .port = htons(53), .protocol = IPPROTO_UDP};
 	int fd = bn_rig_map(rig, "bn_services");
 	struct bn_service svc;
 
@@ -83,9 +88,8 @@ static void backend_leave(struct bn_rig *rig, int family, int which)
 static void backend_return(struct bn_rig *rig, int family, int which)
 {
 	__u32 first = bn_program_backend(family, IPPROTO_UDP);
-	struct bn_service_key key = {.addr = bn_rig_addr("VIP2", family),
-				     .port = htons(53),
-				     .protocol = IPPROTO_UDP};
+	struct bn_service_key key = {
+		.addr = bn_rig_addr("VIP2", family), .port = htons(53), .protocol = IPPROTO_UDP};
 	int fd = bn_rig_map(rig, "bn_services");
 	struct bn_service svc;
 
@@ -119,8 +123,8 @@ static const char *udp_moves(struct bn_rig *rig, int family)
 
 static const char *half_open_moves(struct bn_rig *rig, int family)
 {
-	struct bn_step syn = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_A,
-			      TCP("A", 46000, "VIP2", 80, SYN)};
+	struct bn_step syn = {
+		.hook = BN_HOOK_FROM_POD, .device = BN_POD_A, TCP("A", 46000, "VIP2", 80, SYN)};
 	__u32 first = bn_program_backend(family, IPPROTO_TCP);
 	struct bn_result r;
 	__u16 had;
@@ -141,8 +145,8 @@ static const char *half_open_moves(struct bn_rig *rig, int family)
 
 static int handshake(struct bn_rig *rig, int family, __u16 client, __u16 *ret_port)
 {
-	struct bn_step s = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_A,
-			    TCP("A", client, "VIP2", 80, SYN)};
+	struct bn_step s = {
+		.hook = BN_HOOK_FROM_POD, .device = BN_POD_A, TCP("A", client, "VIP2", 80, SYN)};
 	struct bn_step back = {.hook = BN_HOOK_FROM_POD, TCP("", 0, "A", client, SYN | ACK)};
 	struct bn_result r;
 
@@ -160,7 +164,8 @@ static int handshake(struct bn_rig *rig, int family, __u16 client, __u16 *ret_po
 
 static const char *established_stays(struct bn_rig *rig, int family)
 {
-	struct bn_step data = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_A,
+	struct bn_step data = {.hook = BN_HOOK_FROM_POD,
+			       .device = BN_POD_A,
 			       TCP("A", 46001, "VIP2", 80, ACK, .payload = 10)};
 	__u32 first = bn_program_backend(family, IPPROTO_TCP);
 	const char *wrong = NULL;
@@ -178,7 +183,8 @@ static const char *established_stays(struct bn_rig *rig, int family)
 
 static const char *epoch_keeps_nat(struct bn_rig *rig, int family)
 {
-	struct bn_step data = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_A,
+	struct bn_step data = {.hook = BN_HOOK_FROM_POD,
+			       .device = BN_POD_A,
 			       TCP("A", 46002, "VIP2", 80, ACK, .payload = 10)};
 	struct bn_counts before, after;
 	struct bn_result r;
@@ -232,9 +238,11 @@ static void policy_off(struct bn_rig *rig, int family)
 	bn_rig_endpoint_set(rig, BN_POD_B, 0);
 }
 
-#define UNREACHABLE4(...) .outcome = BN_ANSWERED, .quote = true,                                   \
+#define UNREACHABLE4(...)                                                                          \
+	.outcome = BN_ANSWERED, .quote = true,                                                     \
 	.answer = {.protocol = IPPROTO_ICMP, .type = 3, .code = 3, ##__VA_ARGS__}
-#define UNREACHABLE6(...) .outcome = BN_ANSWERED, .quote = true,                                   \
+#define UNREACHABLE6(...)                                                                          \
+	.outcome = BN_ANSWERED, .quote = true,                                                     \
 	.answer = {.protocol = 58, .type = 1, .code = 4, ##__VA_ARGS__}
 
 static const struct bn_case cases[] = {
@@ -285,8 +293,7 @@ static const struct bn_case cases[] = {
 		  {"address", FROM(BN_POD_A), TCP("A", 40000, "UNOWNED", 80, SYN, .seq = 1),
 		   RESET("UNOWNED", 80, "A", 40000, RST | ACK, .ack = 2, .no_window = 1),
 		   REFUSED(SERVICE_UNKNOWN)},
-		  {"protocol", FROM(BN_POD_A),
-		   TCP("A", 40000, "VIP", 3868, SYN, .seq = 1),
+		  {"protocol", FROM(BN_POD_A), TCP("A", 40000, "VIP", 3868, SYN, .seq = 1),
 		   RESET("VIP", 3868, "A", 40000, RST | ACK, .ack = 2, .no_window = 1),
 		   REFUSED(SERVICE_UNKNOWN)}}},
 	{"UDP to a port that no service owns", .families = 4,
@@ -330,8 +337,7 @@ static const struct bn_case cases[] = {
 		   DROP(POLICY_INGRESS), .count = {[BN_CNT_DECISIONS] = 1}},
 		  {"the node itself", TO(BN_POD_B), TCP("NODE", 40001, "B", 8081, SYN),
 		   .outcome = BN_PASSED, .count = {OPENED}}}},
-	{"policy turned on cuts what is established",
-	 .restore = policy_off,
+	{"policy turned on cuts what is established", .restore = policy_off,
 	 .step = {{"SYN", FROM(BN_POD_A), TCP("A", 40000, "VIP", 80, SYN), DNAT("B", 8080),
 		   .count = {OPENED}},
 		  {"SYN-ACK", FROM(BN_POD_B), TCP("B", 8080, "A", 40000, SYN | ACK),
@@ -340,7 +346,8 @@ static const struct bn_case cases[] = {
 		   .count = {[BN_CNT_FLOWS_PROMOTED] = 2}},
 		  {"a reply, judged in the flow's original direction", FROM(BN_POD_B),
 		   TCP("B", 8080, "A", 40000, ACK), .before = ingress_on, DROP(POLICY_INGRESS),
-		   .count = {[BN_CNT_STALE] = 1, [BN_CNT_FLOWS_CLOSED] = 1,
+		   .count = {[BN_CNT_STALE] = 1,
+			     [BN_CNT_FLOWS_CLOSED] = 1,
 			     [BN_CNT_FLOWS_DEMOTED] = 2},
 		   .cause = BN_CLOSE_STALE}}},
 };

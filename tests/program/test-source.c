@@ -70,9 +70,13 @@ static void ns_build(struct bn_rig *rig, struct bn_packet *p, __u8 type, const c
 		     const char *target, __u8 ttl)
 {
 	__u8 body[24] = {[16] = 1, [17] = 1};
-	struct bn_packet_spec spec = {.protocol = 58, .src = bn_rig_address(src, 6),
-				      .dst = "ff02::1:ff00:1", .type = type, .ttl = ttl,
-				      .bytes = body, .payload = sizeof(body),
+	struct bn_packet_spec spec = {.protocol = 58,
+				      .src = bn_rig_address(src, 6),
+				      .dst = "ff02::1:ff00:1",
+				      .type = type,
+				      .ttl = ttl,
+				      .bytes = body,
+				      .payload = sizeof(body),
 				      .smac = rig->dev[BN_POD_A].mac,
 				      .dmac = {{0x33, 0x33, 0xff, 0, 0, 1}}};
 
@@ -96,13 +100,18 @@ static void nd_prepare(struct bn_rig *rig, int family)
 
 static const char *nd_answer(struct bn_rig *rig, int family)
 {
-	struct bn_step s = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_A,
-			    .raw = &nd_packets[NS_GATEWAY]};
+	struct bn_step s = {
+		.hook = BN_HOOK_FROM_POD, .device = BN_POD_A, .raw = &nd_packets[NS_GATEWAY]};
 	__u8 body[24] = {[16] = 2, [17] = 1};
-	struct bn_packet_spec spec = {.protocol = 58, .src = bn_rig_address("GW", 6),
-				      .dst = bn_rig_address("A", 6), .type = 136, .ttl = 255,
-				      .bytes = body, .payload = sizeof(body),
-				      .smac = {BN_HOST_MAC}, .dmac = rig->dev[BN_POD_A].mac};
+	struct bn_packet_spec spec = {.protocol = 58,
+				      .src = bn_rig_address("GW", 6),
+				      .dst = bn_rig_address("A", 6),
+				      .type = 136,
+				      .ttl = 255,
+				      .bytes = body,
+				      .payload = sizeof(body),
+				      .smac = {BN_HOST_MAC},
+				      .dmac = rig->dev[BN_POD_A].mac};
 	struct bn_packet want;
 	struct bn_result r;
 
@@ -140,16 +149,15 @@ static const struct bn_case cases[] = {
 		   TCP("A", 40000, "VIP", 80, ACK, .smac = {{2, 0xbf, 9, 9, 9, 9}}),
 		   DROP(SPOOFED_MAC)}}},
 	{"a wrong source MAC",
-	 .step = {{"TCP", FROM(BN_POD_A),
-		   TCP("A", 1, "VIP", 80, SYN, .smac = {{2, 0, 0, 0, 0, 9}}), DROP(SPOOFED_MAC)}}},
+	 .step = {{"TCP", FROM(BN_POD_A), TCP("A", 1, "VIP", 80, SYN, .smac = {{2, 0, 0, 0, 0, 9}}),
+		   DROP(SPOOFED_MAC)}}},
 	{"a device that is no endpoint",
 	 .step = {{"from", FROM(BN_STRANGER), TCP("A", 1, "VIP", 80, SYN), DROP(UNKNOWN_ENDPOINT)},
 		  {"to", TO(BN_STRANGER), TCP("NODE", 1, "A", 80, SYN), DROP(UNKNOWN_ENDPOINT)}}},
 	{"through the stack: not the pod's address",
 	 .step = {{"to", TO(BN_POD_A), TCP("NODE", 1, "B", 80, SYN), DROP(WRONG_DESTINATION)}}},
-	{"VLAN tags",
-	 .step = {{"tagged", FROM(BN_POD_A), UDP("A", 1, "VIP", 53, .vlan = 7),
-		   DROP(UNSUPPORTED_ETHERTYPE)}}},
+	{"VLAN tags", .step = {{"tagged", FROM(BN_POD_A), UDP("A", 1, "VIP", 53, .vlan = 7),
+				DROP(UNSUPPORTED_ETHERTYPE)}}},
 	{"other EtherTypes",
 	 .step = {{"LLDP", FROM(BN_POD_A), UDP("A", 1, "VIP", 53, .ethertype = 0x88cc),
 		   DROP(UNSUPPORTED_ETHERTYPE)},
@@ -157,7 +165,8 @@ static const struct bn_case cases[] = {
 		   DROP(UNSUPPORTED_ETHERTYPE)}}},
 	{"destinations that don't exist for a pod", .families = 4,
 	 .step = {{"multicast", FROM(BN_POD_A), UDP("A", 1, "224.0.0.251", 5353), DROP(MULTICAST)},
-		  {"broadcast", FROM(BN_POD_A), UDP("A", 1, "255.255.255.255", 67), DROP(MULTICAST)},
+		  {"broadcast", FROM(BN_POD_A), UDP("A", 1, "255.255.255.255", 67),
+		   DROP(MULTICAST)},
 		  {"link-local", FROM(BN_POD_A), TCP("A", 1, "169.254.169.254", 80, SYN),
 		   DROP(LINK_LOCAL)},
 		  {"loopback", FROM(BN_POD_A), TCP("A", 1, "127.0.0.1", 80, SYN),
@@ -166,12 +175,10 @@ static const struct bn_case cases[] = {
 		   .count = {[BN_CNT_DECISIONS] = 1}}}},
 	{"destinations that don't exist for a pod", .families = 6,
 	 .step = {{"multicast", FROM(BN_POD_A), UDP("A", 1, "ff02::fb", 5353), DROP(MULTICAST)},
-		  {"link-local", FROM(BN_POD_A), TCP("A", 1, "fe80::2", 80, SYN),
-		   DROP(LINK_LOCAL)},
+		  {"link-local", FROM(BN_POD_A), TCP("A", 1, "fe80::2", 80, SYN), DROP(LINK_LOCAL)},
 		  {"loopback", FROM(BN_POD_A), TCP("A", 1, "::1", 80, SYN),
 		   DROP(WRONG_DESTINATION)},
-		  {"nothing", FROM(BN_POD_A), TCP("A", 1, "::", 80, SYN),
-		   DROP(WRONG_DESTINATION)},
+		  {"nothing", FROM(BN_POD_A), TCP("A", 1, "::", 80, SYN), DROP(WRONG_DESTINATION)},
 		  {"mapped destination", FROM(BN_POD_A), TCP("A", 1, "::ffff:10.244.0.3", 80, SYN),
 		   DROP(MAPPED_ADDRESS)},
 		  {"mapped source", FROM(BN_POD_A), TCP("::ffff:10.244.0.2", 1, "B", 80, SYN),
@@ -179,7 +186,8 @@ static const struct bn_case cases[] = {
 	{"ARP", .families = 4, .prepare = arp_prepare, .run = arp_answer,
 	 .step = {{"a reply", RAW(arp_packets[ARP_REPLY]), DROP(NEIGHBOUR), .quiet = true},
 		  {"another's address", RAW(arp_packets[ARP_SPOOF]), DROP(SPOOFED_SOURCE)},
-		  {"duplicate detection", RAW(arp_packets[ARP_PROBE]), DROP(NEIGHBOUR), .quiet = true},
+		  {"duplicate detection", RAW(arp_packets[ARP_PROBE]), DROP(NEIGHBOUR),
+		   .quiet = true},
 		  {"announcement", RAW(arp_packets[ARP_ANNOUNCE]), DROP(NEIGHBOUR), .quiet = true},
 		  {"truncated", RAW(arp_packets[ARP_SHORT]), DROP(MALFORMED_HEADER)},
 		  {"another's MAC", RAW(arp_packets[ARP_MAC]), DROP(SPOOFED_MAC)}}},
