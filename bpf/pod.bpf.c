@@ -5,7 +5,7 @@
 #include "lib/slow.h"
 
 /* From a pod: who it is, and that it says so. */
-static __noinline int slow_from_pod(struct __sk_buff *skb, bool looked)
+static __noinline int slow_from_pod(struct __sk_buff *skb, const struct bn_looked *looked)
 {
 	struct bn_scratch *s = bn_scratch_get();
 	struct bn_endpoint *ep;
@@ -13,7 +13,7 @@ static __noinline int slow_from_pod(struct __sk_buff *skb, bool looked)
 	__u32 ifindex = skb->ifindex;
 	int r;
 
-	if (!s)
+	if (!s || !looked)
 		return TC_ACT_SHOT;
 	slow_begin(skb, s, BN_HOOK_FROM_POD, looked);
 	if (skb->protocol == bpf_htons(ETH_P_ARP) && !skb->vlan_present)
@@ -44,14 +44,14 @@ static __noinline int slow_from_pod(struct __sk_buff *skb, bool looked)
 }
 
 /* Through the stack to a pod: from this node, another device, or a pod whose packet was large. */
-static __noinline int slow_to_pod(struct __sk_buff *skb, bool looked)
+static __noinline int slow_to_pod(struct __sk_buff *skb, const struct bn_looked *looked)
 {
 	struct bn_scratch *s = bn_scratch_get();
 	struct bn_endpoint *ep;
 	__u32 ifindex = skb->ifindex;
 	int r;
 
-	if (!s)
+	if (!s || !looked)
 		return TC_ACT_SHOT;
 	slow_begin(skb, s, BN_HOOK_TO_POD, looked);
 	if (skb->protocol == bpf_htons(ETH_P_ARP) && !skb->vlan_present)
@@ -84,17 +84,19 @@ static __noinline int slow_to_pod(struct __sk_buff *skb, bool looked)
 SEC("tc")
 int bn_from_pod(struct __sk_buff *skb)
 {
-	int r = fast_path(skb, BN_HOOK_FROM_POD);
+	struct bn_looked looked;
+	int r = fast_path(skb, BN_HOOK_FROM_POD, &looked);
 
-	return r > BN_SLOW ? r : slow_from_pod(skb, r == BN_SLOW_LOOKED);
+	return r != BN_SLOW ? r : slow_from_pod(skb, &looked);
 }
 
 SEC("tc")
 int bn_to_pod(struct __sk_buff *skb)
 {
-	int r = fast_path(skb, BN_HOOK_TO_POD);
+	struct bn_looked looked;
+	int r = fast_path(skb, BN_HOOK_TO_POD, &looked);
 
-	return r > BN_SLOW ? r : slow_to_pod(skb, r == BN_SLOW_LOOKED);
+	return r != BN_SLOW ? r : slow_to_pod(skb, &looked);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

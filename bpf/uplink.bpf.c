@@ -8,12 +8,12 @@
  * unless it is the reply to a masqueraded flow. Whatever else is routed through this node is not
  * ours.
  */
-static __noinline int slow_from_uplink(struct __sk_buff *skb, bool looked)
+static __noinline int slow_from_uplink(struct __sk_buff *skb, const struct bn_looked *looked)
 {
 	struct bn_scratch *s = bn_scratch_get();
 	int where, r;
 
-	if (!s)
+	if (!s || !looked)
 		return TC_ACT_SHOT;
 	slow_begin(skb, s, BN_HOOK_FROM_UPLINK, looked);
 	r = bn_parse(skb);
@@ -42,9 +42,10 @@ static __noinline int slow_from_uplink(struct __sk_buff *skb, bool looked)
 SEC("tc")
 int bn_from_uplink(struct __sk_buff *skb)
 {
-	int r = fast_path(skb, BN_HOOK_FROM_UPLINK);
+	struct bn_looked looked;
+	int r = fast_path(skb, BN_HOOK_FROM_UPLINK, &looked);
 
-	return r > BN_SLOW ? r : slow_from_uplink(skb, r == BN_SLOW_LOOKED);
+	return r != BN_SLOW ? r : slow_from_uplink(skb, &looked);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

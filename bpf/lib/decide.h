@@ -102,7 +102,7 @@ static __always_inline bool decide_taken(const struct bn_scratch *s)
 BN_GLOBAL int decide_record(void)
 {
 	struct bn_scratch *s = bn_scratch_get();
-	__u32 range, base, life;
+	__u32 range, base = 0, life;
 	__u8 protocol;
 	int i;
 
@@ -111,13 +111,14 @@ BN_GLOBAL int decide_record(void)
 	protocol = s->pkt.tuple.protocol;
 	life = flow_life(&s->fwd, protocol);
 	range = (__u32)bn_config.nat_port_max - bn_config.nat_port_min + 1;
-	base = bpf_get_prandom_u32();
 	if (s->fwd.flags & BN_FLOW_MASQ && decide_has_ports(protocol) && s->fwd.to_sport) {
 		__u32 port = bpf_ntohs(s->fwd.to_sport);
 
 		/* outside the range it could be a socket's of the node itself */
-		if (port < bn_config.nat_port_min || port > bn_config.nat_port_max)
+		if (port < bn_config.nat_port_min || port > bn_config.nat_port_max) {
+			base = bpf_get_prandom_u32();
 			s->fwd.to_sport = bpf_htons(bn_config.nat_port_min + base % range);
+		}
 	}
 	for (i = 0; i < BN_NAT_TRIES; i++) {
 		int r = 0;
@@ -137,11 +138,37 @@ BN_GLOBAL int decide_record(void)
 			return BN_DROP_INTERNAL;
 		if (!decide_has_ports(protocol))
 			return BN_DROP_NAT_PORTS_EXHAUSTED;
+		if (!base)
+			base = bpf_get_prandom_u32();
 		/* also a plain flow's: a translated one may hold the tuple that it would reply with */
 		s->fwd.flags |= BN_FLOW_NAT;
 		s->fwd.to_sport = bpf_htons(bn_config.nat_port_min + (base + i) % range);
 	}
 	return BN_DROP_NAT_PORTS_EXHAUSTED;
+}
+
+/*
+ * A flow whose reply direction was thrown out of the transient table: its entry is made again, so
+ * that replies don't pass untranslated. Returns 0, or the reason where the tuple is taken by now.
+ */
+BN_GLOBAL int decide_mend(void)
+{
+	struct bn_scratch *s = bn_scratch_get();
+	struct bn_place place;
+
+	if (!s)
+		return BN_DROP_INTERNAL;
+	flow_peer_key(&s->peer, &s->pkt.tuple, &s->fwd);
+	transient_find(&s->peer, s->pkt.now, &place);
+	if (place.set)
+		return 0;
+	party_of_address(&s->dst, &s->fwd.to_daddr);
+	decide_reply(s);
+	s->rev.state = s->fwd.state & (BN_FS_ESTABLISHED | BN_FS_REPLIED);
+	if (decide_taken(s) ||
+	    transient_insert(BN_OPPOSITE, flow_life(&s->fwd, s->pkt.tuple.protocol), true))
+		return BN_DROP_NAT_PORTS_EXHAUSTED;
+	return 0;
 }
 
 /* A refusal worth remembering, so that a flood of it costs a lookup: policy's. */

@@ -14,7 +14,6 @@
 #include "lib/transient.h"
 
 #define BN_SLOW (-100)
-#define BN_SLOW_LOOKED (-101) /* and the main table doesn't have it */
 
 /* What the parser hands on; pointers are verified for the headers they point to. */
 struct bn_fast {
@@ -26,6 +25,7 @@ struct bn_fast {
 	__u8 protocol;
 	__u8 ttl;
 	__u8 l4_hlen;
+	__u8 tcp_flags; /* 0 for UDP */
 };
 
 static __always_inline bool fast_parse(struct __sk_buff *skb, struct bn_fast *p, struct bn_tuple *t)
@@ -72,13 +72,13 @@ static __always_inline bool fast_parse(struct __sk_buff *skb, struct bn_fast *p,
 
 		if (p->l4 + sizeof(struct tcphdr) > end)
 			return false;
-		if (tcp[13] & (TCP_FIN | TCP_SYN | TCP_RST))
-			return false;
+		p->tcp_flags = tcp[13];
 		p->l4_hlen = (tcp[12] >> 4) * 4;
 		if (p->l4_hlen < sizeof(struct tcphdr))
 			return false;
 	} else if (p->protocol == IPPROTO_UDP) {
 		p->l4_hlen = sizeof(struct udphdr);
+		p->tcp_flags = 0;
 	} else {
 		return false;
 	}
@@ -106,8 +106,8 @@ static __always_inline bool fast_fits(struct __sk_buff *skb, const struct bn_fas
 }
 
 /* A packet that the main table doesn't know: dropped and counted if its flow stands refused. */
-static __always_inline int fast_refused(struct __sk_buff *skb, const struct bn_tuple *t,
-					__u32 ifindex, __u32 len, const enum bn_hook hook)
+static __always_inline int fast_refused(const struct bn_tuple *t, __u32 ifindex, __u32 len,
+					const enum bn_hook hook, struct bn_looked *looked)
 {
 	__u32 now = bn_now(), reason;
 	const struct bn_epochs *ep = epochs_get();
@@ -117,23 +117,28 @@ static __always_inline int fast_refused(struct __sk_buff *skb, const struct bn_t
 
 	transient_find(t, now, &place);
 	f = transient_flow(&place);
+	looked->flags |= BN_LOOKED_TRANSIENT | (f ? BN_LOOKED_FOUND : 0);
+	looked->set = place.index;
+	looked->way = place.way;
+	looked->tag = place.tag;
 	if (!f || f->action != BN_ACT_DROP || !ep)
-		return BN_SLOW_LOOKED;
+		return BN_SLOW;
 	if (f->in_ifindex != (hook == BN_HOOK_FROM_POD ? ifindex : 0) ||
 	    f->epoch != epoch_sum(ep, f->src_slot, f->dst_slot))
-		return BN_SLOW_LOOKED;
+		return BN_SLOW;
 	reason = f->reason;
 	c = bpf_map_lookup_elem(&bn_drops, &reason);
 	/* one that is to be reported goes the long way */
 	if (!c || now - c->window >= bn_config.hz || c->sent < bn_config.event_rate)
-		return BN_SLOW_LOOKED;
+		return BN_SLOW;
 	c->packets++;
 	c->bytes += len;
 	c->suppressed++;
 	return TC_ACT_SHOT;
 }
 
-static __always_inline int fast_path(struct __sk_buff *skb, const enum bn_hook hook)
+static __always_inline int fast_path(struct __sk_buff *skb, const enum bn_hook hook,
+				     struct bn_looked *looked)
 {
 	const struct bn_epochs *ep;
 	__u32 ifindex = skb->ifindex, len = skb->len - ETH_HLEN;
@@ -142,11 +147,20 @@ static __always_inline int fast_path(struct __sk_buff *skb, const enum bn_hook h
 	struct bn_flow *f;
 	bool hop;
 
+	looked->flags = 0;
+	looked->set = looked->way = looked->tag = 0;
 	if (unlikely(!fast_parse(skb, &p, &t)))
 		return BN_SLOW;
+	if (unlikely(p.tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST))) {
+		if (p.tcp_flags & TCP_SYN)
+			return fast_refused(&t, ifindex, len, hook, looked);
+		return BN_SLOW;
+	}
 	f = bpf_map_lookup_elem(&bn_flows, &t);
-	if (!f)
-		return fast_refused(skb, &t, ifindex, len, hook);
+	if (!f) {
+		looked->flags = BN_LOOKED_FLOWS;
+		return fast_refused(&t, ifindex, len, hook, looked);
+	}
 	ep = epochs_get();
 	if (!ep || unlikely(f->epoch != epoch_sum(ep, f->src_slot, f->dst_slot)))
 		return BN_SLOW;

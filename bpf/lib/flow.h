@@ -67,12 +67,16 @@ BN_GLOBAL int flow_lookup(void)
 
 	if (!s)
 		return BN_NOWHERE;
-	if (!s->pkt.looked) {
+	if (!(s->pkt.looked & BN_LOOKED_FLOWS)) {
 		f = bpf_map_lookup_elem(&bn_flows, &s->pkt.tuple);
 		if (f)
 			goto established;
 	}
-	transient_find(&s->pkt.tuple, s->pkt.now, &place);
+	place.set = NULL;
+	if (s->pkt.looked & BN_LOOKED_FOUND)
+		transient_again(s->found_set, s->found_way, s->found_tag, &place);
+	else if (!(s->pkt.looked & BN_LOOKED_TRANSIENT))
+		transient_find(&s->pkt.tuple, s->pkt.now, &place);
 	if (transient_copy(&place, &s->fwd)) {
 		s->found_set = place.index;
 		s->found_way = place.way;
@@ -80,7 +84,7 @@ BN_GLOBAL int flow_lookup(void)
 		return BN_IN_TRANSIENT;
 	}
 	/* it may have moved from one to the other while we looked */
-	if (!s->pkt.looked)
+	if (!(s->pkt.looked & BN_LOOKED_FLOWS))
 		return BN_NOWHERE;
 	f = bpf_map_lookup_elem(&bn_flows, &s->pkt.tuple);
 	if (!f)

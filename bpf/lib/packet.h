@@ -32,7 +32,7 @@ struct bn_packet {
 	__u8 hook;      /* enum bn_hook */
 	__u32 ifindex;
 	__u32 now;      /* jiffies */
-	__u8 looked;    /* the established path has found nothing in bn_flows */
+	__u8 looked;    /* enum bn_looked_flag, of the established path */
 	__u8 pad[3];
 };
 
@@ -46,6 +46,18 @@ struct bn_party {
 	__u16 mtu;
 	__u8 kind; /* enum bn_address_kind; 0: world */
 	__u8 pad[3];
+};
+
+/* What the established path has looked for already, so that nobody looks twice. */
+enum bn_looked_flag {
+	BN_LOOKED_FLOWS = 1 << 0,     /* not in bn_flows */
+	BN_LOOKED_TRANSIENT = 1 << 1, /* in bn_transient: where, or not at all */
+	BN_LOOKED_FOUND = 1 << 2,
+};
+
+struct bn_looked {
+	__u32 flags;
+	__u32 set, way, tag; /* BN_LOOKED_FOUND */
 };
 
 #define BN_QUOTE_MAX 1232 /* IPv6: 1280 less the outer headers (RFC 4443 2.4) */

@@ -12,7 +12,7 @@
 #include "lib/parse.h"
 
 static __always_inline void slow_begin(struct __sk_buff *skb, struct bn_scratch *s, __u32 hook,
-				       bool looked)
+				       const struct bn_looked *looked)
 {
 	__builtin_memset(&s->pkt, 0, sizeof(s->pkt));
 	__builtin_memset(&s->src, 0, sizeof(s->src));
@@ -20,7 +20,10 @@ static __always_inline void slow_begin(struct __sk_buff *skb, struct bn_scratch 
 	__builtin_memset(&s->fwd, 0, sizeof(s->fwd));
 	s->placed_hash = ~0ull;
 	s->pkt.hook = hook;
-	s->pkt.looked = looked;
+	s->pkt.looked = looked->flags;
+	s->found_set = looked->set;
+	s->found_way = looked->way;
+	s->found_tag = looked->tag;
 	s->pkt.ifindex = skb->ifindex;
 	s->pkt.now = bn_now();
 	s->pkt.len = skb->len > ETH_HLEN ? skb->len - ETH_HLEN : 0;
@@ -177,6 +180,12 @@ BN_GLOBAL int slow_flow(struct __sk_buff *skb)
 		if (r == BN_DROP_WRONG_DESTINATION)
 			where = BN_NOWHERE;
 		else if (r)
+			return bn_drop(r);
+	}
+	if (where == BN_IN_TRANSIENT &&
+	    (s->fwd.flags & (BN_FLOW_NAT | BN_FLOW_ORIGIN)) == (BN_FLOW_NAT | BN_FLOW_ORIGIN)) {
+		r = decide_mend();
+		if (r)
 			return bn_drop(r);
 	}
 	if (where) {

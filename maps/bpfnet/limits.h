@@ -17,7 +17,7 @@
 
 /* Defaults, `maps:` in the configuration file. */
 #define BN_DEFAULT_FLOWS 262144           /* established table: 2 entries a flow */
-#define BN_DEFAULT_TRANSIENT_SETS 16384   /* transient table: sets of BN_WAYS entries, 2^n */
+#define BN_DEFAULT_TRANSIENT_SETS 8192    /* transient table: sets of BN_WAYS entries, 2^n */
 #define BN_DEFAULT_SERVICES 65536         /* frontends: address, port, protocol */
 #define BN_DEFAULT_BACKENDS 262144        /* distinct backend address, port, protocol */
 #define BN_DEFAULT_SERVICE_SLOTS 524288   /* places in all services' backend lists together */
