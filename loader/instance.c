@@ -424,9 +424,8 @@ int bn_instance_remove(struct bn_instance *instance, const struct bn_instance_fo
 
 void bn_instance_abandon(struct bn_instance *instance, const struct bn_instance_folders *folders)
 {
-	if (instance->made_bpffs && instance->state_fd >= 0) {
-		if (instance->bpffs_fd >= 0)
-			close(instance->bpffs_fd);
+	if (instance->made_bpffs && instance->bpffs_fd >= 0) {
+		close(instance->bpffs_fd);
 		instance->bpffs_fd = -1;
 		bn_bpffs_release(folders->bpffs, folders->state_dir, NULL);
 	}
