@@ -321,6 +321,10 @@ static void test_one_instance(void **state)
 	snprintf(words, sizeof(words), "can't start on %s: ", p->bpffs);
 	assert_int_equal(bn_instance_start(&instance, &other.folders, NULL, &err), -EBUSY);
 	assert_says(&err, words);
+	/* what the refused starts made is gone, and what they met stays */
+	assert_false(exists(other.run));
+	assert_false(exists(other.state));
+	assert_true(exists(p->bpffs));
 
 	/* a crash frees them all */
 	kill(pid, SIGKILL);
@@ -328,6 +332,35 @@ static void test_one_instance(void **state)
 	assert_ok(bn_instance_start(&instance, &p->folders, NULL, &err), &err);
 	bn_instance_done(&instance);
 	assert_ok(bn_instance_start(&instance, &p->folders, NULL, &err), &err);
+	assert_ok(bn_instance_remove(&instance, &p->folders, &err), &err);
+}
+
+/* A start that came to nothing takes back its own folders and no one else's. */
+static void test_abandon(void **state)
+{
+	struct bn_instance instance = BN_INSTANCE_NULL;
+	struct bn_error err = BN_ERROR_INIT;
+	struct place *p = *state;
+
+	if (!is_root())
+		skip();
+	assert_ok(bn_folder_make(p->state, 0700, &err), &err);
+	assert_ok(bn_instance_start(&instance, &p->folders, NULL, &err), &err);
+	bn_instance_abandon(&instance, &p->folders);
+	assert_false(exists(p->run));
+	assert_false(exists(p->bpffs));
+	assert_true(exists(p->state));
+	assert_int_equal(instance.state_fd, -1);
+	/* a second one, as the program does on its way out, is nothing */
+	bn_instance_done(&instance);
+
+	assert_ok(bn_instance_start(&instance, &p->folders, NULL, &err), &err);
+	bn_instance_done(&instance);
+	assert_ok(bn_instance_start(&instance, &p->folders, NULL, &err), &err);
+	bn_instance_abandon(&instance, &p->folders);
+	assert_true(exists(p->run));
+	assert_true(exists(p->bpffs));
+	assert_ok(bn_instance_stop(&instance, &p->folders, 100, NULL, &err), &err);
 	assert_ok(bn_instance_remove(&instance, &p->folders, &err), &err);
 }
 
@@ -412,7 +445,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_make),           TEST(test_bpffs_own),       TEST(test_bpffs_nested),
 		TEST(test_bpffs_occupied), TEST(test_bpffs_private),   TEST(test_one_instance),
-		TEST(test_stop),           TEST(test_stop_of_another),
+		TEST(test_abandon),        TEST(test_stop),            TEST(test_stop_of_another),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
