@@ -162,7 +162,7 @@ struct bn_rows *bn_rows_new(const struct bn_call *call, const struct bn_column *
 		if (c->wide && call->format != BN_FORMAT_WIDE)
 			continue;
 		rows->columns[rows->n_columns] = c;
-		rows->width[rows->n_columns++] = call->no_headers ? 0 : bn_text_width(c->title);
+		rows->width[rows->n_columns++] = bn_text_width(c->title);
 	}
 	rows->held = calloc(MEASURED_ROWS, sizeof(*rows->held));
 	if (!rows->held) {

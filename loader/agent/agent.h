@@ -68,7 +68,7 @@ struct bn_agent {
 	struct bn_metrics_datapath metrics_datapath;
 	struct bn_metrics_flows metrics_flows;
 	sd_event_source *sweep;
-	uint64_t events_seen; /* of the ring buffer, as of the last look */
+	uint64_t opened_swept; /* flows opened before the last sweep */
 
 	struct bn_server *server;
 	bool relabelling;   /* inside bn_agent_pod_changed() */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Idle flows of the main table are removed once a minute, and only while it has any: an agent
- * without flows sleeps. The timer is armed by what the datapath counts as promoted, which the
- * agent looks at when it is awake anyway, for an event.
+ * without flows sleeps. The timer is armed by flows that open, which the agent hears of; where it
+ * is told of none (flow events are off) the timer never ends.
  */
 #include "agent/agent.h"
 #include "datapath/sweep.h"
@@ -24,12 +24,16 @@ static int on_sweep(sd_event_source *source, uint64_t usec, void *user)
 {
 	struct bn_agent *a = user;
 	struct bn_sweep_result result = {0};
+	uint64_t opened = bn_observer_opened(a->observer);
+	/* a flow is promoted some time after it opens: one that opened since may still be */
+	bool quiet = a->config->flow_events && opened == a->opened_swept;
 	int r;
 
 	r = bn_sweep(&a->programs, closed, a, &result);
 	if (r)
 		bn_logf(BN_LOG_WARNING, "can't look for idle flows: %s, ignoring", strerror(-r));
-	if (!r && !result.entries) {
+	a->opened_swept = opened;
+	if (!r && !result.entries && quiet) {
 		sd_event_source_set_enabled(source, SD_EVENT_OFF);
 		return 0;
 	}
@@ -38,30 +42,19 @@ static int on_sweep(sd_event_source *source, uint64_t usec, void *user)
 	return 0;
 }
 
-/* Any flow that opens may be promoted later. */
-static void on_flow(struct bn_agent *a)
-{
-	int enabled = SD_EVENT_OFF;
-	uint64_t now;
-
-	if (sd_event_source_get_enabled(a->sweep, &enabled) < 0 || enabled != SD_EVENT_OFF)
-		return;
-	if (sd_event_now(a->event, CLOCK_MONOTONIC, &now) < 0)
-		return;
-	sd_event_source_set_time(a->sweep, now + SWEEP_USEC);
-	sd_event_source_set_enabled(a->sweep, SD_EVENT_ONESHOT);
-}
-
 static int on_activity(sd_event_source *source, void *user)
 {
 	struct bn_agent *a = user;
-	struct bn_observer_stats stats;
+	int enabled = SD_EVENT_OFF;
+	uint64_t now;
 
-	bn_observer_stats(a->observer, &stats);
-	if (stats.received != a->events_seen) {
-		a->events_seen = stats.received;
-		on_flow(a);
-	}
+	if (bn_observer_opened(a->observer) == a->opened_swept ||
+	    sd_event_source_get_enabled(a->sweep, &enabled) < 0 || enabled != SD_EVENT_OFF)
+		return 0;
+	if (sd_event_now(a->event, CLOCK_MONOTONIC, &now) < 0)
+		return 0;
+	sd_event_source_set_time(a->sweep, now + SWEEP_USEC);
+	sd_event_source_set_enabled(a->sweep, SD_EVENT_ONESHOT);
 	return 0;
 }
 

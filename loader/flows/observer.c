@@ -266,6 +266,11 @@ int bn_observer_subscribe(struct bn_observer *o, struct bn_flow_query *query, bn
 	return bn_readers_subscribe(&o->readers, query, send, end, user, ret);
 }
 
+uint64_t bn_observer_opened(const struct bn_observer *o)
+{
+	return o->opened;
+}
+
 void bn_observer_stats(const struct bn_observer *o, struct bn_observer_stats *ret)
 {
 	struct bn_reader_stats reader = {0};

@@ -105,3 +105,5 @@ void bn_subscription_resume(struct bn_subscription *sub);
 void bn_subscription_free(struct bn_subscription *sub);
 
 void bn_observer_stats(const struct bn_observer *observer, struct bn_observer_stats *ret);
+/* Its `opened` alone, which costs nothing. */
+uint64_t bn_observer_opened(const struct bn_observer *observer);
