@@ -5,17 +5,17 @@
 #include "lib/slow.h"
 
 /* From a pod: who it is, and that it says so. */
-static __noinline int slow_from_pod(struct __sk_buff *skb)
+static __noinline int slow_from_pod(struct __sk_buff *skb, bool looked)
 {
 	struct bn_scratch *s = bn_scratch_get();
 	struct bn_endpoint *ep;
-	struct ethhdr eth;
+	struct ethhdr eth __attribute__((aligned(4)));
 	__u32 ifindex = skb->ifindex;
 	int r;
 
 	if (!s)
 		return TC_ACT_SHOT;
-	slow_begin(skb, s, BN_HOOK_FROM_POD);
+	slow_begin(skb, s, BN_HOOK_FROM_POD, looked);
 	if (skb->protocol == bpf_htons(ETH_P_ARP) && !skb->vlan_present)
 		return neigh_arp(skb);
 	ep = bpf_map_lookup_elem(&bn_endpoints, &ifindex);
@@ -44,7 +44,7 @@ static __noinline int slow_from_pod(struct __sk_buff *skb)
 }
 
 /* Through the stack to a pod: from this node, another device, or a pod whose packet was large. */
-static __noinline int slow_to_pod(struct __sk_buff *skb)
+static __noinline int slow_to_pod(struct __sk_buff *skb, bool looked)
 {
 	struct bn_scratch *s = bn_scratch_get();
 	struct bn_endpoint *ep;
@@ -53,7 +53,7 @@ static __noinline int slow_to_pod(struct __sk_buff *skb)
 
 	if (!s)
 		return TC_ACT_SHOT;
-	slow_begin(skb, s, BN_HOOK_TO_POD);
+	slow_begin(skb, s, BN_HOOK_TO_POD, looked);
 	if (skb->protocol == bpf_htons(ETH_P_ARP) && !skb->vlan_present)
 		return bn_drop_quiet(s, BN_DROP_NEIGHBOUR);
 	ep = bpf_map_lookup_elem(&bn_endpoints, &ifindex);
@@ -86,7 +86,7 @@ int bn_from_pod(struct __sk_buff *skb)
 {
 	int r = fast_path(skb, BN_HOOK_FROM_POD);
 
-	return r != BN_SLOW ? r : slow_from_pod(skb);
+	return r > BN_SLOW ? r : slow_from_pod(skb, r == BN_SLOW_LOOKED);
 }
 
 SEC("tc")
@@ -94,7 +94,7 @@ int bn_to_pod(struct __sk_buff *skb)
 {
 	int r = fast_path(skb, BN_HOOK_TO_POD);
 
-	return r != BN_SLOW ? r : slow_to_pod(skb);
+	return r > BN_SLOW ? r : slow_to_pod(skb, r == BN_SLOW_LOOKED);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -8,14 +8,14 @@
  * unless it is the reply to a masqueraded flow. Whatever else is routed through this node is not
  * ours.
  */
-static __noinline int slow_from_uplink(struct __sk_buff *skb)
+static __noinline int slow_from_uplink(struct __sk_buff *skb, bool looked)
 {
 	struct bn_scratch *s = bn_scratch_get();
 	int where, r;
 
 	if (!s)
 		return TC_ACT_SHOT;
-	slow_begin(skb, s, BN_HOOK_FROM_UPLINK);
+	slow_begin(skb, s, BN_HOOK_FROM_UPLINK, looked);
 	r = bn_parse(skb);
 	if (!s->pkt.tuple.family || s->pkt.flags & BN_PKT_ND)
 		return TC_ACT_UNSPEC;
@@ -44,7 +44,7 @@ int bn_from_uplink(struct __sk_buff *skb)
 {
 	int r = fast_path(skb, BN_HOOK_FROM_UPLINK);
 
-	return r != BN_SLOW ? r : slow_from_uplink(skb);
+	return r > BN_SLOW ? r : slow_from_uplink(skb, r == BN_SLOW_LOOKED);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -198,6 +198,11 @@ void bn_flow_print(FILE *f, const json_t *flow, const struct bn_flow_style *styl
 	fputs(" (", f);
 	if (reason && *reason) {
 		bn_text_clean(f, reason);
+		if (strcmp(reason, "spoofed-source") == 0) {
+			/* the end is named by its device */
+			fputc(' ', f);
+			bn_output_address(f, text_of(json_object_get(flow, "IP"), "source"), 0);
+		}
 		fputs("; ", f);
 	}
 	print_layer4(f, flow);

@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
@@ -52,7 +51,8 @@ def say(text=""):
 
 class Demo:
     def __init__(self):
-        self.dir = tempfile.mkdtemp(prefix=ID + "-")
+        self.dir = f"/tmp/{ID}"
+        os.mkdir(self.dir, 0o700)
         self.processes = []
         self.cgroup = None
         self.daemon = []
@@ -65,8 +65,8 @@ class Demo:
 
     def shown(self, line):
         """The command as one would type it, short paths and names in place of ours."""
-        for long, short in ((f"{ROOT}/{BUILD}/", f"{BUILD}/"), (f" --run-dir {self.run_dir}", ""),
-                            (f"nsenter --net=/run/netns/{ID}-", "in-"), (f"{ID}-", "")):
+        for long, short in ((f"{ROOT}/", ""), (f"bpfnet --run-dir {self.run_dir}", "bpfnet"),
+                            (f"{ID}-", ""), (ID, "demo")):
             line = line.replace(long, short)
         return line
 
@@ -204,7 +204,7 @@ class Demo:
         self.bpfnet("endpoint", "list")
 
         self.step("HTTP through its ClusterIP, IPv4 and IPv6; 'bpfnet flows -f' tells as it happens")
-        say(colour("1;36", "$ build/bpfnet flows -f &"))
+        say(colour("1;36", f"$ {BUILD}/bpfnet flows -f &"))
         viewer, thread = self.follow_flows()
         for i in range(6):
             self.in_pod("client", "curl", "-sS", "-g", "--max-time", "5", f"http://{VIPS[i % 2]}/")

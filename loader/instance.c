@@ -76,13 +76,22 @@ static void locks_done(struct lock locks[PLACE_MAX])
 	}
 }
 
-static void locks_take(struct lock locks[PLACE_MAX], struct bn_instance *ret)
+static void locks_take(const struct lock locks[PLACE_MAX], struct bn_instance *ret)
 {
-	*ret = (struct bn_instance){
-		.run_fd = locks[PLACE_RUN].fd,
-		.state_fd = locks[PLACE_STATE].fd,
-		.bpffs_fd = locks[PLACE_BPFFS].fd,
-	};
+	ret->run_fd = locks[PLACE_RUN].fd;
+	ret->state_fd = locks[PLACE_STATE].fd;
+	ret->bpffs_fd = locks[PLACE_BPFFS].fd;
+}
+
+/* What another instance has is open too, to look at. */
+static void locks_drop_foreign(struct lock locks[PLACE_MAX])
+{
+	for (int i = 0; i < PLACE_MAX; i++) {
+		if (locks[i].fd >= 0 && locks[i].result < 0) {
+			close(locks[i].fd);
+			locks[i].fd = -1;
+		}
+	}
 }
 
 static bool same_file(const struct stat *a, const struct stat *b)
@@ -242,6 +251,11 @@ int bn_instance_start(struct bn_instance *ret, const struct bn_instance_folders 
 	int r;
 
 	locks_init(locks, folders);
+	*ret = (struct bn_instance){
+		.made_run = access(folders->run_dir, F_OK) < 0,
+		.made_state = access(folders->state_dir, F_OK) < 0,
+		.made_bpffs = access(folders->bpffs, F_OK) < 0,
+	};
 	r = bn_folder_make(folders->run_dir, 0755, err);
 	if (r == 0)
 		r = start_one(&locks[PLACE_RUN], err);
@@ -253,12 +267,11 @@ int bn_instance_start(struct bn_instance *ret, const struct bn_instance_folders 
 		r = bn_bpffs_prepare(folders->bpffs, folders->state_dir, ret_mounted, err);
 	if (r == 0)
 		r = start_one(&locks[PLACE_BPFFS], err);
-	if (r < 0) {
-		locks_done(locks);
-		return r;
-	}
+	locks_drop_foreign(locks);
 	locks_take(locks, ret);
-	return 0;
+	if (r < 0)
+		bn_instance_abandon(ret, folders);
+	return r;
 }
 
 static int64_t now_ms(void)
@@ -359,6 +372,7 @@ int bn_instance_stop(struct bn_instance *ret, const struct bn_instance_folders *
 				goto fail;
 		}
 		if (!busy) {
+			*ret = (struct bn_instance){0};
 			locks_take(locks, ret);
 			if (ret_stopped)
 				*ret_stopped = round > 0;
@@ -404,6 +418,21 @@ int bn_instance_remove(struct bn_instance *instance, const struct bn_instance_fo
 	remove_folder(folders->run_dir, BN_INSTANCE_RUN_LOCK, instance->run_fd);
 	bn_instance_done(instance);
 	return r;
+}
+
+void bn_instance_abandon(struct bn_instance *instance, const struct bn_instance_folders *folders)
+{
+	if (instance->made_bpffs && instance->state_fd >= 0) {
+		if (instance->bpffs_fd >= 0)
+			close(instance->bpffs_fd);
+		instance->bpffs_fd = -1;
+		bn_bpffs_release(folders->bpffs, folders->state_dir, NULL);
+	}
+	if (instance->made_state)
+		remove_folder(folders->state_dir, BN_INSTANCE_STATE_LOCK, instance->state_fd);
+	if (instance->made_run)
+		remove_folder(folders->run_dir, BN_INSTANCE_RUN_LOCK, instance->run_fd);
+	bn_instance_done(instance);
 }
 
 void bn_instance_done(struct bn_instance *instance)

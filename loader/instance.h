@@ -15,9 +15,10 @@ struct bn_instance_folders {
 
 struct bn_instance {
 	int run_fd, state_fd, bpffs_fd; /* -1: not held */
+	bool made_run, made_state, made_bpffs; /* the folder was not there before the start */
 };
 
-#define BN_INSTANCE_NULL {-1, -1, -1}
+#define BN_INSTANCE_NULL {.run_fd = -1, .state_fd = -1, .bpffs_fd = -1}
 
 /* How long an instance has to end by itself. */
 #define BN_INSTANCE_GRACE_MS 10000
@@ -29,7 +30,7 @@ struct bn_instance {
 /*
  * Makes the folders, mounts bpffs where need be, and takes all of them. -EBUSY where another
  * instance has one, named with its pid; everything else as bn_folder_make() and
- * bn_bpffs_prepare() say. ret_mounted may be NULL.
+ * bn_bpffs_prepare() say. ret_mounted may be NULL. A failure leaves no folder that it made.
  */
 int bn_instance_start(struct bn_instance *ret, const struct bn_instance_folders *folders,
 		      bool *ret_mounted, struct bn_error *err);
@@ -49,6 +50,12 @@ int bn_instance_stop(struct bn_instance *ret, const struct bn_instance_folders *
  */
 int bn_instance_remove(struct bn_instance *instance, const struct bn_instance_folders *folders,
 		       struct bn_error *err);
+
+/*
+ * After a start that came to nothing: takes back the folders that bn_instance_start() made, as far
+ * as they are empty, and lets go of all.
+ */
+void bn_instance_abandon(struct bn_instance *instance, const struct bn_instance_folders *folders);
 
 /* Lets go of the folders and leaves the lock files: removing them is for bn_instance_remove(). */
 void bn_instance_done(struct bn_instance *instance);

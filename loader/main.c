@@ -79,8 +79,10 @@ static int run(const struct bn_agent_config *config)
 	if (r < 0)
 		goto out;
 	r = bn_agent_start(&agent, config, event, &err);
-	if (r < 0)
+	if (r < 0) {
+		bn_instance_abandon(&instance, &folders);
 		goto out;
+	}
 	bn_log(BN_LOG_INFO, "datapath live", "node", config->node_name, "attach",
 	       bn_attach_mechanism_name(agent.attach.mechanism), "flows",
 	       agent.programs.adopted ? "adopted" : "new", NULL);

@@ -91,7 +91,7 @@ def pytest(suite, log, arguments):
         os.unlink(xml_path)
     names, offload = E2E[suite]
     files = [os.path.join("tests/e2e", f) for f in names]
-    code, _ = run([sys.executable, "-m", "pytest", "-q", "--no-header", "-rsfE", "--tb=short",
+    code, _ = run([sys.executable, "-m", "pytest", "-q", "--no-header", "-rsxfE", "--tb=short",
                    "-p", "no:cacheprovider", f"--junitxml={xml_path}", *files, *arguments], log,
                   {"BPFNET_OFFLOAD": offload, "PYTHONDONTWRITEBYTECODE": "1"})
     try:

@@ -12,13 +12,13 @@
 
 /* The frame's and the network header's part of an answer, at s->header. */
 struct bn_answer4 {
-	struct ethhdr eth;
+	struct ethhdr eth __attribute__((aligned(4)));
 	struct iphdr ip;
 	__u8 l4[20];
 } __attribute__((packed));
 
 struct bn_answer6 {
-	struct ethhdr eth;
+	struct ethhdr eth __attribute__((aligned(4)));
 	struct ipv6hdr ip;
 } __attribute__((packed));
 
@@ -139,7 +139,7 @@ BN_GLOBAL int answer_echo(struct __sk_buff *skb)
 {
 	struct bn_scratch *s = bn_scratch_get();
 	__u8 type = s && s->pkt.tuple.family == BN_IPV4 ? ICMP_ECHOREPLY : ICMPV6_ECHO_REPLY;
-	struct ethhdr eth;
+	struct ethhdr eth __attribute__((aligned(4)));
 	__u16 check, before, after;
 	__u8 word[2];
 

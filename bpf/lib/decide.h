@@ -154,7 +154,7 @@ static __always_inline void decide_refuse(struct bn_scratch *s, __u32 reason)
 }
 
 /* Fills what both a first decision and a repeated one need. */
-static __always_inline void decide_begin(struct bn_scratch *s, const struct bn_epochs *ep)
+static __always_inline void decide_begin(struct bn_scratch *s)
 {
 	struct bn_flow *f = &s->fwd;
 
@@ -185,7 +185,7 @@ BN_GLOBAL int decide_new(struct __sk_buff *skb)
 	struct bn_scratch *s = bn_scratch_get();
 	const struct bn_epochs *ep = epochs_get();
 	struct bn_service *svc;
-	__u32 epoch_node, epoch_src;
+	__u32 epoch;
 	struct bn_flow *f;
 	int r;
 
@@ -193,10 +193,9 @@ BN_GLOBAL int decide_new(struct __sk_buff *skb)
 		return BN_DROP_INTERNAL;
 	f = &s->fwd;
 	bn_count(BN_CNT_DECISIONS, 1);
-	decide_begin(s, ep);
-	/* epochs before the tables they guard; the destination's is read again below */
-	epoch_node = ep->slot[BN_SLOT_NONE];
-	epoch_src = ep->slot[s->src.slot & (BN_SLOTS - 1)];
+	decide_begin(s);
+	/* the node's epoch before the tables; the ends' come with what is read of them */
+	epoch = ep->slot[BN_SLOT_NONE];
 	if (s->pkt.hook == BN_HOOK_FROM_POD) {
 		svc = service_lookup(&f->to_daddr, f->to_dport, s->pkt.tuple.protocol);
 		if (svc) {
@@ -208,14 +207,8 @@ BN_GLOBAL int decide_new(struct __sk_buff *skb)
 		}
 	}
 	party_of_address(&s->dst, &f->to_daddr);
-	if (s->dst.slot) {
-		__u32 before = ep->slot[s->dst.slot & (BN_SLOTS - 1)];
-
-		party_of_address(&s->dst, &f->to_daddr);
-		f->epoch = epoch_node + epoch_src + before;
-	} else {
-		f->epoch = epoch_node + epoch_src + epoch_node;
-	}
+	f->epoch = epoch + (s->src.slot ? s->src.epoch : epoch) +
+		   (s->dst.slot ? s->dst.epoch : epoch);
 	f->src_slot = s->src.slot;
 	f->dst_slot = s->dst.slot;
 	if (s->pkt.hook == BN_HOOK_FROM_POD) {
@@ -239,13 +232,6 @@ BN_GLOBAL int decide_new(struct __sk_buff *skb)
 	r = decide_record();
 	if (r)
 		return r;
-	if (f->flags & BN_FLOW_BACKEND) {
-		__u32 index = f->backend;
-		struct bn_backend_stats *st = bpf_map_lookup_elem(&bn_backend_stats, &index);
-
-		if (st)
-			__sync_fetch_and_add(&st->opened, 1);
-	}
 	bn_count(BN_CNT_FLOWS_OPENED, 1);
 	event_opened(s);
 	return 0;
@@ -291,7 +277,7 @@ BN_GLOBAL int decide_again(struct __sk_buff *skb, __u32 where)
 		r = BN_DROP_WRONG_DESTINATION;
 	if (r) {
 		flow_peer_key(&s->peer, &s->pkt.tuple, f);
-		flow_report_closed(s, flow_peer(s, where), BN_CLOSE_STALE);
+		flow_report_closed(s, flow_peer(s, where, &place), BN_CLOSE_STALE);
 		flow_delete(where);
 		return r;
 	}
@@ -302,12 +288,7 @@ BN_GLOBAL int decide_again(struct __sk_buff *skb, __u32 where)
 		f->mtu = hop->mtu;
 	}
 	f->epoch = epoch;
-	if (where == BN_IN_FLOWS) {
-		live = bpf_map_lookup_elem(&bn_flows, &s->pkt.tuple);
-	} else {
-		transient_find(&s->pkt.tuple, s->pkt.now, &place);
-		live = transient_flow(&place);
-	}
+	live = flow_live(s, where, &place);
 	if (live) {
 		live->action = f->action;
 		live->out_ifindex = f->out_ifindex;

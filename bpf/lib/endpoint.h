@@ -7,21 +7,19 @@
 /* A pod's MAC follows from its host-side ifindex, so neither check nor rewrite needs a lookup. */
 static __always_inline void mac_of_pod(__u8 *mac, __u32 ifindex)
 {
-	mac[0] = BN_POD_MAC_HI;
-	mac[1] = BN_POD_MAC_LO;
-	mac[2] = ifindex >> 24;
-	mac[3] = ifindex >> 16;
-	mac[4] = ifindex >> 8;
-	mac[5] = ifindex;
+	__u16 *m = (__u16 *)mac;
+
+	m[0] = bpf_htons(BN_POD_MAC_HI << 8 | BN_POD_MAC_LO);
+	m[1] = bpf_htons(ifindex >> 16);
+	m[2] = bpf_htons(ifindex & 0xffff);
 }
 
 static __always_inline bool mac_is_pods(const struct ethhdr *eth, __u32 ifindex)
 {
-	const __u8 *m = eth->h_source;
+	const __u16 *m = (const __u16 *)eth->h_source;
 
-	return m[0] == BN_POD_MAC_HI && m[1] == BN_POD_MAC_LO && m[2] == (__u8)(ifindex >> 24) &&
-	       m[3] == (__u8)(ifindex >> 16) && m[4] == (__u8)(ifindex >> 8) &&
-	       m[5] == (__u8)ifindex;
+	return m[0] == bpf_htons(BN_POD_MAC_HI << 8 | BN_POD_MAC_LO) &&
+	       m[1] == bpf_htons(ifindex >> 16) && m[2] == bpf_htons(ifindex & 0xffff);
 }
 
 static __always_inline void mac_set(struct ethhdr *eth, __u32 ifindex)
@@ -38,6 +36,7 @@ static __always_inline void party_of_endpoint(struct bn_party *p, const struct b
 	p->identity = ep->identity;
 	p->ifindex = ifindex;
 	p->flags = ep->flags;
+	p->epoch = ep->epoch;
 	p->slot = ep->slot;
 	p->mtu = ep->mtu;
 	p->kind = BN_ADDR_LOCAL_POD;
@@ -59,6 +58,7 @@ static __noinline int party_of_address(struct bn_party *p, const union bn_addr *
 	p->kind = a->kind;
 	p->ifindex = a->ifindex;
 	p->flags = a->flags;
+	p->epoch = a->epoch;
 	p->slot = a->slot;
 	p->mtu = a->mtu;
 	return 0;

@@ -63,13 +63,6 @@ BN_GLOBAL int event_closed(__u32 cause)
 	f = &s->ended.flow;
 	r = &s->ended_reply;
 	bn_count(BN_CNT_FLOWS_CLOSED, 1);
-	if (f->flags & BN_FLOW_BACKEND) {
-		__u32 backend = f->backend;
-		struct bn_backend_stats *st = bpf_map_lookup_elem(&bn_backend_stats, &backend);
-
-		if (st)
-			__sync_fetch_and_add(&st->closed, 1);
-	}
 	if (!(bn_config.features & BN_FEATURE_EVENTS))
 		return 0;
 	e = event_reserve(BN_EVENT_FLOW_CLOSED, 0);

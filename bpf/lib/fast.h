@@ -2,7 +2,8 @@
 /*
  * The established path: parse, one lookup, apply. TCP and UDP without options, extension headers
  * or fragments, whose flow stands in the main table and still holds. Everything else returns
- * BN_SLOW with the packet untouched.
+ * BN_SLOW with the packet untouched. So does a refused flow's packet, unless all there is to do is
+ * to count it: a flood of those should cost no more.
  */
 #pragma once
 
@@ -10,8 +11,10 @@
 #include "lib/epoch.h"
 #include "lib/nat.h"
 #include "lib/service.h"
+#include "lib/transient.h"
 
 #define BN_SLOW (-100)
+#define BN_SLOW_LOOKED (-101) /* and the main table doesn't have it */
 
 /* What the parser hands on; pointers are verified for the headers they point to. */
 struct bn_fast {
@@ -102,6 +105,34 @@ static __always_inline bool fast_fits(struct __sk_buff *skb, const struct bn_fas
 	return gso && gso + p->l4_off - ETH_HLEN + p->l4_hlen <= mtu;
 }
 
+/* A packet that the main table doesn't know: dropped and counted if its flow stands refused. */
+static __always_inline int fast_refused(struct __sk_buff *skb, const struct bn_tuple *t,
+					__u32 ifindex, __u32 len, const enum bn_hook hook)
+{
+	__u32 now = bn_now(), reason;
+	const struct bn_epochs *ep = epochs_get();
+	struct bn_drop_counter *c;
+	struct bn_place place;
+	struct bn_flow *f;
+
+	transient_find(t, now, &place);
+	f = transient_flow(&place);
+	if (!f || f->action != BN_ACT_DROP || !ep)
+		return BN_SLOW_LOOKED;
+	if (f->in_ifindex != (hook == BN_HOOK_FROM_POD ? ifindex : 0) ||
+	    f->epoch != epoch_sum(ep, f->src_slot, f->dst_slot))
+		return BN_SLOW_LOOKED;
+	reason = f->reason;
+	c = bpf_map_lookup_elem(&bn_drops, &reason);
+	/* one that is to be reported goes the long way */
+	if (!c || now - c->window >= bn_config.hz || c->sent < bn_config.event_rate)
+		return BN_SLOW_LOOKED;
+	c->packets++;
+	c->bytes += len;
+	c->suppressed++;
+	return TC_ACT_SHOT;
+}
+
 static __always_inline int fast_path(struct __sk_buff *skb, const enum bn_hook hook)
 {
 	const struct bn_epochs *ep;
@@ -115,7 +146,7 @@ static __always_inline int fast_path(struct __sk_buff *skb, const enum bn_hook h
 		return BN_SLOW;
 	f = bpf_map_lookup_elem(&bn_flows, &t);
 	if (!f)
-		return BN_SLOW;
+		return fast_refused(skb, &t, ifindex, len, hook);
 	ep = epochs_get();
 	if (!ep || unlikely(f->epoch != epoch_sum(ep, f->src_slot, f->dst_slot)))
 		return BN_SLOW;

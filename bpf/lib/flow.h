@@ -67,24 +67,49 @@ BN_GLOBAL int flow_lookup(void)
 
 	if (!s)
 		return BN_NOWHERE;
-	f = bpf_map_lookup_elem(&bn_flows, &s->pkt.tuple);
-	if (f) {
-		s->fwd = *f;
-		return BN_IN_FLOWS;
+	if (!s->pkt.looked) {
+		f = bpf_map_lookup_elem(&bn_flows, &s->pkt.tuple);
+		if (f)
+			goto established;
 	}
 	transient_find(&s->pkt.tuple, s->pkt.now, &place);
-	return transient_copy(&place, &s->fwd) ? BN_IN_TRANSIENT : BN_NOWHERE;
+	if (transient_copy(&place, &s->fwd)) {
+		s->found_set = place.index;
+		s->found_way = place.way;
+		s->found_tag = place.tag;
+		return BN_IN_TRANSIENT;
+	}
+	/* it may have moved from one to the other while we looked */
+	if (!s->pkt.looked)
+		return BN_NOWHERE;
+	f = bpf_map_lookup_elem(&bn_flows, &s->pkt.tuple);
+	if (!f)
+		return BN_NOWHERE;
+established:
+	s->fwd = *f;
+	return BN_IN_FLOWS;
+}
+
+/* The live entry of the packet in hand, where flow_lookup() found it; *place for the transient. */
+static __always_inline struct bn_flow *flow_live(struct bn_scratch *s, __u32 where,
+						 struct bn_place *place)
+{
+	place->set = NULL;
+	if (where == BN_IN_FLOWS)
+		return bpf_map_lookup_elem(&bn_flows, &s->pkt.tuple);
+	transient_again(s->found_set, s->found_way, s->found_tag, place);
+	return transient_flow(place);
 }
 
 /* The live entry of the opposite direction, wherever it is. */
-static __always_inline struct bn_flow *flow_peer(struct bn_scratch *s, __u32 where)
+static __always_inline struct bn_flow *flow_peer(struct bn_scratch *s, __u32 where,
+						 struct bn_place *place)
 {
-	struct bn_place place;
-
+	place->set = NULL;
 	if (where == BN_IN_FLOWS)
 		return bpf_map_lookup_elem(&bn_flows, &s->peer);
-	transient_find(&s->peer, s->pkt.now, &place);
-	return transient_flow(&place);
+	transient_find(&s->peer, s->pkt.now, place);
+	return transient_flow(place);
 }
 
 BN_GLOBAL int flow_delete(__u32 where)
@@ -138,8 +163,11 @@ static __always_inline void flow_report_closed(struct bn_scratch *s, struct bn_f
  * Both directions were seen: from the transient table into the main one, reply direction first.
  * A full table leaves the flow where it is, with the lifetime of an established one.
  */
-static __always_inline int flow_promote(struct bn_scratch *s, const struct bn_flow *peer)
+static __always_inline int flow_promote(struct bn_scratch *s, const struct bn_flow *peer,
+					const struct bn_place *peer_place)
 {
+	struct bn_place own;
+
 	s->fwd.state |= BN_FS_ESTABLISHED | BN_FS_REPLIED;
 	s->rev = *peer;
 	s->rev.state |= BN_FS_ESTABLISHED | BN_FS_REPLIED;
@@ -153,8 +181,9 @@ static __always_inline int flow_promote(struct bn_scratch *s, const struct bn_fl
 		goto stay;
 	}
 	bn_count(BN_CNT_FLOWS_PROMOTED, 2);
-	transient_delete(BN_THIS);
-	transient_delete(BN_OPPOSITE);
+	transient_again(s->found_set, s->found_way, s->found_tag, &own);
+	transient_clear(&own);
+	transient_clear(peer_place);
 	return BN_IN_FLOWS;
 stay:
 	transient_insert(BN_OPPOSITE, flow_life(&s->rev, s->pkt.tuple.protocol), false);
@@ -232,35 +261,30 @@ BN_GLOBAL int flow_track(__u32 where)
 				    (flags & TCP_RST ? BN_FS_RST : 0);
 
 			if (where == BN_IN_FLOWS || (s->fwd.state & news) != news)
-				return flow_close(s, flow_peer(s, where), where);
+				return flow_close(s, flow_peer(s, where, &place), where);
 		} else if (where == BN_IN_TRANSIENT && !(s->fwd.state & BN_FS_CLOSING)) {
 			if (flags & TCP_SYN)
 				s->fwd.state |= BN_FS_SYN;
 			else if (!(s->fwd.state & BN_FS_ESTABLISHED)) {
-				peer = flow_peer(s, where);
+				peer = flow_peer(s, where, &place);
 				if (peer && peer->packets && !(peer->state & BN_FS_CLOSING)) {
 					if (s->fwd.flags & BN_FLOW_ORIGIN)
 						s->fwd.handshake = flow_handshake(s);
-					return flow_promote(s, peer);
+					return flow_promote(s, peer, &place);
 				}
 			}
 		}
 	} else if (where == BN_IN_TRANSIENT && !(s->fwd.state & BN_FS_ESTABLISHED) &&
 		   (protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP) &&
 		   s->pkt.now - s->fwd.created >= 2 * bn_config.hz) {
-		peer = flow_peer(s, where);
+		peer = flow_peer(s, where, &place);
 		if (peer && flow_lasting(s, peer))
-			return flow_promote(s, peer);
+			return flow_promote(s, peer, &place);
 	}
 
-	if (where == BN_IN_FLOWS) {
-		f = bpf_map_lookup_elem(&bn_flows, &s->pkt.tuple);
-	} else {
-		transient_find(&s->pkt.tuple, s->pkt.now, &place);
-		f = transient_flow(&place);
-		if (f)
-			transient_extend(&place, s->pkt.now + flow_life(&s->fwd, protocol));
-	}
+	f = flow_live(s, where, &place);
+	if (place.set)
+		transient_extend(&place, s->pkt.now + flow_life(&s->fwd, protocol));
 	if (f) {
 		f->packets = s->fwd.packets;
 		f->bytes = s->fwd.bytes;

@@ -66,12 +66,10 @@ static __always_inline void nat_network(void *l3, const struct bn_flow *f, __u8 
 
 		ip->saddr = f->to_saddr.w[3];
 		ip->daddr = f->to_daddr.w[3];
-		check = csum_apply(check, f->l3_delta);
-		if (hop) {
+		if (hop)
 			ip->ttl--;
-			check = csum_apply(check, BN_TTL_STEP4);
-		}
-		ip->check = check;
+		ip->check = ~csum_fold16((__u64)(__u16)~check + f->l3_delta +
+					 (hop ? BN_TTL_STEP4 : 0));
 	} else {
 		struct ipv6hdr *ip = l3;
 		__u32 *sa = (__u32 *)&ip->saddr, *da = (__u32 *)&ip->daddr;

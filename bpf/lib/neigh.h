@@ -24,7 +24,7 @@ BN_GLOBAL int neigh_arp(struct __sk_buff *skb)
 	struct bn_scratch *s = bn_scratch_get();
 	const __u8 host[6] = BN_HOST_MAC;
 	struct bn_endpoint *ep;
-	struct ethhdr eth;
+	struct ethhdr eth __attribute__((aligned(4)));
 	struct bn_arp arp;
 	__u32 ifindex = skb->ifindex;
 	__be32 spa, tpa;
@@ -79,7 +79,7 @@ BN_GLOBAL int neigh_discovery(struct __sk_buff *skb)
 	struct bn_scratch *s = bn_scratch_get();
 	const __u8 host[6] = BN_HOST_MAC;
 	struct bn_endpoint *ep;
-	struct ethhdr eth;
+	struct ethhdr eth __attribute__((aligned(4)));
 	struct bn_nd *nd;
 	__u32 ifindex = skb->ifindex;
 	__s64 sum;

@@ -32,6 +32,8 @@ struct bn_packet {
 	__u8 hook;      /* enum bn_hook */
 	__u32 ifindex;
 	__u32 now;      /* jiffies */
+	__u8 looked;    /* the established path has found nothing in bn_flows */
+	__u8 pad[3];
 };
 
 /* One end of a flow, as far as this node knows it. */
@@ -39,6 +41,7 @@ struct bn_party {
 	__u32 identity;
 	__u32 ifindex; /* local pods */
 	__u32 flags;   /* enum bn_endpoint_flag */
+	__u32 epoch;   /* of the slot, as of what was read */
 	__u16 slot;
 	__u16 mtu;
 	__u8 kind; /* enum bn_address_kind; 0: world */
@@ -59,6 +62,10 @@ struct bn_scratch {
 	struct bn_tuple inner; /* quoted by an ICMP error, as quoted */
 	struct bn_tuple inner_to;
 	__u32 crc;             /* sctp.h's accumulator */
+	__u32 pad;
+	__u32 found_set;       /* where flow_lookup() found the entry, transient table */
+	__u32 found_way;
+	__u32 found_tag;
 	__u32 placed_way;      /* where transient_insert() put the last entry */
 	__u64 placed_hash;     /* its set; ~0: none for this packet */
 	__u8 header[64];       /* under construction */

@@ -36,24 +36,21 @@ static __noinline __u32 range_flags(const union bn_addr *addr)
 /* Chooses at random among the frontend's places: s->fwd gets the backend. 0 or the reason. */
 static __always_inline int service_choose(struct bn_scratch *s, const struct bn_service *svc)
 {
-	struct bn_backend *b;
-	__u32 place, *index;
+	struct bn_service_slot *slot;
+	__u32 place;
 
 	s->fwd.service = svc->id;
 	s->fwd.flags |= BN_FLOW_SERVICE;
 	if (!svc->count)
 		return BN_DROP_SERVICE_NO_BACKEND;
 	place = svc->first + bpf_get_prandom_u32() % svc->count;
-	index = bpf_map_lookup_elem(&bn_service_slots, &place);
-	if (!index)
+	slot = bpf_map_lookup_elem(&bn_service_slots, &place);
+	if (!slot)
 		return BN_DROP_INTERNAL;
-	s->fwd.backend = *index;
-	b = bpf_map_lookup_elem(&bn_backends, index);
-	if (!b || b->state == BN_BACKEND_FREE)
-		return BN_DROP_SERVICE_NO_BACKEND;
-	s->fwd.to_daddr = b->addr;
-	s->fwd.to_dport = b->port;
-	s->fwd.backend_gen = b->gen;
+	s->fwd.backend = slot->backend;
+	s->fwd.to_daddr = slot->addr;
+	s->fwd.to_dport = slot->port;
+	s->fwd.backend_gen = slot->gen;
 	s->fwd.flags |= BN_FLOW_BACKEND | BN_FLOW_NAT;
 	return 0;
 }

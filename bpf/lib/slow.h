@@ -11,7 +11,8 @@
 #include "lib/icmp_error.h"
 #include "lib/parse.h"
 
-static __always_inline void slow_begin(struct __sk_buff *skb, struct bn_scratch *s, __u32 hook)
+static __always_inline void slow_begin(struct __sk_buff *skb, struct bn_scratch *s, __u32 hook,
+				       bool looked)
 {
 	__builtin_memset(&s->pkt, 0, sizeof(s->pkt));
 	__builtin_memset(&s->src, 0, sizeof(s->src));
@@ -19,6 +20,7 @@ static __always_inline void slow_begin(struct __sk_buff *skb, struct bn_scratch 
 	__builtin_memset(&s->fwd, 0, sizeof(s->fwd));
 	s->placed_hash = ~0ull;
 	s->pkt.hook = hook;
+	s->pkt.looked = looked;
 	s->pkt.ifindex = skb->ifindex;
 	s->pkt.now = bn_now();
 	s->pkt.len = skb->len > ETH_HLEN ? skb->len - ETH_HLEN : 0;
@@ -42,7 +44,7 @@ static __always_inline bool slow_fits(struct __sk_buff *skb, const struct bn_scr
 BN_GLOBAL int slow_send(struct __sk_buff *skb)
 {
 	struct bn_scratch *s = bn_scratch_get();
-	__u8 macs[12];
+	__u8 macs[12] __attribute__((aligned(4)));
 	__u32 action, hop, r;
 
 	if (!s)
@@ -119,6 +121,7 @@ BN_GLOBAL int slow_by_stack(struct __sk_buff *skb)
 BN_GLOBAL int slow_entry_serves(struct __sk_buff *skb, __u32 where)
 {
 	struct bn_scratch *s = bn_scratch_get();
+	struct bn_place place;
 	struct bn_flow *f;
 	__u32 in;
 
@@ -145,7 +148,7 @@ BN_GLOBAL int slow_entry_serves(struct __sk_buff *skb, __u32 where)
 			return 1;
 	}
 	flow_peer_key(&s->peer, &s->pkt.tuple, f);
-	flow_report_closed(s, flow_peer(s, where), BN_CLOSE_STALE);
+	flow_report_closed(s, flow_peer(s, where, &place), BN_CLOSE_STALE);
 	flow_delete(where);
 	return 0;
 }

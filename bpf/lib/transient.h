@@ -40,6 +40,7 @@ static __always_inline bool bn_expired(__u32 deadline, __u32 now)
 /* A place in the table; `set` is NULL where nothing was found. */
 struct bn_place {
 	struct bn_transient_set *set;
+	__u32 index; /* of the set */
 	__u32 way;
 	__u32 tag;
 };
@@ -66,6 +67,7 @@ static __always_inline void transient_find(const struct bn_tuple *t, __u32 now,
 	int i;
 
 	ret->set = NULL;
+	ret->index = (__u32)hash & bn_config.transient_mask;
 	ret->way = 0;
 	ret->tag = tag;
 	if (!set)
@@ -108,6 +110,33 @@ static __always_inline void transient_extend(const struct bn_place *p, __u32 dea
 
 	if (p->set && way < BN_WAYS)
 		p->set->expires[way] = deadline;
+}
+
+/* A place that was found earlier, by its numbers; gone if another entry stands there. */
+static __always_inline void transient_again(__u32 index, __u32 way, __u32 tag, struct bn_place *ret)
+{
+	struct bn_transient_set *set = bpf_map_lookup_elem(&bn_transient, &index);
+
+	ret->set = NULL;
+	ret->index = index;
+	ret->way = way;
+	ret->tag = tag;
+	if (set && way < BN_WAYS && set->tag[way] == tag)
+		ret->set = set;
+}
+
+/* Frees a place, unless something else stands there by now. */
+static __always_inline void transient_clear(const struct bn_place *p)
+{
+	struct bn_transient_set *set = p->set;
+	__u32 way = p->way;
+
+	if (!set || way >= BN_WAYS)
+		return;
+	bpf_spin_lock(&set->lock);
+	if (set->tag[way] == p->tag)
+		set->tag[way] = 0;
+	bpf_spin_unlock(&set->lock);
 }
 
 enum bn_direction {

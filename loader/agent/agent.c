@@ -93,7 +93,6 @@ static int start_datapath(struct bn_agent *a, struct bn_error *err)
 		.services_fd = a->programs.maps[BN_MAP_bn_services],
 		.slots_fd = a->programs.maps[BN_MAP_bn_service_slots],
 		.backends_fd = a->programs.maps[BN_MAP_bn_backends],
-		.stats_fd = a->programs.maps[BN_MAP_bn_backend_stats],
 	};
 
 	bn_map_shape(addresses.addresses_fd, &shape);
@@ -235,8 +234,8 @@ int bn_agent_reload(struct bn_agent *a, struct bn_error *err)
 	return 0;
 }
 
-int bn_agent_start(struct bn_agent *a, const struct bn_agent_config *config, sd_event *event,
-		   struct bn_error *err)
+static int start(struct bn_agent *a, const struct bn_agent_config *config, sd_event *event,
+		 struct bn_error *err)
 {
 	int r;
 
@@ -296,6 +295,30 @@ int bn_agent_start(struct bn_agent *a, const struct bn_agent_config *config, sd_
 	return 0;
 }
 
+static bool exists(const char *dir, const char *name)
+{
+	char path[4096 + 64];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return access(path, F_OK) == 0;
+}
+
+int bn_agent_start(struct bn_agent *a, const struct bn_agent_config *config, sd_event *event,
+		   struct bn_error *err)
+{
+	bool fresh = !exists(config->bpffs, "maps") && !exists(config->bpffs, "links") &&
+		     !exists(config->state_dir, "objects.db") &&
+		     !exists(config->state_dir, "endpoints");
+	int r = start(a, config, event, err);
+
+	if (r >= 0)
+		return r;
+	bn_agent_done(a);
+	if (fresh)
+		bn_agent_uninstall(config, NULL);
+	return r;
+}
+
 void bn_agent_done(struct bn_agent *a)
 {
 	bn_server_free(a->server);
@@ -313,7 +336,7 @@ void bn_agent_done(struct bn_agent *a)
 	bn_addresses_free(a->addresses);
 	if (a->loaded)
 		bn_programs_done(&a->programs);
-	free(a->commit_problem);
+	free(a->refused);
 	sd_event_unref(a->event);
 	memset(a, 0, sizeof(*a));
 }

@@ -71,11 +71,15 @@ struct bn_agent {
 	uint64_t events_seen; /* of the ring buffer, as of the last look */
 
 	struct bn_server *server;
-	bool relabelling;     /* inside bn_agent_pod_changed() */
-	char *commit_problem; /* why the last commit was refused; NULL: it was not */
+	bool relabelling;   /* inside bn_agent_pod_changed() */
+	bool commit_failed; /* the last commit was refused */
+	char *refused;      /* why the last change that was asked for was; NULL: it was not */
 };
 
-/* Brings everything up to READY. What was made is for bn_agent_done() also on failure. */
+/*
+ * Brings everything up to READY. A failure on folders that hold nothing of an agent yet leaves
+ * nothing there; one that took over a predecessor's datapath leaves that in force.
+ */
 int bn_agent_start(struct bn_agent *a, const struct bn_agent_config *config, sd_event *event,
 		   struct bn_error *err);
 /* Reads the manifest folders again. */

@@ -3,9 +3,11 @@
 #include "agent/agent.h"
 
 #include "address.h"
+#include "datapath/sweep.h"
 #include "flows/method.h"
 #include "metrics/method.h"
 
+#include <bpfnet/access.h>
 #include <bpfnet/control.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -23,6 +25,18 @@ static int invalid(struct bn_request *r, const char *text)
 
 typedef int (*change_fn)(struct bn_objects *, const struct bn_input *, size_t, json_t **,
 			 struct bn_error *);
+
+/*
+ * What the datapath refused is wanted and not in force until a later change is taken, or until it
+ * is taken back, by deleting what never came to be.
+ */
+static void note_refusal(struct bn_agent *a, int result, const struct bn_error *err)
+{
+	if (!a->commit_failed && result < 0 && result != -ENOENT)
+		return;
+	free(a->refused);
+	a->refused = a->commit_failed ? strdup(bn_error_text(err)) : NULL;
+}
 
 static int method_change(struct bn_request *r, struct bn_agent *a, change_fn change)
 {
@@ -52,8 +66,10 @@ static int method_change(struct bn_request *r, struct bn_agent *a, change_fn cha
 		in[i].size = (size_t)len;
 		at += (size_t)len;
 	}
+	a->commit_failed = false;
 	ret = change(a->objects, in, n, &results, &err);
 	free(in);
+	note_refusal(a, ret, &err);
 	if (ret < 0)
 		bn_reply_errno(r, ret, &err);
 	else
@@ -239,29 +255,67 @@ struct service_list {
 	struct bn_agent *agent;
 	json_t *array;
 	const char *namespace; /* NULL: all */
+	uint32_t *open;	       /* flows by backend index */
+	uint32_t n_open;
 };
 
-static void add_backend(struct bn_agent *a, json_t *backends, const struct bn_service_spec *s,
+static int count_flow(void *user, const struct bn_tuple *key, const struct bn_flow *flow,
+		      int64_t expires_ms, bool established)
+{
+	struct service_list *l = user;
+	const uint8_t wanted = BN_FLOW_ORIGIN | BN_FLOW_BACKEND;
+
+	if ((flow->flags & wanted) == wanted && !(flow->flags & BN_FLOW_COUNTED) &&
+	    flow->backend < l->n_open)
+		l->open[flow->backend]++;
+	return 0;
+}
+
+/* Connections are counted in the flow tables themselves: nothing to drift, nothing to pay for. */
+static int service_list_begin(struct service_list *l)
+{
+	struct bn_map_shape shape;
+	int r;
+
+	l->array = json_array();
+	r = bn_map_shape(l->agent->programs.maps[BN_MAP_bn_backends], &shape);
+	if (r)
+		return r;
+	l->n_open = shape.max_entries;
+	l->open = calloc(l->n_open, sizeof(*l->open));
+	if (!l->open || !l->array)
+		return -ENOMEM;
+	return bn_flows_each(&l->agent->programs, count_flow, l);
+}
+
+static void service_list_end(struct service_list *l)
+{
+	free(l->open);
+	json_decref(l->array);
+}
+
+static void add_backend(struct service_list *l, json_t *backends, const struct bn_service_spec *s,
 			const struct bn_frontend_spec *f, const struct bn_backend_spec *b)
 {
 	const char *protocol = protocol_name(f->protocol);
-	uint64_t opened = 0, open = 0;
 	char ip[BN_ADDR_STRLEN];
+	uint32_t index = 0, open = 0;
 	json_t *o;
 
 	bn_addr_format(&b->addr, ip);
 	if (listed(backends, ip, b->port, protocol))
 		return;
-	bn_services_backend_stats(a->services, s->namespace, s->name, &b->addr, b->port,
-				  f->protocol, &opened, &open);
-	o = json_pack("{s:s, s:i, s:s, s:s, s:i, s:o, s:o, s:I, s:I}", "ip", ip, "port",
+	if (!bn_services_backend_index(l->agent->services, s->namespace, s->name, &b->addr, b->port,
+				       f->protocol, &index) &&
+	    index < l->n_open)
+		open = l->open[index];
+	o = json_pack("{s:s, s:i, s:s, s:s, s:i, s:o, s:o, s:I}", "ip", ip, "port",
 		      (int)b->port, "protocol", protocol, "state",
 		      b->state < BN_BACKEND_STATE_MAX && state_names[b->state]
 			      ? state_names[b->state]
 			      : "unknown",
 		      "weight", (int)b->weight, "node", text_or_null(b->node), "pod",
-		      text_or_null(b->pod), "connections", (json_int_t)open, "connections_total",
-		      (json_int_t)opened);
+		      text_or_null(b->pod), "connections", (json_int_t)open);
 	json_array_append_new(backends, o);
 }
 
@@ -283,7 +337,7 @@ static int add_service(void *user, const struct bn_service_spec *s)
 			      kind_names[f->kind], "name", text_or_null(f->port_name));
 		json_array_append_new(frontends, o);
 		for (size_t k = 0; k < f->n_backends; k++)
-			add_backend(l->agent, backends, s, f, &f->backends[k]);
+			add_backend(l, backends, s, f, &f->backends[k]);
 	}
 	o = json_pack("{s:s, s:s, s:s, s:o, s:o}", "namespace", s->namespace, "name", s->name,
 		      "type", s->type, "frontends", frontends, "backends", backends);
@@ -292,30 +346,29 @@ static int add_service(void *user, const struct bn_service_spec *s)
 
 static int method_svc_list(struct bn_request *r, void *user)
 {
-	struct service_list l = {.agent = user, .array = json_array(),
-				 .namespace = param(r, "namespace")};
-	int ret = bn_objects_each_service(l.agent->objects, add_service, &l);
+	struct service_list l = {.agent = user, .namespace = param(r, "namespace")};
+	int ret = service_list_begin(&l);
 
-	if (ret < 0) {
-		json_decref(l.array);
-		return ret;
-	}
-	bn_reply(r, l.array);
-	return 0;
+	if (!ret)
+		ret = bn_objects_each_service(l.agent->objects, add_service, &l);
+	if (!ret)
+		bn_reply(r, json_incref(l.array));
+	service_list_end(&l);
+	return ret;
 }
 
 static int method_svc_get(struct bn_request *r, void *user)
 {
-	struct service_list l = {.agent = user, .array = json_array()};
+	struct service_list l = {.agent = user};
 	const char *namespace = param(r, "namespace"), *name = param(r, "name");
 	struct bn_error err = BN_ERROR_INIT;
 	int ret;
 
-	if (!namespace || !name) {
-		json_decref(l.array);
+	if (!namespace || !name)
 		return invalid(r, "params.namespace and params.name must be given");
-	}
-	ret = bn_objects_service(l.agent->objects, namespace, name, add_service, &l);
+	ret = service_list_begin(&l);
+	if (!ret)
+		ret = bn_objects_service(l.agent->objects, namespace, name, add_service, &l);
 	if (ret < 0) {
 		bn_error_set(&err, ret, "service %s/%s not found", namespace, name);
 		bn_reply_errno(r, ret, &err);
@@ -323,7 +376,7 @@ static int method_svc_get(struct bn_request *r, void *user)
 		bn_reply(r, json_incref(json_array_get(l.array, 0)));
 	}
 	bn_error_done(&err);
-	json_decref(l.array);
+	service_list_end(&l);
 	return 0;
 }
 

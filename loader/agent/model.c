@@ -24,14 +24,18 @@ static int collect_labels(void *user, const struct bn_label *labels, size_t n)
 	return l->object ? 0 : -ENOMEM;
 }
 
-/* A name for flows, with the pod's labels where a manifest gives them. */
-static void name_pod(struct bn_agent *a, const union bn_addr *addr, const char *namespace,
-		     const char *name, uint32_t identity)
+struct pod_name {
+	struct bn_name_spec spec;
+	struct bn_label *labels;
+	json_t *text; /* of the labels */
+};
+
+/* A pod's name for flows, with its labels where a manifest gives them. */
+static void pod_name_init(struct pod_name *ret, struct bn_agent *a, const char *namespace,
+			  const char *name, uint32_t identity)
 {
 	struct labels l = {0};
 	struct bn_label *labels = NULL;
-	struct bn_name_spec spec = {
-		.kind = BN_NAME_POD, .namespace = namespace, .name = name, .identity = identity};
 	const char *key;
 	json_t *value;
 	size_t n = 0;
@@ -43,12 +47,46 @@ static void name_pod(struct bn_agent *a, const union bn_addr *addr, const char *
 			if (labels)
 				labels[n++] = (struct bn_label){key, json_string_value(value)};
 		}
-		spec.labels = labels;
-		spec.n_labels = n;
 	}
-	bn_names_set(a->names, addr, &spec);
-	free(labels);
-	json_decref(l.object);
+	*ret = (struct pod_name){
+		.spec = {.kind = BN_NAME_POD,
+			 .namespace = namespace,
+			 .name = name,
+			 .labels = labels,
+			 .n_labels = n,
+			 .identity = identity},
+		.labels = labels,
+		.text = l.object,
+	};
+}
+
+static void pod_name_done(struct pod_name *name)
+{
+	free(name->labels);
+	json_decref(name->text);
+}
+
+static void name_remote_pod(struct bn_agent *a, const union bn_addr *addr, const char *namespace,
+			    const char *pod, uint32_t identity)
+{
+	struct pod_name name;
+
+	pod_name_init(&name, a, namespace, pod, identity);
+	bn_names_set(a->names, addr, &name.spec);
+	pod_name_done(&name);
+}
+
+static void name_endpoint(struct bn_agent *a, const struct bn_endpoint_info *info)
+{
+	struct pod_name name;
+
+	pod_name_init(&name, a, info->namespace, info->pod, info->identity);
+	name.spec.local = true;
+	for (size_t i = 0; i < info->n_ips; i++)
+		bn_names_set(a->names, &info->ips[i], &name.spec);
+	if (info->ifindex)
+		bn_names_device_set(a->names, (uint32_t)info->ifindex, &name.spec);
+	pod_name_done(&name);
 }
 
 static void name_peer(struct bn_agent *a, const struct bn_peer_spec *peer)
@@ -59,7 +97,7 @@ static void name_peer(struct bn_agent *a, const struct bn_peer_spec *peer)
 	if (bn_objects_address_owner(a->objects, &peer->addr, &owner) < 0)
 		return;
 	if (owner.kind == BN_OWNER_POD) {
-		name_pod(a, &peer->addr, owner.namespace, owner.name, peer->identity);
+		name_remote_pod(a, &peer->addr, owner.namespace, owner.name, peer->identity);
 		return;
 	}
 	if (owner.kind != BN_OWNER_NODE)
@@ -116,8 +154,7 @@ int bn_agent_commit(void *user, const struct bn_change *c, struct bn_error *err)
 	if (!r)
 		r = bn_addresses_peers(a->addresses, NULL, 0, c->peers_removed, c->n_peers_removed,
 				       err);
-	free(a->commit_problem);
-	a->commit_problem = r ? strdup(bn_error_text(err)) : NULL;
+	a->commit_failed = r;
 	if (!r) {
 		for (size_t i = 0; i < c->n_removed; i++) {
 			if (gone[i])
@@ -148,10 +185,8 @@ void bn_agent_pod_changed(void *user, const char *namespace, const char *name)
 		bn_log(BN_LOG_ERROR, "can't give the endpoint its new identity", "namespace",
 		       namespace, "pod", name, "error", bn_error_text(&err), NULL);
 	a->relabelling = false;
-	if (bn_endpoints_find(a->endpoints, namespace, name, &info) == 0) {
-		for (size_t i = 0; i < info.n_ips; i++)
-			name_pod(a, &info.ips[i], namespace, name, info.identity);
-	}
+	if (bn_endpoints_find(a->endpoints, namespace, name, &info) == 0)
+		name_endpoint(a, &info);
 	bn_error_done(&err);
 }
 
@@ -185,8 +220,7 @@ static int endpoint_publish(void *user, const struct bn_endpoint_info *info, str
 		bn_objects_endpoint_remove(a->objects, info->namespace, info->pod, NULL);
 	if (r)
 		return r;
-	for (size_t n = 0; n < info->n_ips; n++)
-		name_pod(a, &info->ips[n], info->namespace, info->pod, info->identity);
+	name_endpoint(a, info);
 	return 0;
 }
 
@@ -215,6 +249,7 @@ static void endpoint_withdraw(void *user, const struct bn_endpoint_info *info)
 	for (size_t n = 0; n < info->n_ips; n++)
 		bn_names_remove(a->names, &info->ips[n]);
 	if (info->ifindex) {
+		bn_names_device_remove(a->names, (uint32_t)info->ifindex);
 		bn_detach(&a->attach, info->ifindex, BN_ATTACH_INGRESS, NULL);
 		bn_detach(&a->attach, info->ifindex, BN_ATTACH_EGRESS, NULL);
 	}

@@ -21,7 +21,6 @@ static uint64_t entries_of(struct bn_agent *a, int id, uint64_t max)
 	case BN_MAP_bn_service_slots:
 		return usage.slots;
 	case BN_MAP_bn_backends:
-	case BN_MAP_bn_backend_stats:
 		return usage.backends;
 	case BN_MAP_bn_addresses:
 		return bn_addresses_count(a->addresses);
@@ -92,15 +91,27 @@ struct reasons {
 	json_t *array;
 };
 
+/* Takes the text; NULL is one that is not UTF-8, a file's name for example. */
+static void add_reason(struct reasons *rs, json_t *text)
+{
+	json_array_append_new(rs->array, text ? text : json_string("see the log"));
+}
+
 static int endpoint_reason(void *user, const struct bn_endpoint_info *info)
 {
 	struct reasons *rs = user;
 
 	if (info->state == BN_ENDPOINT_DEGRADED)
-		json_array_append_new(rs->array,
-				      json_sprintf("endpoint %s/%s: %s", info->namespace, info->pod,
-						   info->reason ? info->reason : "degraded"));
+		add_reason(rs, json_sprintf("endpoint %s/%s: %s", info->namespace, info->pod,
+					    info->reason ? info->reason : "degraded"));
 	return 0;
+}
+
+static void folder_reason(void *user, const char *dir, const char *problem)
+{
+	struct reasons *rs = user;
+
+	add_reason(rs, json_sprintf("manifests in %s: %s", dir, problem));
 }
 
 static json_t *find_reasons(struct bn_agent *a, json_t **ret_notes)
@@ -110,16 +121,20 @@ static json_t *find_reasons(struct bn_agent *a, json_t **ret_notes)
 	const char **names = calloc(a->n_uplinks + 1, sizeof(*names));
 
 	*ret_notes = json_array();
-	if (a->commit_problem)
-		json_array_append_new(rs.array, json_string(a->commit_problem));
+	if (a->refused)
+		add_reason(&rs, json_string(a->refused));
+	for (size_t i = 0; i < a->n_folders; i++)
+		bn_folder_problems(a->folders[i], folder_reason, &rs);
+	for (size_t i = a->n_folders; i < a->config->manifests.n; i++)
+		folder_reason(&rs, a->config->manifests.items[i],
+			      "not watched since the last reload, see the log");
 	bn_endpoints_each(a->endpoints, endpoint_reason, &rs);
 	for (size_t i = 0; i < a->n_uplinks; i++) {
 		if (names)
 			names[i] = a->uplinks[i].name;
 		if (!a->uplinks[i].attached)
-			json_array_append_new(rs.array,
-					      json_sprintf("device %s: no program is attached",
-							   a->uplinks[i].name));
+			add_reason(&rs, json_sprintf("device %s: no program is attached",
+						     a->uplinks[i].name));
 	}
 	if (names && bn_hostcheck_run(names, a->n_uplinks, true, &check, NULL) >= 0) {
 		for (size_t i = 0; i < check.n; i++) {

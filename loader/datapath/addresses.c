@@ -217,8 +217,12 @@ static int put_as(struct bn_addresses *a, const union bn_addr *addr, enum origin
 int bn_addresses_endpoint_set(struct bn_addresses *a, const struct bn_interface *i,
 			      struct bn_error *err)
 {
-	struct bn_endpoint ep = {
-		.identity = i->identity, .slot = i->slot, .mtu = i->mtu, .flags = i->flags};
+	uint32_t epoch = a->epochs->slot[i->slot] + 1;
+	struct bn_endpoint ep = {.identity = i->identity,
+				 .slot = i->slot,
+				 .mtu = i->mtu,
+				 .flags = i->flags,
+				 .epoch = epoch};
 	struct bn_address value = {
 		.identity = i->identity,
 		.ifindex = i->ifindex,
@@ -226,6 +230,7 @@ int bn_addresses_endpoint_set(struct bn_addresses *a, const struct bn_interface 
 		.mtu = i->mtu,
 		.kind = BN_ADDR_LOCAL_POD,
 		.flags = i->flags,
+		.epoch = epoch,
 	};
 	size_t coming = 0;
 	bool kind = false;
@@ -250,7 +255,7 @@ int bn_addresses_endpoint_set(struct bn_addresses *a, const struct bn_interface 
 	}
 	for (size_t n = 0; n < i->n_ips && !r; n++)
 		r = put_as(a, &i->ips[n], FROM_ENDPOINT, &value, &kind);
-	bump(a, i->slot);
+	bump(a, i->slot); /* to `epoch`: what carries it is in place */
 	if (kind)
 		bn_addresses_bump(a);
 	if (r) {

@@ -80,7 +80,6 @@ static uint32_t configured_size(const struct bn_sizes *s, enum bn_map_id id)
 	case BN_MAP_bn_service_slots:
 		return or_default(s->service_slots, BN_DEFAULT_SERVICE_SLOTS);
 	case BN_MAP_bn_backends:
-	case BN_MAP_bn_backend_stats:
 		return or_default(s->backends, BN_DEFAULT_BACKENDS);
 	case BN_MAP_bn_addresses:
 		return or_default(s->addresses, BN_DEFAULT_ADDRESSES);

@@ -20,7 +20,6 @@
 	X(bn_services, "frontends") \
 	X(bn_service_slots, "places of services' backend lists") \
 	X(bn_backends, "backends") \
-	X(bn_backend_stats, "flows opened and closed by backend") \
 	X(bn_endpoints, "endpoints by interface") \
 	X(bn_addresses, "what an address is") \
 	X(bn_devices, "devices that lead out of the node") \

@@ -267,7 +267,7 @@ static struct service *service_get(struct bn_services *s, const char *namespace,
 
 struct reading {
 	struct bn_services *s;
-	uint32_t *places;
+	struct bn_service_slot *places;
 	uint32_t cap;
 };
 
@@ -312,7 +312,8 @@ static int read_places(struct reading *rd, struct frontend *f)
 	if (!f->value.count)
 		return 0;
 	if (rd->cap < f->value.count) {
-		uint32_t *p = reallocarray(rd->places, f->value.count, sizeof(*p));
+		struct bn_service_slot *p =
+			reallocarray(rd->places, f->value.count, sizeof(*p));
 
 		if (!p)
 			return -ENOMEM;
@@ -331,22 +332,26 @@ static int read_places(struct reading *rd, struct frontend *f)
 		struct backend_key key = {.service = f->value.id, .protocol = f->key.protocol};
 		struct backend *b;
 
-		if (rd->places[i] >= s->config.max_backends)
+		if (rd->places[i].backend >= s->config.max_backends)
 			continue;
-		r = bn_array_read(s->config.backends_fd, rd->places[i], 1, &value, 0);
+		r = bn_array_read(s->config.backends_fd, rd->places[i].backend, 1, &value, 0);
 		if (r)
 			return r;
-		key.addr = value.addr;
-		key.port = value.port;
+		key.addr = rd->places[i].addr;
+		key.port = rd->places[i].port;
+		/* a backend that says otherwise than its place is as good as none */
+		if (!bn_addr_equal(&key.addr, &value.addr) || key.port != value.port ||
+		    value.gen != rd->places[i].gen)
+			continue;
 		b = backend_find(s, &key);
 		if (!b) {
-			r = backend_add(s, &key, rd->places[i], &b);
+			r = backend_add(s, &key, rd->places[i].backend, &b);
 			if (r)
 				return r;
 			b->gen = value.gen;
 			b->state = value.state;
 		}
-		if (b->index != rd->places[i])
+		if (b->index != rd->places[i].backend)
 			continue;
 		b->refs++;
 		b->serves++;
@@ -780,8 +785,6 @@ static void backend_value(const struct backend *b, struct bn_backend *ret)
 static int write_backends(struct bn_services *s)
 {
 	struct batch values = {.ks = 4, .vs = sizeof(struct bn_backend)};
-	struct batch stats = {.ks = 4, .vs = sizeof(struct bn_backend_stats)};
-	static const struct bn_backend_stats zero;
 	struct bn_backend value;
 	int r = 0, r2;
 
@@ -793,27 +796,28 @@ static int write_backends(struct bn_services *s)
 		b->state = b->wanted;
 		backend_value(b, &value);
 		r = batch_add(&values, &b->index, &value);
-		if (!r && b->born)
-			r = batch_add(&stats, &b->index, &zero);
 	}
-	r2 = batch_write(&stats, s->config.stats_fd);
-	r = r ? r : r2;
 	r2 = batch_write(&values, s->config.backends_fd);
 	return r ? r : r2;
 }
 
 static int write_places(struct bn_services *s)
 {
-	struct batch places = {.ks = 4, .vs = 4};
+	struct batch places = {.ks = 4, .vs = sizeof(struct bn_service_slot)};
 	int r = 0, r2;
 
 	for (struct frontend *f = s->changed; f && !r; f = f->list) {
 		if (f->op != WRITE)
 			continue;
 		for (uint32_t i = 0; i < f->next.count && !r; i++) {
+			const struct backend *b = f->next_backends[i];
+			struct bn_service_slot slot = {.addr = b->key.addr,
+						       .port = b->key.port,
+						       .backend = b->index,
+						       .gen = b->gen};
 			uint32_t at = f->next.first + i;
 
-			r = batch_add(&places, &at, &f->next_backends[i]->index);
+			r = batch_add(&places, &at, &slot);
 		}
 	}
 	r2 = batch_write(&places, s->config.slots_fd);
@@ -1089,13 +1093,12 @@ int bn_services_prune(struct bn_services *s, struct bn_error *err)
 
 /* --- questions --- */
 
-int bn_services_backend_stats(struct bn_services *s, const char *namespace, const char *name,
+int bn_services_backend_index(struct bn_services *s, const char *namespace, const char *name,
 			      const union bn_addr *addr, uint16_t port, uint8_t protocol,
-			      uint64_t *ret_opened, uint64_t *ret_open)
+			      uint32_t *ret)
 {
 	struct service *v = service_find(s, namespace, name);
 	struct backend_key key = {.addr = *addr, .port = htons(port), .protocol = protocol};
-	struct bn_backend_stats stats;
 	struct backend *b;
 
 	if (!v)
@@ -1104,10 +1107,7 @@ int bn_services_backend_stats(struct bn_services *s, const char *namespace, cons
 	b = backend_find(s, &key);
 	if (!b)
 		return -ENOENT;
-	if (bpf_map_lookup_elem(s->config.stats_fd, &b->index, &stats))
-		return -errno;
-	*ret_opened = stats.opened;
-	*ret_open = stats.opened > stats.closed ? stats.opened - stats.closed : 0;
+	*ret = b->index;
 	return 0;
 }
 

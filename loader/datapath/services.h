@@ -15,7 +15,7 @@
 struct bn_services;
 
 struct bn_services_config {
-	int services_fd, slots_fd, backends_fd, stats_fd; /* borrowed */
+	int services_fd, slots_fd, backends_fd; /* borrowed */
 	uint32_t max_services, max_slots, max_backends;
 };
 
@@ -34,10 +34,10 @@ int bn_services_commit(struct bn_services *s, const struct bn_service_spec *set,
 /* Removes what no commit has claimed since bn_services_new(). */
 int bn_services_prune(struct bn_services *s, struct bn_error *err);
 
-/* Flows opened towards a backend of a service and how many are still open. -ENOENT. */
-int bn_services_backend_stats(struct bn_services *s, const char *namespace, const char *name,
+/* The index by which flows name a backend of a service. -ENOENT. */
+int bn_services_backend_index(struct bn_services *s, const char *namespace, const char *name,
 			      const union bn_addr *addr, uint16_t port, uint8_t protocol,
-			      uint64_t *ret_opened, uint64_t *ret_open);
+			      uint32_t *ret);
 /* The id that events call a service by; -ENOENT. */
 int bn_services_id(struct bn_services *s, const char *namespace, const char *name, uint32_t *ret);
 

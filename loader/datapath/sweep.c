@@ -113,18 +113,6 @@ static void closed_event(struct bn_event *e, const struct bn_tuple *key, const s
 	}
 }
 
-static void count_closed(const struct bn_programs *p, const struct bn_flow *f)
-{
-	int fd = p->maps[BN_MAP_bn_backend_stats];
-	struct bn_backend_stats st;
-
-	/* not atomic against the datapath: a flow that closes in this very moment may be missed */
-	if (f->flags & BN_FLOW_BACKEND && !bpf_map_lookup_elem(fd, &f->backend, &st)) {
-		st.closed++;
-		bpf_map_update_elem(fd, &f->backend, &st, BPF_EXIST);
-	}
-}
-
 /* Both directions must be idle; the pair is removed together. */
 static uint64_t remove_pair(struct sweep *s, const struct bn_tuple *key,
 			    void (*closed)(void *, const struct bn_event *), void *user)
@@ -147,11 +135,9 @@ static uint64_t remove_pair(struct sweep *s, const struct bn_tuple *key,
 		n += !bpf_map_delete_elem(fd, &other);
 	if (f.flags & BN_FLOW_ORIGIN) {
 		closed_event(&event, key, &f, has_peer ? &peer : NULL, s->p, s->now);
-		count_closed(s->p, &f);
 		closed(user, &event);
 	} else if (has_peer) {
 		closed_event(&event, &other, &peer, &f, s->p, s->now);
-		count_closed(s->p, &peer);
 		closed(user, &event);
 	}
 	return n;

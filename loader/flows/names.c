@@ -27,10 +27,11 @@ enum name_space {
 	SPACE_ADDRESS,
 	SPACE_FRONTEND,
 	SPACE_SERVICE_ID,
+	SPACE_DEVICE,
 };
 
 struct name_key {
-	union bn_addr addr; /* of a service number: the number in w[0] */
+	union bn_addr addr; /* of a service or a device: its number in w[0] */
 	uint16_t port;
 	uint8_t protocol;
 	uint8_t space; /* enum name_space */
@@ -59,7 +60,8 @@ struct bn_name {
 	struct shared *namespace;
 	struct shared *extra; /* labels, or the name of a service's port */
 	uint32_t identity;
-	uint8_t kind;
+	uint8_t kind : 7;
+	uint8_t local : 1;
 	char text[];
 };
 
@@ -290,7 +292,7 @@ static bool same(const struct bn_name *a, const struct bn_name *b)
 {
 	/* shared strings are equal where their addresses are */
 	return a->namespace == b->namespace && a->extra == b->extra && a->identity == b->identity &&
-	       a->kind == b->kind && strcmp(a->text, b->text) == 0;
+	       a->kind == b->kind && a->local == b->local && strcmp(a->text, b->text) == 0;
 }
 
 /* Takes `name`. */
@@ -333,7 +335,7 @@ static struct bn_name *name_new(const struct name_key *key, enum bn_name_kind ki
 	memset(name, 0, offsetof(struct bn_name, text));
 	name->key = *key;
 	name->refs = 1;
-	name->kind = (uint8_t)kind;
+	name->kind = kind & 0x7f;
 	name->identity = identity;
 	memcpy(name->text, text, len);
 	return name;
@@ -382,19 +384,25 @@ static struct name_key frontend_key(const union bn_addr *addr, uint16_t port, ui
 		.addr = *addr, .port = port, .protocol = protocol, .space = SPACE_FRONTEND};
 }
 
+static struct name_key device_key(uint32_t ifindex)
+{
+	return (struct name_key){.addr.w[0] = ifindex, .space = SPACE_DEVICE};
+}
+
 static struct name_key service_id_key(uint32_t id)
 {
 	return (struct name_key){.addr.w[0] = id, .space = SPACE_SERVICE_ID};
 }
 
-int bn_names_set(struct bn_names *names, const union bn_addr *addr, const struct bn_name_spec *spec)
+static int end_set(struct bn_names *names, const struct name_key *key,
+		   const struct bn_name_spec *spec)
 {
-	struct name_key key = address_key(addr);
-	struct bn_name *name = name_new(&key, spec->kind, spec->identity, spec->name);
+	struct bn_name *name = name_new(key, spec->kind, spec->identity, spec->name);
 	int r;
 
 	if (!name)
 		return -ENOMEM;
+	name->local = spec->local;
 	r = string_get(names->pool, spec->namespace, &name->namespace);
 	if (r == 0)
 		r = labels_get(names->pool, spec->labels, spec->n_labels, &name->extra);
@@ -403,6 +411,13 @@ int bn_names_set(struct bn_names *names, const union bn_addr *addr, const struct
 		return r;
 	}
 	return publish(names, name);
+}
+
+int bn_names_set(struct bn_names *names, const union bn_addr *addr, const struct bn_name_spec *spec)
+{
+	struct name_key key = address_key(addr);
+
+	return end_set(names, &key, spec);
 }
 
 int bn_names_remove(struct bn_names *names, const union bn_addr *addr)
@@ -415,6 +430,27 @@ int bn_names_remove(struct bn_names *names, const union bn_addr *addr)
 struct bn_name *bn_names_get(struct bn_names *names, const union bn_addr *addr, uint64_t time)
 {
 	struct name_key key = address_key(addr);
+
+	return resolve(names, &key, time);
+}
+
+int bn_names_device_set(struct bn_names *names, uint32_t ifindex, const struct bn_name_spec *spec)
+{
+	struct name_key key = device_key(ifindex);
+
+	return end_set(names, &key, spec);
+}
+
+int bn_names_device_remove(struct bn_names *names, uint32_t ifindex)
+{
+	struct name_key key = device_key(ifindex);
+
+	return withdraw(names, &key);
+}
+
+struct bn_name *bn_names_device_get(struct bn_names *names, uint32_t ifindex, uint64_t time)
+{
+	struct name_key key = device_key(ifindex);
 
 	return resolve(names, &key, time);
 }
@@ -513,6 +549,11 @@ void bn_name_unref(struct bn_name *name)
 enum bn_name_kind bn_name_kind(const struct bn_name *name)
 {
 	return name->kind;
+}
+
+bool bn_name_is_local(const struct bn_name *name)
+{
+	return name->local;
 }
 
 uint32_t bn_name_identity(const struct bn_name *name)

@@ -12,6 +12,8 @@
 
 #include "model.h"
 
+#include <stdbool.h>
+
 #define BN_NAMES_GRACE_NS (5ull * 1000 * 1000 * 1000)
 
 enum bn_name_kind {
@@ -29,6 +31,7 @@ struct bn_name_spec {
 	const struct bn_label *labels;
 	size_t n_labels;
 	uint32_t identity;
+	bool local; /* an endpoint of this node */
 };
 
 struct bn_names;
@@ -53,6 +56,11 @@ int bn_names_remove(struct bn_names *names, const union bn_addr *addr);
 /* A reference to the name that `addr` had at `time`, or NULL. */
 struct bn_name *bn_names_get(struct bn_names *names, const union bn_addr *addr, uint64_t time);
 
+/* Whose interface it is, for packets whose source address is a lie or that have none. */
+int bn_names_device_set(struct bn_names *names, uint32_t ifindex, const struct bn_name_spec *spec);
+int bn_names_device_remove(struct bn_names *names, uint32_t ifindex);
+struct bn_name *bn_names_device_get(struct bn_names *names, uint32_t ifindex, uint64_t time);
+
 /* A service's frontend. `port_name` may be NULL. */
 int bn_names_service_set(struct bn_names *names, const union bn_addr *addr, uint16_t port,
 			 uint8_t protocol, const char *namespace, const char *name,
@@ -76,6 +84,7 @@ struct bn_name *bn_name_ref(struct bn_name *name);
 void bn_name_unref(struct bn_name *name);
 
 enum bn_name_kind bn_name_kind(const struct bn_name *name);
+bool bn_name_is_local(const struct bn_name *name);
 uint32_t bn_name_identity(const struct bn_name *name);
 const char *bn_name_namespace(const struct bn_name *name); /* or NULL */
 const char *bn_name_text(const struct bn_name *name);

@@ -59,18 +59,49 @@ static uint32_t identity_of(const struct bn_name *name)
 	return name ? bn_name_identity(name) : BN_IDENTITY_WORLD;
 }
 
+/* A drop is told by the program of one end's device, and the device does not lie. */
+static void name_ends(struct bn_observer *o, struct bn_flow_record *record)
+{
+	struct bn_event *e = &record->event;
+	bool drop = e->header.type == BN_EVENT_DROP;
+	__be16 port;
+
+	if (drop && e->hook == BN_HOOK_FROM_POD) {
+		record->source = bn_names_device_get(o->names, e->ifindex, e->time);
+		if (record->source)
+			e->src_identity = bn_name_identity(record->source);
+	}
+	if (!e->tuple.family) {
+		if (drop && e->hook == BN_HOOK_TO_POD)
+			record->destination = bn_names_device_get(o->names, e->ifindex, e->time);
+		return;
+	}
+	if (!record->source)
+		record->source = bn_names_get(o->names, &e->tuple.saddr, e->time);
+	record->destination = bn_names_get(o->names, bn_flow_destination(e, &port), e->time);
+	record->service = service_of(o->names, e);
+}
+
+static bool is_local(const struct bn_name *name)
+{
+	return name && bn_name_is_local(name);
+}
+
+/* Likewise where a flow that ended without a packet had its first one. */
+static uint8_t hook_of(const struct bn_flow_record *record)
+{
+	if (is_local(record->source))
+		return BN_HOOK_FROM_POD;
+	return is_local(record->destination) ? BN_HOOK_TO_POD : BN_HOOK_FROM_UPLINK;
+}
+
 static void take(struct bn_observer *o, const struct bn_event *event, uint64_t time)
 {
 	struct bn_flow_record record = {.event = *event, .time = time};
 	struct bn_event *e = &record.event;
-	__be16 port;
 	uint64_t number;
 
-	if (e->tuple.family) {
-		record.source = bn_names_get(o->names, &e->tuple.saddr, e->time);
-		record.destination = bn_names_get(o->names, bn_flow_destination(e, &port), e->time);
-		record.service = service_of(o->names, e);
-	}
+	name_ends(o, &record);
 	switch (e->header.type) {
 	case BN_EVENT_FLOW_OPENED:
 		o->opened++;
@@ -81,6 +112,8 @@ static void take(struct bn_observer *o, const struct bn_event *event, uint64_t t
 			e->src_identity = identity_of(record.source);
 		if (e->dst_identity == BN_IDENTITY_UNKNOWN)
 			e->dst_identity = identity_of(record.destination);
+		if (!e->hook)
+			e->hook = hook_of(&record);
 		break;
 	case BN_EVENT_DROP:
 		o->dropped++;

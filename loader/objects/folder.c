@@ -37,6 +37,7 @@ struct file {
 struct bn_folder {
 	struct bn_objects *objects;
 	char *dir;
+	char *problem; /* of the folder as a whole; NULL: none */
 	sd_event_source *source, *timer;
 	struct file *files; /* sorted by name */
 	size_t n, room;
@@ -74,6 +75,13 @@ static void complain(struct bn_folder *folder, struct file *file, const char *wh
 	copy = strdup(why);
 	free(file->complaint);
 	file->complaint = copy;
+}
+
+/* Takes the place of what was wrong before; NULL: nothing is any more. */
+static void set_problem(struct bn_folder *folder, const char *why)
+{
+	free(folder->problem);
+	folder->problem = why ? strdup(why) : NULL;
 }
 
 /* ---- finding what changed ---- */
@@ -345,10 +353,15 @@ static int reload(struct bn_folder *folder, struct bn_error *err)
 
 static int on_settled(sd_event_source *source, uint64_t usec, void *user)
 {
+	struct bn_folder *folder = user;
 	struct bn_error err = BN_ERROR_INIT;
 
-	if (reload(user, &err) < 0)
-		bn_log(BN_LOG_ERROR, bn_error_text(&err), NULL);
+	if (reload(folder, &err) < 0) {
+		set_problem(folder, bn_error_text(&err));
+		bn_log(BN_LOG_ERROR, folder->problem ? folder->problem : "out of memory", NULL);
+	} else {
+		set_problem(folder, NULL);
+	}
 	bn_error_done(&err);
 	return 0;
 }
@@ -360,6 +373,7 @@ static int on_inotify(sd_event_source *source, const struct inotify_event *event
 	if (event->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED | IN_UNMOUNT)) {
 		bn_log(BN_LOG_WARNING, "manifest folder is gone, its objects stay as they are",
 		       "folder", folder->dir, NULL);
+		set_problem(folder, "the folder is gone, its objects stay as they are");
 		return 0;
 	}
 	if (!(event->mask & IN_Q_OVERFLOW) && (!event->len || !is_manifest(event->name)))
@@ -408,6 +422,17 @@ fail:
 	return r;
 }
 
+void bn_folder_problems(const struct bn_folder *folder,
+			void (*fn)(void *user, const char *dir, const char *problem), void *user)
+{
+	if (folder->problem)
+		fn(user, folder->dir, folder->problem);
+	for (size_t i = 0; i < folder->n; i++) {
+		if (folder->files[i].seen && folder->files[i].complaint)
+			fn(user, folder->dir, folder->files[i].complaint);
+	}
+}
+
 void bn_folder_free(struct bn_folder *folder)
 {
 	if (!folder)
@@ -417,6 +442,7 @@ void bn_folder_free(struct bn_folder *folder)
 	for (size_t i = 0; i < folder->n; i++)
 		file_done(&folder->files[i]);
 	free(folder->files);
+	free(folder->problem);
 	free(folder->dir);
 	free(folder);
 }

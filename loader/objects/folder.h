@@ -17,5 +17,8 @@ struct bn_folder;
  */
 int bn_folder_new(sd_event *event, struct bn_objects *objects, const char *dir,
 		  struct bn_folder **ret, struct bn_error *err);
+/* Calls fn for each reason why what is in the folder is not, or not all, in force. */
+void bn_folder_problems(const struct bn_folder *folder,
+			void (*fn)(void *user, const char *dir, const char *problem), void *user);
 /* Ends the watch; objects stay. */
 void bn_folder_free(struct bn_folder *folder);

@@ -17,6 +17,11 @@
 #define BN_GATEWAY_V4 "169.254.1.1"
 #define BN_GATEWAY_V6 "fe80::1"
 
+/*
+ * An endpoint's entries carry the epoch that they belong to, and are written before the epoch
+ * array says the same: a flow decided by what it read is stale exactly until it read the newest.
+ */
+
 /* Policy switches of an endpoint: set where some policy selects it in that direction. */
 enum bn_endpoint_flag {
 	BN_EP_INGRESS_ENFORCED = 1 << 0,
@@ -31,7 +36,7 @@ struct bn_endpoint {
 	__u16 slot;       /* 36  index into bn_epochs; never BN_SLOT_NONE */
 	__u16 mtu;        /* 38  of the pod's interface */
 	__u32 flags;      /* 40  enum bn_endpoint_flag */
-	__u32 pad;        /* 44 */
+	__u32 epoch;      /* 44  of its slot, as of this content */
 };
 BN_ASSERT_SIZE(struct bn_endpoint, 48);
 
@@ -51,8 +56,9 @@ struct bn_address {
 	__u8 kind;      /* 12  enum bn_address_kind */
 	__u8 pad[3];    /* 13 */
 	__u32 flags;    /* 16  enum bn_endpoint_flag of a local pod */
+	__u32 epoch;    /* 20  of its slot, as of this content */
 };
-BN_ASSERT_SIZE(struct bn_address, 20);
+BN_ASSERT_SIZE(struct bn_address, 24);
 
 /* bn_ranges: longest prefix match; IPv4 prefixes are 96 bits longer. */
 struct bn_range_key {

@@ -25,9 +25,9 @@ BN_MAP(bn_flows, BPF_MAP_TYPE_HASH, struct bn_tuple, struct bn_flow, BN_DEFAULT_
 BN_MAP(bn_transient, BPF_MAP_TYPE_ARRAY, __u32, struct bn_transient_set, BN_DEFAULT_TRANSIENT_SETS);
 BN_MAP(bn_services, BPF_MAP_TYPE_HASH, struct bn_service_key, struct bn_service,
        BN_DEFAULT_SERVICES);
-BN_MAP(bn_service_slots, BPF_MAP_TYPE_ARRAY, __u32, __u32, BN_DEFAULT_SERVICE_SLOTS);
+BN_MAP(bn_service_slots, BPF_MAP_TYPE_ARRAY, __u32, struct bn_service_slot,
+       BN_DEFAULT_SERVICE_SLOTS);
 BN_MAP(bn_backends, BPF_MAP_TYPE_ARRAY, __u32, struct bn_backend, BN_DEFAULT_BACKENDS);
-BN_MAP(bn_backend_stats, BPF_MAP_TYPE_ARRAY, __u32, struct bn_backend_stats, BN_DEFAULT_BACKENDS);
 BN_MAP(bn_endpoints, BPF_MAP_TYPE_HASH, __u32, struct bn_endpoint, BN_SLOTS);
 BN_MAP(bn_addresses, BPF_MAP_TYPE_HASH, union bn_addr, struct bn_address, BN_DEFAULT_ADDRESSES);
 BN_MAP(bn_devices, BPF_MAP_TYPE_HASH, __u32, struct bn_device, 256);

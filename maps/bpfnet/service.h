@@ -39,7 +39,19 @@ struct bn_service {
 };
 BN_ASSERT_SIZE(struct bn_service, 16);
 
-/* bn_service_slots: array of __u32, indices into bn_backends. */
+/*
+ * bn_service_slots: array of places. A place has all that a first packet needs of its backend, so
+ * that choosing one touches one cache line.
+ */
+struct bn_service_slot {
+	union bn_addr addr; /* 0 */
+	__be16 port;        /* 16 */
+	__u16 pad;          /* 18 */
+	__u32 backend;      /* 20  index into bn_backends */
+	__u32 gen;          /* 24  the backend's generation */
+	__u32 pad2;         /* 28 */
+};
+BN_ASSERT_SIZE(struct bn_service_slot, 32);
 
 enum bn_backend_state {
 	BN_BACKEND_FREE = 0,
@@ -61,10 +73,3 @@ struct bn_backend {
 	__u32 gen;          /* 20 */
 };
 BN_ASSERT_SIZE(struct bn_backend, 24);
-
-/* bn_backend_stats, by the same index; written by the datapath, atomically. */
-struct bn_backend_stats {
-	__u64 opened; /* flows sent to it since the index was taken */
-	__u64 closed; /* of these, ended */
-};
-BN_ASSERT_SIZE(struct bn_backend_stats, 16);

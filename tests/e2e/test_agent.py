@@ -274,13 +274,31 @@ def test_bad_config(make_node, tmp_path, text, named):
 
 
 def test_bad_options(make_node):
+    """Refused by name; what the start had made until then is gone."""
     node = make_node(start=False)
     for extra in (["--no-such-option"], ["--device", "nosuchdev0"], ["--pod-cidr", "10.0.0.0"],
-                  ["--cgroup", "/nonexistent"], ["--config", "/nonexistent"]):
+                  ["--cgroup", "/nonexistent"], ["--config", "/nonexistent"],
+                  ["--manifests", "/nonexistent"]):
         r = subprocess.run(netns.argv(node.ns, *node.argv(*extra)), text=True, capture_output=True,
                            timeout=20 * SLOW)
         assert r.returncode > 0 and extra[-1].lstrip("-") in r.stderr, (extra, r)
-    assert not os.path.isdir(node.bpffs) or not os.listdir(node.bpffs)
+        for folder in (node.bpffs, node.run_dir, node.state_dir):
+            assert not os.path.exists(folder), (extra, folder)
+
+
+def test_failed_start_leaves_the_datapath(node):
+    """A predecessor's datapath is not the failed start's to take away."""
+    s, _ = peers.tcp_open(node.client.ns, VIP[4], 80)
+    node.stop()
+    r = subprocess.run(netns.argv(node.ns, *node.argv("--device", "nosuchdev0")), text=True,
+                       capture_output=True, timeout=20 * SLOW)
+    assert r.returncode == 1 and "nosuchdev0" in r.stderr, r
+    with s:
+        peers.echo(s, b"still there")
+        works(node)
+    node.start()
+    assert node.service("web")
+    works(node)
 
 
 def test_manifests_folder(make_node, tmp_path):

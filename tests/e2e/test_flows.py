@@ -15,10 +15,9 @@ from harness import BIN, FAMILIES, SLOW, cluster_ips, eventually, service_manife
 PORT = {4: 80, 6: 81}
 
 
-@pytest.fixture(scope="module", params=["packet", "socket"])
-def node(request, module_node):
-    node = module_node(cgroup=request.param == "socket")
-    node.mode = request.param
+@pytest.fixture(scope="module")
+def node(module_node):
+    node = module_node()
     node.client = node.pod("client", labels={"app": "client", "tier": "front"})
     node.web = node.pod("web-0", namespace="shop", labels={"app": "web"})
     node.web.tcp(8080)
@@ -61,9 +60,8 @@ def test_opened_and_closed_with_names(node, family):
         assert (f["destination"]["namespace"], f["destination"]["pod_name"]) == ("shop", "web-0")
         assert "k8s:app=client" in f["source"]["labels"]
         assert f["traffic_direction"] in ("EGRESS", "INGRESS") and f["is_reply"] is False
-        if node.mode == "packet":  # at the socket, the datapath sees pod to pod
-            assert f["destination_service"]["name"] == "web"
-            assert f["destination_service"]["namespace"] == "shop"
+        assert f["destination_service"]["name"] == "web"
+        assert f["destination_service"]["namespace"] == "shop"
     assert closed["close_cause"] == "fin"
     assert closed["packets"] >= 4 and closed["reply_packets"] >= 3
     assert closed["bytes"] > closed["packets"] * 20

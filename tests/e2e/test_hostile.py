@@ -10,7 +10,7 @@ import json
 import pytest
 
 import netns
-from harness import FAMILIES, cluster_ips, service_manifest
+from harness import FAMILIES, cluster_ips, eventually, service_manifest
 from rawnet import (ARP, ICMP, IP, TCP, UDP, Dot1Q, Ether, ICMPv6ND_NA, ICMPv6ND_RA,
                     ICMPv6EchoRequest, ICMPv6NDOptDstLLAddr, IPv6, IPv6ExtHdrDestOpt,
                     IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting, Raw, Tap)
@@ -61,11 +61,15 @@ def arriving(node, frames, family=4):
                 if f.src != node.victim.mac and b"FORGED" in bytes(f)]
 
 
-def refused(node, reason, *frames, family=4, pod="evil"):
+def refused(node, reason, *frames, family=4):
+    """None of them arrives, and each is on record with the reason."""
+    filters = ["--verdict", "DROPPED", *(["--drop-reason", reason] if reason else [])]
+    before = len(node.flows(*filters, last=10000))
     got = arriving(node, frames, family)
     assert not got, f"got through: {[f.summary() for f in got]}"
     if reason:
-        node.wait_drop(reason, *(["--pod", f"default/{pod}"] if pod else []))
+        eventually(lambda: len(node.flows(*filters, last=10000)) - before >= len(frames),
+                   f"{len(frames)} drops for {reason}")
 
 
 @pytest.mark.parametrize("to", ["pod", "service"])

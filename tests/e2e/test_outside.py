@@ -70,9 +70,9 @@ def test_errors_come_back_through_a_service(node, family):
     number = 20 + family
     vip = cluster_ips(number)[FAMILIES.index(family)]
     name = f"out{family}"
-    node.apply(service_manifest(name, [(53, 9, "UDP", "x"), (80, 8080, "TCP", "y")], ips=[vip],
+    node.apply(service_manifest(name, [(53, 9, "UDP", "dns"), (80, 8080, "TCP", "http")], ips=[vip],
                                 families=(family,)),
-               slice_manifest(name, "a", family, [("x", 9, "UDP"), ("y", 8080, "TCP")],
+               slice_manifest(name, "a", family, [("dns", 9, "UDP"), ("http", 8080, "TCP")],
                               [WORLD[family]]))
     assert peers.udp_error(node.a.ns, vip, 53) == "ECONNREFUSED"
     assert peers.tcp(node.a.ns, vip, 80).name == "world"
@@ -151,8 +151,8 @@ def test_service_with_a_far_backend(node, far, family):
     """Too-big errors translated through the service's NAT as well."""
     vip = cluster_ips(30 + family)[FAMILIES.index(family)]
     name = f"far{family}"
-    node.apply(service_manifest(name, [(80, 8080, "TCP", "y")], ips=[vip], families=(family,)),
-               slice_manifest(name, "a", family, [("y", 8080, "TCP")], [FAR[family]]))
+    node.apply(service_manifest(name, [(80, 8080, "TCP", "http")], ips=[vip], families=(family,)),
+               slice_manifest(name, "a", family, [("http", 8080, "TCP")], [FAR[family]]))
     s, banner = peers.tcp_open(node.a.ns, vip, 80)
     assert banner.name == "far"
     with s:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ClusterIP services on real traffic, balanced at the socket and, without a cgroup, per packet."""
+"""ClusterIP services on real traffic, balanced packet by packet."""
 import itertools
 import socket
 
@@ -12,9 +12,9 @@ BACKENDS = ("b1", "b2", "b3")
 numbers = itertools.count(10)
 
 
-@pytest.fixture(scope="module", params=["packet", "socket"])
-def node(request, module_node):
-    node = module_node(cgroup=request.param == "socket")
+@pytest.fixture(scope="module")
+def node(module_node):
+    node = module_node()
     client = node.pod("client", labels={"app": "client"})
     client.tcp(8080)
     for name in BACKENDS:
@@ -91,6 +91,8 @@ def test_many_ports_and_named_ports(node):
         assert peers.udp(node.client.ns, ip, 53).local_port == 5353
 
 
+@pytest.mark.xfail(strict=True, raises=OSError, reason="the host's own connections to a service "
+                   "are not balanced yet: they need the socket programs")
 def test_the_host_reaches_a_service(node):
     _, vip = make(node, [(80, 8080), (53, 5353, "UDP")])
     for family in FAMILIES:
@@ -130,12 +132,12 @@ def test_large_tcp(node, family):
 def test_refused_at_once(node, family):
     """No backend, a port and an address that nobody owns: an error, not silence."""
     _, vip = make(node, [(80, 8080), (53, 5353, "UDP")], selector={"app": "nobody"})
-    unowned = {4: "10.96.77.77", 6: "fd00:96::77:77"}[family]
-    for ns in (node.client.ns, node.ns):
-        for ip, port in ((vip[family], 80), (vip[family], 81), (unowned, 80)):
-            assert peers.tcp_error(ns, ip, port, timeout=0.95) == "ECONNREFUSED", (ns, ip, port)
-        for ip, port in ((vip[family], 53), (vip[family], 54), (unowned, 53)):
-            assert peers.udp_error(ns, ip, port) in ("ECONNREFUSED", "EHOSTUNREACH"), (ns, ip, port)
+    unowned = {4: "10.96.77.77", 6: "fd00:96::7:7777"}[family]
+    ns = node.client.ns
+    for ip, port in ((vip[family], 80), (vip[family], 81), (unowned, 80)):
+        assert peers.tcp_error(ns, ip, port, timeout=0.95) == "ECONNREFUSED", (ip, port)
+    for ip, port in ((vip[family], 53), (vip[family], 54), (unowned, 53)):
+        assert peers.udp_error(ns, ip, port) in ("ECONNREFUSED", "EHOSTUNREACH"), (ip, port)
 
 
 def test_readiness(node):

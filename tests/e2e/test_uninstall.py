@@ -57,7 +57,7 @@ def kernel_objects(node):
                 found[kind].add(int(fields[f"{kind}_id"]))
     for kind in found:
         r = subprocess.run([BPFTOOL, "-f", "-j", kind, "show"], text=True, capture_output=True)
-        for entry in json.loads(r.stdout or "[]"):
+        for entry in json.loads(r.stdout.strip() or "[]"):
             if any(p.startswith(node.bpffs + "/") for p in entry.get("pinned", [])):
                 found[kind].add(entry["id"])
             if kind == "link" and entry.get("prog_id") in found["prog"]:
@@ -67,18 +67,20 @@ def kernel_objects(node):
 
 def existing(kind):
     r = subprocess.run([BPFTOOL, "-j", kind, "show"], text=True, capture_output=True)
-    return {e["id"] for e in json.loads(r.stdout or "[]")}
+    return {e["id"] for e in json.loads(r.stdout.strip() or "[]")}
 
 
 def make_foreign(node):
-    """What someone else has on this machine."""
-    netns.ip(node.ns, "link add foreign0 type dummy", "link set foreign0 up",
+    """What someone else has on this machine, of what every kernel that runs BPF has."""
+    netns.ip(node.ns, "link add foreign0 type veth peer name foreign1",
+             "link set foreign0 addrgenmode none", "link set foreign1 addrgenmode none",
+             "link set foreign0 up", "link set foreign1 up",
              "addr add 192.0.2.1/24 dev foreign0", "route add 203.0.113.0/24 dev foreign0",
              "rule add from 192.0.2.0/24 lookup 77 priority 7000",
              "route add default dev foreign0 table 77")
     netns.run(node.ns, "tc", "qdisc", "add", "dev", "up0", "clsact")
-    netns.run(node.ns, "tc", "filter", "add", "dev", "up0", "ingress", "prio", "7", "matchall",
-              "action", "continue")
+    netns.run(node.ns, "tc", "filter", "add", "dev", "up0", "ingress", "prio", "7", "bpf",
+              "bytecode", "1,6 0 0 0")
     netns.run(node.ns, "nft", "add", "table", "inet", "foreign")
 
 
@@ -131,7 +133,7 @@ def test_nothing_stays(make_node, session, how):
 
 def attached(cgroup):
     r = subprocess.run([BPFTOOL, "-j", "cgroup", "show", cgroup], text=True, capture_output=True)
-    return sorted(p["id"] for p in json.loads(r.stdout or "[]"))
+    return sorted(p["id"] for p in json.loads(r.stdout.strip() or "[]"))
 
 
 def test_uninstall_of_nothing(make_node):

@@ -109,13 +109,15 @@ static void endpoint_publish(struct bn_rig *rig, int pod)
 				.identity = d->identity,
 				.slot = d->slot,
 				.mtu = d->mtu,
-				.flags = d->flags};
+				.flags = d->flags,
+				.epoch = d->epoch};
 	struct bn_address a = {.identity = d->identity,
 			       .ifindex = d->ifindex,
 			       .slot = d->slot,
 			       .mtu = d->mtu,
 			       .kind = BN_ADDR_LOCAL_POD,
-			       .flags = d->flags};
+			       .flags = d->flags,
+			       .epoch = d->epoch};
 
 	update(rig, "bn_addresses", &d->v4, &a);
 	update(rig, "bn_addresses", &d->v6, &a);
@@ -125,14 +127,12 @@ static void endpoint_publish(struct bn_rig *rig, int pod)
 void bn_rig_endpoint_set(struct bn_rig *rig, int pod, __u32 flags)
 {
 	rig->dev[pod].flags = flags;
-	endpoint_publish(rig, pod);
 	bn_rig_epoch_bump(rig, rig->dev[pod].slot);
 }
 
 void bn_rig_mtu_set(struct bn_rig *rig, int pod, __u16 mtu)
 {
 	rig->dev[pod].mtu = mtu;
-	endpoint_publish(rig, pod);
 	bn_rig_epoch_bump(rig, rig->dev[pod].slot);
 }
 
@@ -266,9 +266,11 @@ __u32 bn_rig_service(struct bn_rig *rig, const union bn_addr *addr, __u16 port, 
 								  : BN_BACKEND_ACTIVE,
 				       .gen = 1};
 		__u32 index = rig->next_backend++, place = rig->next_place++;
+		struct bn_service_slot slot = {
+			.addr = b.addr, .port = b.port, .backend = index, .gen = b.gen};
 
 		update(rig, "bn_backends", &index, &b);
-		update(rig, "bn_service_slots", &place, &index);
+		update(rig, "bn_service_slots", &place, &slot);
 	}
 	update(rig, "bn_services", &key, &service);
 	return first;
@@ -284,6 +286,7 @@ void bn_rig_own_address(struct bn_rig *rig, const union bn_addr *addr)
 
 void bn_rig_backend_set(struct bn_rig *rig, __u32 index, __u8 state, int bump_generation)
 {
+	struct bn_service_slot slot;
 	struct bn_backend b;
 	int r = bpf_map_lookup_elem(bn_rig_map(rig, "bn_backends"), &index, &b);
 
@@ -292,6 +295,12 @@ void bn_rig_backend_set(struct bn_rig *rig, __u32 index, __u8 state, int bump_ge
 	b.state = state;
 	b.gen += bump_generation;
 	update(rig, "bn_backends", &index, &b);
+	/* a backend's place has its index here */
+	r = bpf_map_lookup_elem(bn_rig_map(rig, "bn_service_slots"), &index, &slot);
+	if (r)
+		bn_rig_die("bn_service_slots", -r);
+	slot.gen = b.gen;
+	update(rig, "bn_service_slots", &index, &slot);
 }
 
 void bn_rig_policy_allow(struct bn_rig *rig, __u32 identity, __u32 peer, __u16 port, __u8 protocol,
@@ -316,6 +325,7 @@ void bn_rig_policy_clear(struct bn_rig *rig)
 		bpf_map_delete_elem(fd, &key);
 }
 
+/* As the agent does it: what carries the epoch first, then the epoch. */
 void bn_rig_epoch_bump(struct bn_rig *rig, __u16 slot)
 {
 	struct bn_epochs *e = malloc(sizeof(*e));
@@ -328,6 +338,12 @@ void bn_rig_epoch_bump(struct bn_rig *rig, __u16 slot)
 	if (r)
 		bn_rig_die("bn_epochs", -r);
 	e->slot[slot]++;
+	for (int i = 0; slot != BN_SLOT_NONE && i < BN_RIG_PODS; i++) {
+		if (rig->dev[i].slot != slot)
+			continue;
+		rig->dev[i].epoch = e->slot[slot];
+		endpoint_publish(rig, i);
+	}
 	update(rig, "bn_epochs", &zero, e);
 	free(e);
 }

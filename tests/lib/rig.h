@@ -36,7 +36,7 @@ struct bn_rig_dev {
 	union bn_addr v4, v6; /* of the pod */
 	__u16 slot;
 	__u16 mtu;
-	__u32 identity, flags;
+	__u32 identity, flags, epoch;
 };
 
 struct bn_rig_options {

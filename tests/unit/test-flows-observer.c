@@ -408,6 +408,71 @@ static void test_closed_flows_get_identities(void **state)
 	reader_done(&r);
 }
 
+static void test_drops_name_the_device(void **state)
+{
+	const struct bn_name_spec spec = {.kind = BN_NAME_POD,
+					  .namespace = "default",
+					  .name = "liar",
+					  .identity = 310,
+					  .local = true};
+	struct bn_event e = fixture_event(BN_EVENT_DROP, IPPROTO_UDP, "10.0.0.1", 1000,
+					  "203.0.113.9", 80);
+	struct reader r = {0};
+	struct bn_flow_query q = {.follow = true};
+
+	assert_int_equal(bn_names_device_set(names, 7, &spec), 0);
+	e.reason = BN_DROP_SPOOFED_SOURCE;
+	e.ifindex = 7;
+	subscribe(&r, &q);
+	settle();
+	assert_int_equal(bn_observer_inject(observer, &e), 0);
+	assert_non_null(strstr(r.first, "\"source\":\"10.0.0.1\""));
+	assert_non_null(strstr(r.first, "\"pod_name\":\"liar\""));
+	assert_non_null(strstr(r.first, "\"source\":{\"identity\":310,"));
+	/* nothing but the device is known */
+	memset(&e.tuple, 0, sizeof(e.tuple));
+	e.reason = BN_DROP_UNSUPPORTED_ETHERTYPE;
+	assert_int_equal(bn_observer_inject(observer, &e), 0);
+	assert_non_null(strstr(r.last, "\"source\":{\"identity\":310,\"namespace\":\"default\","
+				       "\"pod_name\":\"liar\""));
+	e.hook = BN_HOOK_TO_POD;
+	assert_int_equal(bn_observer_inject(observer, &e), 0);
+	assert_non_null(strstr(r.last, "\"destination\":{\"identity\":310,\"namespace\":\"default\","
+				       "\"pod_name\":\"liar\""));
+	reader_done(&r);
+	assert_int_equal(bn_names_device_remove(names, 7), 0);
+}
+
+static void closed_direction(const char *want)
+{
+	struct bn_event e = fixture_event(BN_EVENT_FLOW_CLOSED, IPPROTO_TCP, "10.0.0.7", 1000,
+					  "10.0.0.8", 80);
+	struct reader r = {0};
+	struct bn_flow_query q = {.follow = true};
+
+	e.hook = 0;
+	subscribe(&r, &q);
+	settle();
+	assert_int_equal(bn_observer_inject(observer, &e), 0);
+	assert_non_null(strstr(r.last, want));
+	reader_done(&r);
+}
+
+static void test_closed_flows_get_a_direction(void **state)
+{
+	struct bn_name_spec pod = {.kind = BN_NAME_POD, .namespace = "default", .name = "p"};
+	union bn_addr from = fixture_addr("10.0.0.7"), to = fixture_addr("10.0.0.8");
+
+	closed_direction("\"traffic_direction\":\"INGRESS\"");
+	assert_int_equal(bn_names_set(names, &from, &pod), 0);
+	closed_direction("\"traffic_direction\":\"INGRESS\""); /* another node's pod */
+	pod.local = true;
+	assert_int_equal(bn_names_set(names, &to, &pod), 0);
+	closed_direction("\"traffic_direction\":\"INGRESS\"");
+	assert_int_equal(bn_names_set(names, &from, &pod), 0);
+	closed_direction("\"traffic_direction\":\"EGRESS\"");
+}
+
 static void test_query(void **state)
 {
 	struct bn_flow_query q;
@@ -516,6 +581,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_fairness, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_names_stay, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_closed_flows_get_identities, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_closed_flows_get_a_direction, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_drops_name_the_device, setup, teardown),
 		cmocka_unit_test(test_query),
 		cmocka_unit_test(test_history_bounds),
 		cmocka_unit_test_setup_teardown(test_price, setup, teardown),
