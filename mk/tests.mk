@@ -32,7 +32,7 @@ TRAFFIC_RUNS := e2e e2e-node-off e2e-pod-off
 unit-tests: $(UNIT_BIN)
 
 test: deps ## install what is missing, build, run every test but the virtual machines' (root)
-	$(Q)$(MAKE) all
+	$(Q)$(MAKE) all || { echo 'it does not build'; echo '0 passed, 1 failed'; exit 1; }
 	$(Q)$(MAKE) -k unit-tests program-tests || echo 'some tests do not build: counted as failed below'
 	$(Q)$(RUN_TESTS) unit program $(TRAFFIC_RUNS)
 
