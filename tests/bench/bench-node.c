@@ -39,42 +39,45 @@ static __u16 port_of(enum bench_protocol p)
 	return bench_ipproto(p) == 6 ? 80 : 53;
 }
 
-static void services_fill(struct bench_node *node)
+void bench_services(struct bench_node *node, enum bench_protocol p)
 {
-	for (unsigned int i = 0; i < node->services; i++) {
-		for (int p = 0; p < BENCH_PROTOCOLS; p++) {
-			int family = bench_family(p);
-			struct bn_rig_backend backends[BENCH_BACKENDS];
-			union bn_addr vip = vip_of(i, family);
+	int family = bench_family(p);
 
-			/* all on pod B, told apart by port */
-			for (unsigned int b = 0; b < BENCH_BACKENDS; b++) {
-				backends[b].addr = node->rig.dev[BN_POD_B].v4;
-				if (family == 6)
-					backends[b].addr = node->rig.dev[BN_POD_B].v6;
-				backends[b].port = 1024 + i * BENCH_BACKENDS + b;
-				backends[b].state = BN_BACKEND_ACTIVE;
-			}
-			bn_rig_service(&node->rig, &vip, port_of(p), bench_ipproto(p), backends,
-				       BENCH_BACKENDS);
-			bn_rig_own_address(&node->rig, &vip);
+	for (unsigned int i = 0; i < node->services; i++) {
+		struct bn_rig_backend backends[BENCH_BACKENDS];
+		union bn_addr vip = vip_of(i, family);
+
+		/* all on pod B, told apart by port */
+		for (unsigned int b = 0; b < BENCH_BACKENDS; b++) {
+			backends[b].addr = node->rig.dev[BN_POD_B].v4;
+			if (family == 6)
+				backends[b].addr = node->rig.dev[BN_POD_B].v6;
+			backends[b].port = 1024 + i * BENCH_BACKENDS + b;
+			backends[b].state = BN_BACKEND_ACTIVE;
 		}
+		bn_rig_service(&node->rig, &vip, port_of(p), bench_ipproto(p), backends,
+			       BENCH_BACKENDS);
+		bn_rig_own_address(&node->rig, &vip);
 	}
 }
 
-void bench_node_new(struct bench_node *node, const char *name, unsigned int services, bool filled)
+/* A UDP flow lasts after two seconds; a tenth of them is enough to wait for here. */
+static void quick(struct bn_config *c)
 {
-	static const struct bn_rig_options defaults = {.masquerade = true};
+	c->hz = 25;
+}
+
+void bench_node_new(struct bench_node *node, unsigned int services, bool filled)
+{
+	static const struct bn_rig_options defaults = {.masquerade = true, .configure = quick};
 
 	memset(node, 0, sizeof(*node));
-	node->name = name;
 	node->services = services;
 	node->filled = filled;
 	node->flows = calloc(BENCH_FLOWS, sizeof(*node->flows));
 	if (!node->flows)
 		bn_rig_die("flows", ENOMEM);
 	bn_rig_new(&node->rig, &defaults);
-	services_fill(node);
 	/* pod C is the one that is denied */
 	bn_rig_endpoint_set(&node->rig, BN_POD_C, BN_EP_EGRESS_ENFORCED);
 }
@@ -200,7 +203,7 @@ void bench_flows_establish(struct bench_node *node, enum bench_protocol p)
 			bench_flow_draw(node, p, &flows[i]);
 		for (int step = 0; step < (is_tcp ? 3 : 4); step++) {
 			if (!is_tcp && step == 2)
-				usleep(2100000); /* what lasts */
+				usleep(2 * 25 * 10000); /* what lasts, if HZ is 100 at the least */
 			bench_tape(node, p, &packets[step], flows, BENCH_BATCH, "A");
 			bench_apply(node, p, BENCH_BATCH);
 			if (!step)
@@ -222,9 +225,4 @@ void bench_drain(struct bench_node *node)
 {
 	ring_buffer__consume(node->rig.ring);
 	node->rig.n_events = 0;
-}
-
-void bench_flows_forget(struct bench_node *node)
-{
-	bn_rig_forget(&node->rig);
 }

@@ -77,7 +77,9 @@ int bench_quiet(unsigned int connections, unsigned int exchanges)
 	struct bench_flow quiet;
 	struct bn_counts before, after;
 
-	bench_node_new(&node, "quiet", 10000, false);
+	bench_node_new(&node, 10000, false);
+	for (int p = 0; p < BENCH_PROTOCOLS; p++)
+		bench_services(&node, p);
 	bench_flow_draw(&node, BENCH_TCP4, &quiet);
 	pass(&node, BENCH_TCP4, &quiet, 1, &syn, true);
 	pass(&node, BENCH_TCP4, &quiet, 1, &syn_ack, false);

@@ -8,7 +8,7 @@
 
 #define BENCH_BACKENDS 3  /* of each service */
 #define BENCH_FLOWS 16384 /* the cycle of the second row */
-#define BENCH_BATCH 2048      /* flows opened side by side; few enough that no set overflows */
+#define BENCH_BATCH 2048  /* flows opened side by side; few enough that no set overflows */
 
 enum bench_protocol {
 	BENCH_TCP4,
@@ -28,7 +28,6 @@ struct bench_flow {
 
 struct bench_node {
 	struct bn_rig rig;
-	const char *name;
 	unsigned int services;
 	bool filled; /* main table three quarters full */
 	__u32 next_port;
@@ -53,7 +52,9 @@ static inline __u8 bench_ipproto(enum bench_protocol p)
 }
 
 /* nodes */
-void bench_node_new(struct bench_node *node, const char *name, unsigned int services, bool filled);
+void bench_node_new(struct bench_node *node, unsigned int services, bool filled);
+/* Fills in node->services services of one protocol and family, three backends each. */
+void bench_services(struct bench_node *node, enum bench_protocol p);
 void bench_node_free(struct bench_node *node);
 /* A flow that no one has had: another source port or service. */
 void bench_flow_draw(struct bench_node *node, enum bench_protocol p, struct bench_flow *ret);
@@ -62,8 +63,6 @@ void bench_flows_learn(struct bench_node *node, enum bench_protocol p, struct be
 		       unsigned int n);
 /* Opens node->flows, proves that all stand in the main table, fills it up if the node says so. */
 void bench_flows_establish(struct bench_node *node, enum bench_protocol p);
-/* Forgets every flow. */
-void bench_flows_forget(struct bench_node *node);
 /* Sum of the packets that the flows' entries in the main table have counted. */
 __u64 bench_flows_packets(struct bench_node *node, enum bench_protocol p);
 void bench_drain(struct bench_node *node);
