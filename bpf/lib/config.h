@@ -28,7 +28,7 @@ static __always_inline __u32 bn_now(void)
 	return (__u32)bpf_jiffies64();
 }
 
-/* The gateway's address: what hairpinned flows seem to come from. */
+/* The gateway's address, which ICMP errors come from where the node has none of the family. */
 static __always_inline void bn_gateway(__u8 family, union bn_addr *ret)
 {
 	if (family == BN_IPV4) {

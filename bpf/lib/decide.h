@@ -244,7 +244,9 @@ BN_GLOBAL int decide_new(struct __sk_buff *skb)
 		if (s->dst.kind == BN_ADDR_LOCAL_POD && s->dst.ifindex == s->pkt.ifindex) {
 			if (!(f->flags & BN_FLOW_SERVICE))
 				return BN_DROP_NAT_LOOP;
-			bn_gateway(s->pkt.tuple.family, &f->to_saddr);
+			/* to itself it seems to come from the service: an address that is routed
+			 * here in both families, which the gateway's link-local one is not */
+			f->to_saddr = s->pkt.tuple.daddr;
 			f->flags |= BN_FLOW_HAIRPIN | BN_FLOW_NAT;
 		}
 	}

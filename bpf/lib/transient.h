@@ -213,8 +213,8 @@ BN_GLOBAL int transient_insert(__u32 direction, __u32 life, __u32 owned)
 	struct bn_transient_set *set;
 	const struct bn_flow *f;
 	__u32 now, tag, way = 0;
-	__u32 keep = BN_WAYS;
-	__s32 soonest = 0x7fffffff;
+	__u32 keep = BN_WAYS, turn;
+	__s64 soonest = 0x7fffffffffll;
 	bool same = false, report = false, expired = false, taken = false;
 	__u64 hash;
 	int i;
@@ -233,15 +233,19 @@ BN_GLOBAL int transient_insert(__u32 direction, __u32 life, __u32 owned)
 	/* a flow's second half never throws out its first */
 	if (direction == BN_THIS && s->placed_hash == (hash & bn_config.transient_mask))
 		keep = s->placed_way;
+	turn = (__u32)(hash >> 24);
 	bpf_spin_lock(&set->lock);
 #pragma unroll
 	for (i = 0; i < BN_WAYS; i++) {
-		__s32 left = set->tag[i] ? (__s32)(set->expires[i] - now) : -0x7fffffff;
+		/* those that expire in the same jiffy take turns, by bits of the newcomer's hash */
+		__s64 left = set->tag[i] ? (__s64)(__s32)(set->expires[i] - now) * 8 +
+						   (((__u32)i + turn) & 7)
+					 : -0x7fffffffffll;
 
 		if (set->tag[i] == tag && tuple_equal(&set->entry[i].key, key)) {
 			way = i;
 			same = true;
-			soonest = -0x7fffffff - 1;
+			soonest = -0x7fffffffffll - 1;
 		} else if (left < soonest && (__u32)i != keep) {
 			soonest = left;
 			way = i;

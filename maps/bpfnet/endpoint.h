@@ -13,7 +13,7 @@
 #define BN_POD_MAC_HI 0x02
 #define BN_POD_MAC_LO 0xbf /* 02:bf:<host ifindex, big endian> */
 
-/* The pods' gateway, the same on every host side; also the source of hairpinned flows. */
+/* The pods' gateway, the same on every host side. */
 #define BN_GATEWAY_V4 "169.254.1.1"
 #define BN_GATEWAY_V6 "fe80::1"
 

@@ -102,7 +102,6 @@ void bench_flow_draw(struct bench_node *node, enum bench_protocol p, struct benc
 struct learn {
 	struct bench_flow **by_port;
 	__u8 protocol;
-	unsigned int found;
 };
 
 static void learn_entry(const struct bn_transient_entry *e, void *data)
@@ -113,15 +112,17 @@ static void learn_entry(const struct bn_transient_entry *e, void *data)
 	if (!f || !(e->flow.flags & BN_FLOW_ORIGIN) || e->key.protocol != l->protocol ||
 	    !bn_addr_equal(&e->key.daddr, &f->vip))
 		return;
+	f->learnt = true;
 	f->backend = e->flow.to_daddr;
 	f->to_sport = ntohs(e->flow.to_sport);
 	f->to_dport = ntohs(e->flow.to_dport);
-	l->found++;
 }
 
-void bench_flows_learn(struct bench_node *node, enum bench_protocol p, struct bench_flow *flows,
-		       unsigned int n)
+unsigned int bench_flows_kept(struct bench_node *node, enum bench_protocol p,
+			      struct bench_flow *flows, unsigned int n)
 {
+	unsigned int kept = 0;
+
 	struct learn l = {.by_port = calloc(65536, sizeof(*l.by_port)),
 			  .protocol = bench_ipproto(p)};
 
@@ -129,10 +130,24 @@ void bench_flows_learn(struct bench_node *node, enum bench_protocol p, struct be
 		bn_rig_die("flows", ENOMEM);
 	for (unsigned int i = 0; i < n; i++)
 		l.by_port[flows[i].sport] = &flows[i];
+	for (unsigned int i = 0; i < n; i++)
+		flows[i].learnt = false;
 	bn_rig_transient_each(&node->rig, learn_entry, &l);
 	free(l.by_port);
-	if (l.found != n)
-		bench_die("flows that were opened and are found", l.found, n);
+	for (unsigned int i = 0; i < n; i++) {
+		if (flows[i].learnt)
+			flows[kept++] = flows[i];
+	}
+	return kept;
+}
+
+void bench_flows_learn(struct bench_node *node, enum bench_protocol p, struct bench_flow *flows,
+		       unsigned int n)
+{
+	unsigned int kept = bench_flows_kept(node, p, flows, n);
+
+	if (kept != n)
+		bench_die("flows that were opened and are found", kept, n);
 }
 
 static void main_table_fill(struct bench_node *node, int family)

@@ -24,6 +24,7 @@ struct bench_flow {
 	__u16 sport, dport;
 	union bn_addr backend; /* as translated */
 	__u16 to_sport, to_dport;
+	bool learnt; /* the three above are known */
 };
 
 struct bench_node {
@@ -61,6 +62,10 @@ void bench_flow_draw(struct bench_node *node, enum bench_protocol p, struct benc
 /* Learns from the transient table where n flows were sent; ends the process if one is missing. */
 void bench_flows_learn(struct bench_node *node, enum bench_protocol p, struct bench_flow *flows,
 		       unsigned int n);
+/* The same where some may have been thrown out meanwhile: keeps those that are there, and says how
+ * many that are. */
+unsigned int bench_flows_kept(struct bench_node *node, enum bench_protocol p,
+			      struct bench_flow *flows, unsigned int n);
 /* Opens node->flows, proves that all stand in the main table, fills it up if the node says so. */
 void bench_flows_establish(struct bench_node *node, enum bench_protocol p);
 /* Sum of the packets that the flows' entries in the main table have counted. */
