@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define BATCH 4096u
+#define TOKEN_SIZE 64 /* of a batch: at least the largest key */
 
 int bn_map_shape(int fd, struct bn_map_shape *ret)
 {
@@ -121,7 +122,9 @@ static int each_singly(int fd, const struct bn_map_shape *shape,
 int bn_map_each(int fd, int (*fn)(void *, const void *, const void *), void *user)
 {
 	struct bn_map_shape shape;
-	uint32_t cap = BATCH, token = 0;
+	/* a hash's token is a number, other maps' is a key */
+	char token[TOKEN_SIZE] = {0}, out[TOKEN_SIZE];
+	uint32_t cap = BATCH;
 	char *keys = NULL, *values = NULL;
 	bool first = true, end = false;
 	int r;
@@ -129,8 +132,10 @@ int bn_map_each(int fd, int (*fn)(void *, const void *, const void *), void *use
 	r = bn_map_shape(fd, &shape);
 	if (r)
 		return r;
+	if (shape.key_size > sizeof(token))
+		return each_singly(fd, &shape, fn, user);
 	while (!end) {
-		__u32 count = cap, out = token;
+		__u32 count = cap;
 
 		if (!keys) {
 			keys = malloc((size_t)cap * shape.key_size);
@@ -140,7 +145,7 @@ int bn_map_each(int fd, int (*fn)(void *, const void *, const void *), void *use
 				break;
 			}
 		}
-		if (bpf_map_lookup_batch(fd, first ? NULL : &token, &out, keys, values, &count,
+		if (bpf_map_lookup_batch(fd, first ? NULL : token, out, keys, values, &count,
 					 NULL)) {
 			if (errno == ENOSPC && cap < (1u << 20)) {
 				free(keys);
@@ -162,7 +167,7 @@ int bn_map_each(int fd, int (*fn)(void *, const void *, const void *), void *use
 			       values + (size_t)i * shape.value_size);
 		if (r)
 			break;
-		token = out;
+		memcpy(token, out, sizeof(token));
 		first = false;
 	}
 	free(keys);

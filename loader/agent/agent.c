@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Coming up and letting go. The order of coming up is the order of trust: maps and programs, what
- * the node is, what is wanted, endpoints (each published before it is attached), uplinks, then
- * what a predecessor left and nothing has claimed goes. Only then does anybody get to ask.
+ * the node is, endpoints as they are recorded, what is wanted; then what a predecessor left and
+ * nothing has claimed goes. Only when the maps are whole do the programs that read them take the
+ * place of a predecessor's, and only then does anybody get to ask.
  */
 #include "agent/agent.h"
 
@@ -244,6 +245,7 @@ static int start(struct bn_agent *a, const struct bn_agent_config *config, sd_ev
 		a->programs.maps[i] = -1;
 	for (int i = 0; i < BN_PROGRAM_MAX; i++)
 		a->programs.programs[i] = -1;
+	a->programs.old_flows = -1;
 	a->config = config;
 	a->event = sd_event_ref(event);
 
@@ -283,6 +285,13 @@ static int start(struct bn_agent *a, const struct bn_agent_config *config, sd_ev
 	r = bn_addresses_prune(a->addresses, err);
 	if (r < 0)
 		return r;
+	r = bn_agent_attach_endpoints(a, err);
+	if (r < 0)
+		return r;
+	r = bn_agent_uplinks_scan(a, err);
+	if (r < 0)
+		return r;
+	bn_programs_carry_over(&a->programs);
 	bn_attach_sweep(&a->attach, NULL);
 	r = bn_agent_reload(a, err);
 	if (r < 0)

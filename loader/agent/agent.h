@@ -41,7 +41,8 @@ struct bn_uplink {
 struct bn_agent {
 	const struct bn_agent_config *config;
 	sd_event *event;
-	bool live; /* started: the datapath is what the objects say */
+	bool filled; /* the maps are what the objects say: programs may be attached */
+	bool live;   /* started, and so is the socket */
 
 	struct bn_programs programs;
 	bool loaded;
@@ -94,6 +95,9 @@ int bn_agent_uninstall(const struct bn_agent_config *config, struct bn_error *er
 int bn_agent_commit(void *user, const struct bn_change *change, struct bn_error *err);
 void bn_agent_pod_changed(void *user, const char *namespace, const char *name);
 extern const struct bn_endpoints_ops bn_agent_endpoint_ops;
+
+/* Attaches the programs to every endpoint that was taken over. */
+int bn_agent_attach_endpoints(struct bn_agent *a, struct bn_error *err);
 
 /* agent/uplinks.c: the node's own devices and addresses. */
 int bn_agent_uplinks_start(struct bn_agent *a, struct bn_error *err);

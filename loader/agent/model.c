@@ -229,6 +229,12 @@ static int endpoint_attach(void *user, const struct bn_endpoint_info *info, stru
 	struct bn_agent *a = user;
 	int r;
 
+	/*
+	 * A predecessor's programs go on with its maps, which may not be ours: they are replaced when
+	 * ours are filled.
+	 */
+	if (!a->filled)
+		return 0;
 	/* out of the pod is open last: what it sends is decided, what it gets is checked */
 	r = bn_attach(&a->attach, info->ifindex, BN_ATTACH_EGRESS,
 		      a->programs.programs[BN_PROGRAM_TO_POD], err);
@@ -236,6 +242,24 @@ static int endpoint_attach(void *user, const struct bn_endpoint_info *info, stru
 		return r;
 	return bn_attach(&a->attach, info->ifindex, BN_ATTACH_INGRESS,
 			 a->programs.programs[BN_PROGRAM_FROM_POD], err);
+}
+
+static int attach_one(void *user, const struct bn_endpoint_info *info)
+{
+	struct bn_error err = BN_ERROR_INIT;
+
+	/* one that can't be keeps the others no longer down than an adopted one out of order */
+	if (info->ifindex && endpoint_attach(user, info, &err) < 0)
+		bn_log(BN_LOG_ERROR, "can't attach the programs of an endpoint", "namespace",
+		       info->namespace, "pod", info->pod, "error", bn_error_text(&err), NULL);
+	bn_error_done(&err);
+	return 0;
+}
+
+int bn_agent_attach_endpoints(struct bn_agent *a, struct bn_error *err)
+{
+	a->filled = true;
+	return bn_endpoints_each(a->endpoints, attach_one, a);
 }
 
 static void endpoint_withdraw(void *user, const struct bn_endpoint_info *info)

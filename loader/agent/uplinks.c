@@ -145,7 +145,7 @@ int bn_agent_uplinks_scan(struct bn_agent *a, struct bn_error *err)
 		if (!mtu || u[i].mtu < mtu)
 			mtu = u[i].mtu;
 		u[i].attached = was && was->attached;
-		if (u[i].attached)
+		if (u[i].attached || !a->filled)
 			continue;
 		r = bn_attach(&a->attach, u[i].ifindex, BN_ATTACH_INGRESS,
 			      a->programs.programs[BN_PROGRAM_FROM_UPLINK], err);

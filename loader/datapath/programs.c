@@ -169,6 +169,21 @@ static int reuse_maps(struct bpf_object *obj, const char *bpffs, int found[BN_MA
 	return 0;
 }
 
+static int keep_fd(int fd)
+{
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+	return copy < 0 ? -errno : copy;
+}
+
+static bool same_entries(int fd, const struct bpf_map *m)
+{
+	struct bn_map_shape was;
+
+	return bn_map_shape(fd, &was) == 0 && was.key_size == bpf_map__key_size(m) &&
+	       was.value_size == bpf_map__value_size(m);
+}
+
 static int copy_flow(void *user, const void *key, const void *value)
 {
 	int fd = *(int *)user;
@@ -178,7 +193,7 @@ static int copy_flow(void *user, const void *key, const void *value)
 }
 
 static int pin_maps(struct bpf_object *obj, const char *bpffs, const int found[BN_MAP_MAX],
-		    const bool fits[BN_MAP_MAX], struct bn_error *err)
+		    const bool fits[BN_MAP_MAX], int *ret_old_flows, struct bn_error *err)
 {
 	for (int i = 0; i < BN_MAP_MAX; i++) {
 		struct bpf_map *m = bpf_object__find_map_by_name(obj, bn_map_names[i]);
@@ -189,13 +204,9 @@ static int pin_maps(struct bpf_object *obj, const char *bpffs, const int found[B
 			continue;
 		fd = bpf_map__fd(m);
 		pin_path(path, sizeof(path), bpffs, i);
-		if (found[i] >= 0 && i == BN_MAP_bn_flows) {
-			struct bn_map_shape was;
-
-			if (bn_map_shape(found[i], &was) == 0 &&
-			    was.key_size == bpf_map__key_size(m) &&
-			    was.value_size == bpf_map__value_size(m))
-				bn_map_each(found[i], copy_flow, &fd);
+		if (i == BN_MAP_bn_flows && found[i] >= 0 && same_entries(found[i], m)) {
+			*ret_old_flows = keep_fd(found[i]);
+			bn_map_each(found[i], copy_flow, &fd);
 		}
 		/* bpffs replaces by rename, so that a pin is there at every moment */
 		snprintf(fresh, sizeof(fresh), "%s_new", path);
@@ -219,13 +230,6 @@ static int load_object(struct bpf_object *obj, const char *what, struct bn_error
 				    "debug level (--log-level debug)",
 				    what, strerror(-r));
 	return 0;
-}
-
-static int keep_fd(int fd)
-{
-	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-
-	return copy < 0 ? -errno : copy;
 }
 
 static void to_jiffies(struct bn_config *c, uint32_t hz)
@@ -262,6 +266,7 @@ int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *c
 		ret->maps[i] = found[i] = -1;
 	for (int i = 0; i < BN_PROGRAM_MAX; i++)
 		ret->programs[i] = -1;
+	ret->old_flows = -1;
 	r = make_folder(config->bpffs, err);
 	if (r)
 		return r;
@@ -310,7 +315,7 @@ int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *c
 	}
 	r = load_object(uplink->obj, "uplink", err);
 	if (!r)
-		r = pin_maps(pod->obj, config->bpffs, found, fits, err);
+		r = pin_maps(pod->obj, config->bpffs, found, fits, &ret->old_flows, err);
 	if (r)
 		goto out;
 	for (int i = 0; i < BN_MAP_MAX; i++) {
@@ -335,8 +340,20 @@ out:
 	return r;
 }
 
+void bn_programs_carry_over(struct bn_programs *p)
+{
+	if (p->old_flows < 0)
+		return;
+	bn_map_each(p->old_flows, copy_flow, &p->maps[BN_MAP_bn_flows]);
+	close(p->old_flows);
+	p->old_flows = -1;
+}
+
 void bn_programs_done(struct bn_programs *p)
 {
+	if (p->old_flows >= 0)
+		close(p->old_flows);
+	p->old_flows = -1;
 	for (int i = 0; i < BN_MAP_MAX; i++) {
 		if (p->maps[i] >= 0)
 			close(p->maps[i]);

@@ -63,6 +63,7 @@ struct bn_programs {
 	uint32_t hz;
 	bool adopted; /* the flow tables are a predecessor's */
 	struct bn_config node; /* as set */
+	int old_flows;         /* a predecessor's table of another size, owned; -1: none */
 };
 
 extern const char *const bn_map_names[BN_MAP_MAX];
@@ -72,6 +73,11 @@ extern const char *const bn_map_texts[BN_MAP_MAX];
 int bn_programs_probe(struct bn_error *err);
 int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *config,
 		     struct bn_error *err);
+/*
+ * Copies what a predecessor's table of another size has got since it was copied: to be called when
+ * no program uses that table any more.
+ */
+void bn_programs_carry_over(struct bn_programs *p);
 /* Closes descriptors; pins and attached programs stay. */
 void bn_programs_done(struct bn_programs *p);
 /* Removes the maps' pins under bpffs and the folder. */
