@@ -141,7 +141,8 @@ def main(argv):
     print()
     for suite, r in results.items():
         print(f"{suite:14} {r.passed:5} passed {r.failed:4} failed {r.skipped:4} skipped "
-              f"{r.seconds:7.1f} s   {LOGS}/{suite}.log")
+              f"{r.seconds:7.1f} s   {os.path.relpath(LOGS, ROOT) if LOGS.startswith(ROOT) else LOGS}"
+              f"/{suite}.log")
         for note in r.notes:
             print(f"  {note}")
     failed = sum(r.failed for r in results.values())
