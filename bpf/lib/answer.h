@@ -192,11 +192,11 @@ BN_GLOBAL __u32 answer_quote_sum(__u32 len)
 		if (n > 512)
 			n = 512;
 		n = (n + 3) & ~3u;
-		barrier_data((long)n);
-		if (n > 512)
+		asm volatile("" : "+r"(n));
+		if (n > (i == 2 ? BN_QUOTE_MAX - 1024 : 512))
 			break;
 		sum = (__u32)csum_fold16((bpf_csum_diff(NULL, 0, (__be32 *)(s->quote + i * 512),
-						n > 208 && i == 2 ? 208 : n, 0) &
+						n, 0) &
 					  0xffffffff) +
 					 (__u64)sum);
 		at += 512;
@@ -224,7 +224,7 @@ BN_GLOBAL int answer_icmp(struct __sk_buff *skb, __u32 spec, __u32 mtu)
 	struct bn_scratch *s = bn_scratch_get();
 	struct bn_icmp_header icmp = {};
 	const union bn_addr *to, *from;
-	__u32 quote, limit, grow, off;
+	__u32 quote, limit, grow, off, last;
 	__u64 sum;
 
 	if (!s)
@@ -239,9 +239,16 @@ BN_GLOBAL int answer_icmp(struct __sk_buff *skb, __u32 spec, __u32 mtu)
 	quote = s->pkt.len;
 	if (quote > limit)
 		quote = limit;
+	/* 5.10 learns bounds of the very register that is compared, not of its 32-bit copies */
+	asm volatile("" : "+r"(quote));
 	if (quote < 20 || quote > BN_QUOTE_MAX)
 		return TC_ACT_SHOT;
-	*(__u32 *)(s->quote + (quote & ~3u)) = 0;
+	last = quote & ~3u;
+	/* a bound of its own: 5.10 derives none from the one on quote */
+	asm volatile("" : "+r"(last));
+	if (last > BN_QUOTE_MAX)
+		return TC_ACT_SHOT;
+	*(__u32 *)(s->quote + last) = 0;
 	if (bpf_skb_load_bytes(skb, ETH_HLEN, s->quote, quote))
 		return TC_ACT_SHOT;
 	sum = answer_quote_sum(quote);

@@ -15,20 +15,25 @@
 
 #define BN_SLOW (-100)
 
-/* What the parser hands on; pointers are verified for the headers they point to. */
+/*
+ * Family and protocol are constants from here on: one source, four copies, and no kernel has to
+ * find out by itself that a header that was checked as IPv4 is not written as IPv6.
+ */
 struct bn_fast {
 	struct ethhdr *eth;
 	void *l3;
 	void *l4;
-	__u32 l4_off;
-	__u8 family;
-	__u8 protocol;
 	__u8 ttl;
 	__u8 l4_hlen;
 	__u8 tcp_flags; /* 0 for UDP */
 };
 
-static __always_inline bool fast_parse(struct __sk_buff *skb, struct bn_fast *p, struct bn_tuple *t)
+#define FAST_L4_OFF(family) \
+	(ETH_HLEN + ((family) == BN_IPV4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)))
+
+/* The headers that fast_path() has seen the kind of; pointers are verified for what they name. */
+static __always_inline bool fast_parse(struct __sk_buff *skb, struct bn_fast *p, struct bn_tuple *t,
+				       const __u8 family, const __u8 protocol)
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	__be16 *ports;
@@ -36,73 +41,55 @@ static __always_inline bool fast_parse(struct __sk_buff *skb, struct bn_fast *p,
 
 	p->eth = data;
 	p->l3 = data + ETH_HLEN;
-	if (p->l3 + sizeof(struct iphdr) + 8 > end)
+	p->l4 = data + FAST_L4_OFF(family);
+	if (p->l4 + (protocol == IPPROTO_TCP ? sizeof(struct tcphdr) : sizeof(struct udphdr)) > end)
 		return false;
-	if (p->eth->h_proto == bpf_htons(ETH_P_IP)) {
+	if (family == BN_IPV4) {
 		struct iphdr *ip = p->l3;
 
-		if (*(__u8 *)ip != 0x45 || ip->frag_off & bpf_htons(IP_MF | IP_OFFSET))
-			return false;
 		len = bpf_ntohs(ip->tot_len);
-		p->family = BN_IPV4;
-		p->protocol = ip->protocol;
 		p->ttl = ip->ttl;
-		p->l4_off = ETH_HLEN + sizeof(*ip);
-		p->l4 = p->l3 + sizeof(*ip);
 		bn_addr_set_v4(&t->saddr, ip->saddr);
 		bn_addr_set_v4(&t->daddr, ip->daddr);
-	} else if (p->eth->h_proto == bpf_htons(ETH_P_IPV6)) {
+	} else {
 		struct ipv6hdr *ip = p->l3;
 
-		if (p->l3 + sizeof(*ip) + 8 > end)
-			return false;
 		len = bpf_ntohs(ip->payload_len) + sizeof(*ip);
-		p->family = BN_IPV6;
-		p->protocol = ip->nexthdr;
 		p->ttl = ip->hop_limit;
-		p->l4_off = ETH_HLEN + sizeof(*ip);
-		p->l4 = p->l3 + sizeof(*ip);
 		__builtin_memcpy(&t->saddr, &ip->saddr, 16);
 		__builtin_memcpy(&t->daddr, &ip->daddr, 16);
-	} else {
-		return false;
 	}
-	if (p->protocol == IPPROTO_TCP) {
+	if (protocol == IPPROTO_TCP) {
 		__u8 *tcp = p->l4;
 
-		if (p->l4 + sizeof(struct tcphdr) > end)
-			return false;
 		p->tcp_flags = tcp[13];
 		p->l4_hlen = (tcp[12] >> 4) * 4;
 		if (p->l4_hlen < sizeof(struct tcphdr))
 			return false;
-	} else if (p->protocol == IPPROTO_UDP) {
+	} else {
 		p->l4_hlen = sizeof(struct udphdr);
 		p->tcp_flags = 0;
-	} else {
-		return false;
 	}
 	/* what lies about its length is for the full parser to name; so is BIG TCP's zero */
-	if (len < p->l4_off - ETH_HLEN + p->l4_hlen || len > skb->len - ETH_HLEN)
+	if (len < FAST_L4_OFF(family) - ETH_HLEN + p->l4_hlen || len > skb->len - ETH_HLEN)
 		return false;
 	ports = p->l4;
 	t->sport = ports[0];
 	t->dport = ports[1];
-	t->protocol = p->protocol;
-	t->family = p->family;
+	t->protocol = protocol;
+	t->family = family;
 	t->pad = 0;
 	return true;
 }
 
-static __always_inline bool fast_fits(struct __sk_buff *skb, const struct bn_fast *p, __u32 len,
-				      __u32 mtu)
+static __always_inline bool fast_fits(struct __sk_buff *skb, __u32 headers, __u32 len, __u32 mtu)
 {
 	__u32 gso;
 
 	if (likely(len <= mtu))
 		return true;
 	gso = skb->gso_size;
-	return gso && gso + p->l4_off - ETH_HLEN + p->l4_hlen <= mtu;
+	return gso && gso + headers <= mtu;
 }
 
 /* A packet that the main table doesn't know: dropped and counted if its flow stands refused. */
@@ -137,21 +124,21 @@ static __always_inline int fast_refused(const struct bn_tuple *t, __u32 ifindex,
 	return TC_ACT_SHOT;
 }
 
-static __always_inline int fast_path(struct __sk_buff *skb, const enum bn_hook hook,
-				     struct bn_looked *looked)
+static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook hook,
+				     struct bn_looked *looked, const __u8 family,
+				     const __u8 protocol)
 {
-	const struct bn_epochs *ep;
+	const __u32 check = protocol == IPPROTO_TCP ? BN_CHECK_TCP : BN_CHECK_UDP;
 	__u32 ifindex = skb->ifindex, len = skb->len - ETH_HLEN;
+	const struct bn_epochs *ep;
 	struct bn_tuple t;
 	struct bn_fast p;
 	struct bn_flow *f;
-	bool hop;
+	bool hop = false;
 
-	looked->flags = 0;
-	looked->set = looked->way = looked->tag = 0;
-	if (unlikely(!fast_parse(skb, &p, &t)))
+	if (unlikely(!fast_parse(skb, &p, &t, family, protocol)))
 		return BN_SLOW;
-	if (unlikely(p.tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST))) {
+	if (protocol == IPPROTO_TCP && unlikely(p.tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST))) {
 		if (p.tcp_flags & TCP_SYN)
 			return fast_refused(&t, ifindex, len, hook, looked);
 		return BN_SLOW;
@@ -170,20 +157,18 @@ static __always_inline int fast_path(struct __sk_buff *skb, const enum bn_hook h
 	} else if (f->in_ifindex) {
 		return BN_SLOW;
 	}
-	hop = false;
 	if (hook == BN_HOOK_TO_POD) {
 		if (f->out_ifindex != ifindex)
 			return BN_SLOW;
-	} else {
-		if (f->action == BN_ACT_PEER || f->action == BN_ACT_NEIGH) {
-			hop = true;
-			if (p.ttl <= 1 || !fast_fits(skb, &p, len, f->mtu))
-				return BN_SLOW;
-		} else if (hook == BN_HOOK_FROM_UPLINK) {
+	} else if (f->action == BN_ACT_PEER || f->action == BN_ACT_NEIGH) {
+		hop = true;
+		if (p.ttl <= 1 ||
+		    !fast_fits(skb, FAST_L4_OFF(family) - ETH_HLEN + p.l4_hlen, len, f->mtu))
 			return BN_SLOW;
-		}
+	} else if (hook == BN_HOOK_FROM_UPLINK) {
+		return BN_SLOW;
 	}
-	if (p.protocol == IPPROTO_UDP && f->flags & BN_FLOW_ORIGIN && !service_backend_current(f))
+	if (protocol == IPPROTO_UDP && f->flags & BN_FLOW_BACKEND && !service_backend_current(f))
 		return BN_SLOW;
 
 	f->packets++;
@@ -192,30 +177,53 @@ static __always_inline int fast_path(struct __sk_buff *skb, const enum bn_hook h
 
 	if (hop && f->action == BN_ACT_PEER)
 		mac_set(p.eth, f->out_ifindex);
-	if (p.family == BN_IPV4)
-		nat_network(p.l3, f, BN_IPV4, hop);
-	else
-		nat_network(p.l3, f, BN_IPV6, hop);
+	nat_network(p.l3, f, family, hop);
 	if (f->flags & BN_FLOW_NAT) {
 		__be16 *ports = p.l4;
-		__u32 check = p.protocol == IPPROTO_TCP ? BN_CHECK_TCP : BN_CHECK_UDP;
 
 		ports[0] = f->to_sport;
 		ports[1] = f->to_dport;
-		if (p.protocol == IPPROTO_TCP) {
-			if (nat_transport(skb, p.l4 + BN_CHECK_TCP, p.l4_off + check, f, p.family,
-					  IPPROTO_TCP))
-				return TC_ACT_SHOT;
-		} else if (nat_transport(skb, p.l4 + BN_CHECK_UDP, p.l4_off + check, f, p.family,
-					 IPPROTO_UDP)) {
+		if (nat_transport(skb, p.l4 + check, FAST_L4_OFF(family) + check, f, family,
+				  protocol))
 			return TC_ACT_SHOT;
-		}
 	}
-	if (hop && p.family == BN_IPV6)
+	if (hop && family == BN_IPV6)
 		nat_csum_complete(skb, BN_TTL_STEP6);
 	if (!hop)
 		return TC_ACT_UNSPEC;
 	if (f->action == BN_ACT_PEER)
 		return bpf_redirect_peer(f->out_ifindex, 0);
 	return bpf_redirect_neigh(f->out_ifindex, NULL, 0, 0);
+}
+
+static __always_inline int fast_path(struct __sk_buff *skb, const enum bn_hook hook,
+				     struct bn_looked *looked)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct ethhdr *eth = data;
+
+	looked->flags = 0;
+	looked->set = looked->way = looked->tag = 0;
+	if (data + ETH_HLEN + sizeof(struct iphdr) > end)
+		return BN_SLOW;
+	if (eth->h_proto == bpf_htons(ETH_P_IP)) {
+		struct iphdr *ip = data + ETH_HLEN;
+
+		if (*(__u8 *)ip != 0x45 || ip->frag_off & bpf_htons(IP_MF | IP_OFFSET))
+			return BN_SLOW;
+		if (ip->protocol == IPPROTO_TCP)
+			return fast_flow(skb, hook, looked, BN_IPV4, IPPROTO_TCP);
+		if (ip->protocol == IPPROTO_UDP)
+			return fast_flow(skb, hook, looked, BN_IPV4, IPPROTO_UDP);
+	} else if (eth->h_proto == bpf_htons(ETH_P_IPV6)) {
+		struct ipv6hdr *ip = data + ETH_HLEN;
+
+		if (data + ETH_HLEN + sizeof(*ip) > end)
+			return BN_SLOW;
+		if (ip->nexthdr == IPPROTO_TCP)
+			return fast_flow(skb, hook, looked, BN_IPV6, IPPROTO_TCP);
+		if (ip->nexthdr == IPPROTO_UDP)
+			return fast_flow(skb, hook, looked, BN_IPV6, IPPROTO_UDP);
+	}
+	return BN_SLOW;
 }
