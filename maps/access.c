@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* what the kernel says of a map without the operation; user space has no name for it */
+#define ENOTSUPP 524
 #define BATCH 4096u
 #define TOKEN_SIZE 64 /* of a batch: at least the largest key */
 
@@ -47,7 +49,7 @@ static int write_singly(int fd, const char *keys, size_t ks, const char *values,
 
 static bool batch_unsupported(int err)
 {
-	return err == ENOTSUP || err == EOPNOTSUPP || err == EINVAL;
+	return err == ENOTSUPP || err == EOPNOTSUPP || err == EINVAL;
 }
 
 int bn_map_write(int fd, const void *keys, const void *values, size_t n, size_t *ret_done)

@@ -32,6 +32,18 @@ static __always_inline void event_target(struct bn_event *e, const struct bn_flo
 	e->backend = f->backend;
 }
 
+/* What is known of the packet in hand and where it would go. */
+static __always_inline void event_packet(struct bn_event *e, const struct bn_scratch *s)
+{
+	e->tuple = s->pkt.tuple;
+	event_target(e, &s->fwd);
+	e->ifindex = s->pkt.ifindex;
+	e->src_identity = s->src.identity;
+	e->dst_identity = s->dst.identity;
+	e->length = s->pkt.len;
+	e->tcp_flags = s->pkt.tcp_flags;
+}
+
 static __always_inline void event_opened(const struct bn_scratch *s)
 {
 	struct bn_event *e;
@@ -41,13 +53,7 @@ static __always_inline void event_opened(const struct bn_scratch *s)
 	e = event_reserve(BN_EVENT_FLOW_OPENED, s->pkt.hook);
 	if (!e)
 		return;
-	e->tuple = s->pkt.tuple;
-	event_target(e, &s->fwd);
-	e->ifindex = s->pkt.ifindex;
-	e->src_identity = s->src.identity;
-	e->dst_identity = s->dst.identity;
-	e->length = s->pkt.len;
-	e->tcp_flags = s->pkt.tcp_flags;
+	event_packet(e, s);
 	bpf_ringbuf_submit(e, 0);
 }
 
@@ -119,13 +125,7 @@ BN_GLOBAL int bn_drop(__u32 reason)
 	if (!e)
 		return TC_ACT_SHOT;
 	e->reason = (__u8)reason;
-	e->tuple = s->pkt.tuple;
-	event_target(e, &s->fwd);
-	e->ifindex = s->pkt.ifindex;
-	e->src_identity = s->src.identity;
-	e->dst_identity = s->dst.identity;
-	e->length = s->pkt.len;
-	e->tcp_flags = s->pkt.tcp_flags;
+	event_packet(e, s);
 	bpf_ringbuf_submit(e, 0);
 	return TC_ACT_SHOT;
 }

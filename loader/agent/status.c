@@ -159,10 +159,10 @@ int bn_agent_method_status(struct bn_request *r, void *user)
 	each_map(a, map_json, maps);
 	bn_attach_list(&a->attach, attachment_json, attachments, NULL);
 	reasons = find_reasons(a, &notes);
-	features = json_pack("{s:s, s:b, s:s, s:i, s:b}", "attach",
+	/* balancing at the socket is not there yet, so --cgroup is accepted and not used */
+	features = json_pack("{s:s, s:b, s:b, s:i, s:b}", "attach",
 			     bn_attach_mechanism_name(a->attach.mechanism), "masquerade",
-			     a->config->masquerade, "cgroup",
-			     a->config->cgroup ? a->config->cgroup : "none", "hz",
+			     a->config->masquerade, "socket_balancing", 0, "hz",
 			     (int)a->programs.hz, "flow_events", a->config->flow_events);
 	bn_reply(r, json_pack("{s:s, s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:o}", "state",
 			      !a->live                        ? "starting"
