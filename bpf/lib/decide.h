@@ -42,8 +42,11 @@ static __noinline int decide_reply(struct bn_scratch *s)
 	r->dst_slot = s->src.slot;
 	r->in_ifindex = s->dst.kind == BN_ADDR_LOCAL_POD ? s->dst.ifindex : 0;
 	if (s->src.kind == BN_ADDR_LOCAL_POD) {
-		/* Back into the pod, past the stack from wherever an ingress hook sees it. */
-		r->action = BN_ACT_PEER;
+		/*
+		 * Back into the pod, past the stack from wherever an ingress hook sees it. What this
+		 * node itself answers comes by the stack: an uplink that sees it sees a forgery.
+		 */
+		r->action = s->dst.kind == BN_ADDR_HOST ? BN_ACT_PASS : BN_ACT_PEER;
 		r->out_ifindex = s->src.ifindex;
 		r->mtu = s->src.mtu;
 	} else {
