@@ -8,7 +8,7 @@
 
 #define BENCH_BACKENDS 3  /* of each service */
 #define BENCH_FLOWS 16384 /* the cycle of the second row */
-#define BENCH_BATCH 2048  /* flows opened side by side; few enough that no set overflows */
+#define BENCH_BATCH 1024  /* flows opened side by side; few enough that no set overflows */
 
 enum bench_protocol {
 	BENCH_TCP4,
