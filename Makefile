@@ -15,9 +15,9 @@ BUILD := $(BUILD)/sanitize
 endif
 
 CC ?= gcc
-CLANG ?= $(firstword $(shell command -v clang-19 clang-18 clang-17 clang-16 clang 2>/dev/null))
+CLANG ?= $(firstword $(foreach c,clang-19 clang-18 clang-17 clang-16 clang,$(shell command -v $(c))))
 # Ubuntu's /usr/sbin/bpftool is a wrapper that refuses kernels other than its own: take the real one
-BPFTOOL ?= $(lastword $(shell command -v bpftool /usr/sbin/bpftool 2>/dev/null) \
+BPFTOOL ?= $(lastword $(shell command -v bpftool) $(wildcard /usr/sbin/bpftool) \
 	$(sort $(wildcard /usr/lib/linux-tools/*/bpftool)))
 PKG_CONFIG ?= pkg-config
 VMLINUX_H ?= vmlinux/vmlinux.h
