@@ -3,6 +3,7 @@ import os
 
 import pytest
 
+import cluster
 import harness
 
 NODES = pytest.StashKey()
@@ -63,6 +64,22 @@ def module_node(request, session, nothing_stays):
         return made[-1].start()
     yield make
     _close(request, made)
+
+
+@pytest.fixture(scope="module")
+def module_cluster(request, session, nothing_stays):
+    """Clusters that a module's tests share, or one parameter's of them."""
+    made, stash = [], request.config.stash.setdefault(NODES, [])
+
+    def make(**kw):
+        made.append(cluster.Cluster(session, **kw))
+        stash.extend(made[-1].nodes)
+        return made[-1].start()
+    yield make
+    for c in made:
+        for node in c.nodes:
+            stash.remove(node)
+        c.close()
 
 
 def _close(request, made):

@@ -174,6 +174,14 @@ class Session:
         self._clean(self.id)
 
 
+def addressed(ns, dev, ip, mtu=1500):
+    """Brings a device up. Its link-local address by hand: the kernel's own would wait for
+    duplicate address detection. Its last part is the IPv4 address's."""
+    netns.ip(ns, "link set lo up", f"link set {dev} addrgenmode none", f"link set {dev} mtu {mtu} up",
+             f"addr add {ip[4]}/24 dev {dev}", f"addr add {ip[6]}/64 dev {dev} nodad",
+             f"addr add fe80::{ip[4].rsplit('.')[-1]}/64 dev {dev} nodad")
+
+
 class Pod:
     def __init__(self, node, name, namespace="default", ips=(), ifname="eth0"):
         self.node, self.name, self.namespace, self.ifname = node, name, namespace, ifname
@@ -201,6 +209,9 @@ class Pod:
 class Node:
     """A node with its world. `start()` it, add pods, talk to it with `cli`."""
 
+    ip = NODE
+    pod_cidrs = POD_CIDRS
+
     def __init__(self, session, cgroup=False, options=(), mtu=1500, service_cidrs=True):
         self.session, self.peers = session, session.peers
         self.index = session.nodes
@@ -217,7 +228,7 @@ class Node:
         self.log_path = self.dir + "/bpfnetd.log"
         self.options = ["--node-name", self.name, "--device", "up0",
                         "--cgroup", session.cgroup if cgroup and session.cgroup else "none"]
-        for cidr in POD_CIDRS:
+        for cidr in self.pod_cidrs:
             self.options += ["--pod-cidr", cidr]
         for cidr in SERVICE_CIDRS if service_cidrs else ():
             self.options += ["--service-cidr", cidr]
@@ -232,12 +243,8 @@ class Node:
     def _wire(self, mtu):
         netns.ip(None, f"netns add {self.ns}", f"netns add {self.world}",
                  f"link add up0 mtu {mtu} netns {self.ns} type veth peer name w0 netns {self.world}")
-        # link-local addresses by hand: the kernel's own wait for duplicate address detection
-        for ns, dev, own, local in ((self.ns, "up0", NODE, 2), (self.world, "w0", WORLD, 1)):
-            netns.ip(ns, "link set lo up", f"link set {dev} addrgenmode none",
-                     f"link set {dev} mtu {mtu} up", f"addr add {own[4]}/24 dev {dev}",
-                     f"addr add {own[6]}/64 dev {dev} nodad",
-                     f"addr add fe80::{local}/64 dev {dev} nodad")
+        addressed(self.ns, "up0", NODE, mtu)
+        addressed(self.world, "w0", WORLD, mtu)
         netns.ip(self.ns, f"route add default via {WORLD[4]}", f"route add default via {WORLD[6]}")
         netns.ip(self.world, f"route add {POD_CIDRS[0]} via {NODE[4]}",
                  f"route add {POD_CIDRS[1]} via {NODE[6]}")
@@ -346,11 +353,15 @@ class Node:
                      if (s["namespace"], s["name"]) == (namespace, name)), None)
 
     # ------------------------------------------------------------------- pods
+    @staticmethod
+    def pod_ips(index):
+        return {4: f"10.244.0.{index}", 6: f"fd00:244::{index:x}"}
+
     def pod(self, name, namespace="default", index=None, families=FAMILIES, labels=None,
             ready=None, ports=None, attach=True):
         """A namespace attached as a pod; with labels also its manifest."""
         index = index if index is not None else 10 + len(self.pods)
-        ips = {4: f"10.244.0.{index}", 6: f"fd00:244::{index:x}"}
+        ips = self.pod_ips(index)
         pod = Pod(self, name, namespace, [ips[f] for f in families])
         netns.ip(None, f"netns add {pod.ns}")
         netns.ip(pod.ns, "link set lo up")
@@ -409,15 +420,17 @@ class Node:
                               "--drop-reason", reason, *filters, timeout=timeout)
 
     # ---------------------------------------------------------------- closing
+    def spaces(self):
+        return [self.ns, self.world] + [p.ns for p in self.pods.values()]
+
     def checksum_errors(self):
-        spaces = [self.ns, self.world] + [p.ns for p in self.pods.values()]
-        return {ns: bad for ns in spaces if (bad := netns.checksum_errors(ns))}
+        return {ns: bad for ns in self.spaces() if (bad := netns.checksum_errors(ns))}
 
     def close(self):
         """Stop, uninstall, remove; complain about what stayed and about wrong checksums."""
         problems = []
         with contextlib.ExitStack() as stack:
-            for name in [self.ns, self.world] + [p.ns for p in self.pods.values()]:
+            for name in self.spaces():
                 if name in netns.names():
                     stack.callback(subprocess.run, ["ip", "netns", "del", name])
             bad = {} if self.forged else self.checksum_errors()
