@@ -74,8 +74,7 @@ static __noinline int slow_to_pod(struct __sk_buff *skb, const struct bn_looked 
 		s->src.identity = BN_IDENTITY_HOST;
 		s->src.slot = BN_SLOT_NONE;
 	} else if (s->src.kind == BN_ADDR_HOST ||
-		   (s->src.kind == BN_ADDR_LOCAL_POD &&
-		    s->src.ifindex != skb->ingress_ifindex)) {
+		   (s->src.kind == BN_ADDR_LOCAL_POD && s->src.ifindex != skb->ingress_ifindex)) {
 		return bn_drop(BN_DROP_UPLINK_SPOOF);
 	}
 	return slow_packet(skb, s);

@@ -263,8 +263,8 @@ static int client_send_all(struct client *c, const struct bn_ask *ask)
 
 static int client_lost(const struct client *c, const char *method, int r)
 {
-	const char *why = r == 0	  ? "it hung up before it had answered"
-			  : r == -EINTR	  ? "interrupted; it may have been done all the same"
+	const char *why = r == 0           ? "it hung up before it had answered"
+			  : r == -EINTR    ? "interrupted; it may have been done all the same"
 			  : r == -EMSGSIZE ? "a line of the answer is too long"
 					   : strerror(-r);
 
@@ -358,8 +358,10 @@ int bn_client_stream(const struct bn_call *call, const struct bn_ask *ask,
 			if (r == -EINTR || r == -EPIPE || r == -EIO)
 				r = BN_EXIT_DONE;
 			else if (r == 0)
-				r = client_fail(&c, "bpfnetd hung up in the middle of '%s'; has it "
-						    "been stopped?", ask->method);
+				r = client_fail(&c,
+						"bpfnetd hung up in the middle of '%s'; has it "
+						"been stopped?",
+						ask->method);
 			else
 				r = client_lost(&c, ask->method, r);
 			break;

@@ -11,10 +11,10 @@
 
 struct bn_ask {
 	const char *method;
-	json_t *params;          /* borrowed; may be NULL */
+	json_t *params;           /* borrowed; may be NULL */
 	const struct iovec *body; /* sent one after the other */
 	size_t n_body;
-	int fd; /* sent along; -1: none */
+	int fd;     /* sent along; -1: none */
 	bool quiet; /* don't say why it failed */
 };
 

@@ -17,11 +17,11 @@
 #define PATIENCE_SEC 2 /* for the agent */
 
 struct completion {
-	struct bn_call call;      /* run_dir is what the words say */
-	const char *prefix;       /* the word to complete */
-	const char *kind;         /* the first argument */
+	struct bn_call call;            /* run_dir is what the words say */
+	const char *prefix;             /* the word to complete */
+	const char *kind;               /* the first argument */
 	const struct bn_option *option; /* whose value it is */
-	int n_args;               /* before the word */
+	int n_args;                     /* before the word */
 };
 
 static void candidate(const struct completion *c, const char *word, const char *help)

@@ -115,7 +115,8 @@ int bn_cmd_endpoint_add(struct bn_call *call)
 		if (strcmp(v->option->name, "ip") != 0)
 			continue;
 		if (!is_address(v->value)) {
-			r = bn_call_usage(call, "'--ip %s' is not an IPv4 or IPv6 address", v->value);
+			r = bn_call_usage(call, "'--ip %s' is not an IPv4 or IPv6 address",
+					  v->value);
 			goto out;
 		}
 		json_array_append_new(ips, json_string(v->value));

@@ -159,7 +159,8 @@ static void print_service(FILE *f, const json_t *flow)
 	fputs("; service", f);
 	if (service) {
 		fputc(' ', f);
-		bn_text_clean(f, text_of(service, "namespace") ? text_of(service, "namespace") : "");
+		bn_text_clean(f,
+			      text_of(service, "namespace") ? text_of(service, "namespace") : "");
 		fputc('/', f);
 		bn_text_clean(f, text_of(service, "name") ? text_of(service, "name") : "");
 	}

@@ -58,10 +58,11 @@ static int take_time(const struct bn_call *call, json_t *params, const char *nam
 		return 0;
 	clock_gettime(CLOCK_REALTIME, &now);
 	if (!bn_time_parse(text, now.tv_sec * INT64_C(1000000000) + now.tv_nsec, &ns))
-		return bn_call_usage(call,
-				     "'--%s %s': expected a span back like 90s, 5m, 1h30m or 2d, or "
-				     "a time like 2006-01-02T15:04:05Z or 2006-01-02",
-				     name, text);
+		return bn_call_usage(
+			call,
+			"'--%s %s': expected a span back like 90s, 5m, 1h30m or 2d, or "
+			"a time like 2006-01-02T15:04:05Z or 2006-01-02",
+			name, text);
 	json_object_set_new(params, name, json_integer(ns));
 	return 0;
 }

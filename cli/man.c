@@ -142,11 +142,12 @@ static void print_root(FILE *f)
 	put_title(f, bn_root.name, bn_root.help);
 	put_synopsis(f, (const struct bn_command *const[]){&bn_root}, 1);
 	fputs(".SH DESCRIPTION\n", f);
-	put_paragraphs(f, "bpfnet talks to bpfnetd(8), the agent of this node, over the socket in "
-			  "its run directory. Root may do everything; members of the group that the "
-			  "agent is configured with may list and watch.\n\n"
-			  "Results are tables for people, or JSON or YAML for programs, whose keys "
-			  "stay. Names of kinds, fields and files are Kubernetes' own.");
+	put_paragraphs(f,
+		       "bpfnet talks to bpfnetd(8), the agent of this node, over the socket in "
+		       "its run directory. Root may do everything; members of the group that the "
+		       "agent is configured with may list and watch.\n\n"
+		       "Results are tables for people, or JSON or YAML for programs, whose keys "
+		       "stay. Names of kinds, fields and files are Kubernetes' own.");
 	fputs(".SH COMMANDS\n", f);
 	for (const struct bn_command *c = bn_root.commands; c->name; c++) {
 		if (c->hidden)

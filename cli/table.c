@@ -39,11 +39,12 @@ static const struct bn_argument service_args[] = {
 	{0},
 };
 
-#define NAMESPACE_OPTION(text)                                                                     \
-	{                                                                                          \
-		.name = "namespace", .letter = 'n', .arg = "NS", .help = text,                     \
-		.complete = BN_COMPLETE_NAMESPACE                                                  \
-	}
+#define NAMESPACE_OPTION(text) \
+	{.name = "namespace", \
+	 .letter = 'n', \
+	 .arg = "NS", \
+	 .help = text, \
+	 .complete = BN_COMPLETE_NAMESPACE}
 
 static const struct bn_option manifest_options[] = {
 	{.name = "filename",
@@ -71,7 +72,9 @@ static const struct bn_option endpoint_add_options[] = {
 	 .arg = "IP",
 	 .help = "an address of the pod; one for each family",
 	 .repeat = true},
-	{.name = "ifname", .arg = "NAME", .help = "the interface's name in the pod (default: eth0)"},
+	{.name = "ifname",
+	 .arg = "NAME",
+	 .help = "the interface's name in the pod (default: eth0)"},
 	{0},
 };
 
@@ -80,11 +83,8 @@ static const struct bn_option namespace_options[] = {
 	{0},
 };
 
-#define POD_FILTER(n, text)                                                                        \
-	{                                                                                          \
-		.name = n, .arg = "[NS/]POD", .help = text, .repeat = true,                        \
-		.complete = BN_COMPLETE_POD                                                        \
-	}
+#define POD_FILTER(n, text) \
+	{.name = n, .arg = "[NS/]POD", .help = text, .repeat = true, .complete = BN_COMPLETE_POD}
 #define FILTER(n, a, text) {.name = n, .arg = a, .help = text, .repeat = true}
 
 static const struct bn_option flows_options[] = {
@@ -255,9 +255,7 @@ static const struct bn_command commands[] = {
 	 .args = kind_name_args,
 	 .options = get_options,
 	 .run = bn_cmd_get},
-	{.name = "endpoint",
-	 .help = "attach and detach pods",
-	 .commands = endpoint_commands},
+	{.name = "endpoint", .help = "attach and detach pods", .commands = endpoint_commands},
 	{.name = "svc", .help = "services as the datapath has them", .commands = svc_commands},
 	{.name = "flows",
 	 .help = "show flows and drops",
@@ -273,7 +271,9 @@ static const struct bn_command commands[] = {
 	{.name = "ct", .help = "the flow table", .commands = ct_commands},
 	{.name = "nat", .help = "address translation", .commands = nat_commands},
 	{.name = "map", .help = "the datapath's maps", .commands = map_commands},
-	{.name = "metrics", .help = "print the agent's metrics as Prometheus text", .run = bn_cmd_metrics},
+	{.name = "metrics",
+	 .help = "print the agent's metrics as Prometheus text",
+	 .run = bn_cmd_metrics},
 	{.name = "status",
 	 .help = "say whether the node works as configured",
 	 .text = "Exit code: 0 live, with all that is configured in force; 1 no agent, or still "

@@ -20,7 +20,7 @@ static bool parse_span(const char *text, int64_t *ret)
 		const char *unit;
 		double sec;
 	} units[] = {{"ns", 1e-9}, {"us", 1e-6}, {"ms", 1e-3}, {"s", 1},
-		     {"m", 60},	   {"h", 3600},	 {"d", 86400}};
+		     {"m", 60},    {"h", 3600},  {"d", 86400}};
 	double sum = 0;
 
 	if (!*text)

@@ -14,9 +14,9 @@
 /* What some reader may take for a number, a date, a truth value or nothing. */
 static bool is_ambiguous(const char *s)
 {
-	static const char *const words[] = {"",	  "~",	   "null", "true", "false", "yes", "no",
-					    "on", "off",  "y",	  "n",	  "<<",	   "=",	  ".inf",
-					    "-.inf", "+.inf", ".nan"};
+	static const char *const words[] = {"",   "~",    "null",  "true",  "false", "yes",
+					    "no", "on",   "off",   "y",     "n",     "<<",
+					    "=",  ".inf", "-.inf", "+.inf", ".nan"};
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
 		if (strcasecmp(s, words[i]) == 0)
@@ -53,10 +53,10 @@ static bool emit_value(yaml_emitter_t *e, const json_t *value)
 
 	switch (json_typeof(value)) {
 	case JSON_OBJECT:
-		if (!yaml_mapping_start_event_initialize(
-			    &event, NULL, NULL, 1,
-			    json_object_size(value) ? YAML_BLOCK_MAPPING_STYLE
-						    : YAML_FLOW_MAPPING_STYLE) ||
+		if (!yaml_mapping_start_event_initialize(&event, NULL, NULL, 1,
+							 json_object_size(value)
+								 ? YAML_BLOCK_MAPPING_STYLE
+								 : YAML_FLOW_MAPPING_STYLE) ||
 		    !yaml_emitter_emit(e, &event))
 			return false;
 		json_object_foreach((json_t *)value, key, item) {
@@ -65,10 +65,10 @@ static bool emit_value(yaml_emitter_t *e, const json_t *value)
 		}
 		return yaml_mapping_end_event_initialize(&event) && yaml_emitter_emit(e, &event);
 	case JSON_ARRAY:
-		if (!yaml_sequence_start_event_initialize(
-			    &event, NULL, NULL, 1,
-			    json_array_size(value) ? YAML_BLOCK_SEQUENCE_STYLE
-						   : YAML_FLOW_SEQUENCE_STYLE) ||
+		if (!yaml_sequence_start_event_initialize(&event, NULL, NULL, 1,
+							  json_array_size(value)
+								  ? YAML_BLOCK_SEQUENCE_STYLE
+								  : YAML_FLOW_SEQUENCE_STYLE) ||
 		    !yaml_emitter_emit(e, &event))
 			return false;
 		json_array_foreach(value, i, item) {
@@ -111,9 +111,8 @@ int bn_output_yaml(FILE *f, const json_t *value, bool in_list)
 	if (in_list)
 		ok = ok && yaml_sequence_end_event_initialize(&event) &&
 		     yaml_emitter_emit(&e, &event);
-	ok = ok && yaml_document_end_event_initialize(&event, 1) &&
-	     yaml_emitter_emit(&e, &event) && yaml_stream_end_event_initialize(&event) &&
-	     yaml_emitter_emit(&e, &event);
+	ok = ok && yaml_document_end_event_initialize(&event, 1) && yaml_emitter_emit(&e, &event) &&
+	     yaml_stream_end_event_initialize(&event) && yaml_emitter_emit(&e, &event);
 	/* the caller may hold output of its own in the same stream */
 	ok = ok && yaml_emitter_flush(&e);
 	if (!ok && e.error == YAML_WRITER_ERROR)

@@ -14,7 +14,7 @@ struct bn_instance_folders {
 };
 
 struct bn_instance {
-	int run_fd, state_fd, bpffs_fd; /* -1: not held */
+	int run_fd, state_fd, bpffs_fd;        /* -1: not held */
 	bool made_run, made_state, made_bpffs; /* the folder was not there before the start */
 };
 

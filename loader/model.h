@@ -16,11 +16,11 @@
 /* One backend of one service port. */
 struct bn_backend_spec {
 	union bn_addr addr;
-	uint16_t port;      /* host byte order */
-	uint16_t weight;    /* 1 unless an annotation says otherwise */
-	uint8_t state;      /* enum bn_backend_state, never BN_BACKEND_FREE */
-	const char *node;   /* node name, or NULL */
-	const char *pod;    /* pod name in the service's namespace, or NULL */
+	uint16_t port;    /* host byte order */
+	uint16_t weight;  /* 1 unless an annotation says otherwise */
+	uint8_t state;    /* enum bn_backend_state, never BN_BACKEND_FREE */
+	const char *node; /* node name, or NULL */
+	const char *pod;  /* pod name in the service's namespace, or NULL */
 };
 
 /* One address and port under which a service answers. */

@@ -62,8 +62,7 @@ static __always_inline __u64 answer_pseudo(const union bn_addr *from, const unio
 
 	sum += (__u64)from->w[3] + to->w[3];
 	if (family == BN_IPV6)
-		sum += (__u64)from->w[0] + from->w[1] + from->w[2] + to->w[0] + to->w[1] +
-		       to->w[2];
+		sum += (__u64)from->w[0] + from->w[1] + from->w[2] + to->w[0] + to->w[1] + to->w[2];
 	return sum;
 }
 
@@ -107,9 +106,9 @@ BN_GLOBAL int answer_reset(struct __sk_buff *skb)
 	th.ack_seq = ack;
 	th.doff = 5;
 	((__u8 *)&th)[13] = flags;
-	th.check = ~csum_fold16(answer_pseudo(from, to, s->pkt.tuple.family, IPPROTO_TCP,
-					      sizeof(th)) +
-				(bpf_csum_diff(NULL, 0, (__be32 *)&th, sizeof(th), 0) & 0xffffffff));
+	th.check =
+		~csum_fold16(answer_pseudo(from, to, s->pkt.tuple.family, IPPROTO_TCP, sizeof(th)) +
+			     (bpf_csum_diff(NULL, 0, (__be32 *)&th, sizeof(th), 0) & 0xffffffff));
 	if (s->pkt.tuple.family == BN_IPV4) {
 		struct bn_answer4 *h = (void *)s->header;
 
@@ -195,10 +194,10 @@ BN_GLOBAL __u32 answer_quote_sum(__u32 len)
 		asm volatile("" : "+r"(n));
 		if (n > (i == 2 ? BN_QUOTE_MAX - 1024 : 512))
 			break;
-		sum = (__u32)csum_fold16((bpf_csum_diff(NULL, 0, (__be32 *)(s->quote + i * 512),
-						n, 0) &
-					  0xffffffff) +
-					 (__u64)sum);
+		sum = (__u32)csum_fold16(
+			(bpf_csum_diff(NULL, 0, (__be32 *)(s->quote + i * 512), n, 0) &
+			 0xffffffff) +
+			(__u64)sum);
 		at += 512;
 	}
 	return sum;

@@ -16,11 +16,12 @@ const volatile struct bn_config bn_config = {
 	.nat_port_max = 65535,
 	.gateway4 = {.b = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 169, 254, 1, 1}},
 	.gateway6 = {.b = {0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}},
-	.life = {
-#define BN_X(name, seconds, text) .name = (seconds)*250,
-		BN_LIFETIMES(BN_X)
+	.life =
+		{
+#define BN_X(name, seconds, text) .name = (seconds) * 250,
+			BN_LIFETIMES(BN_X)
 #undef BN_X
-	},
+		},
 };
 
 static __always_inline __u32 bn_now(void)

@@ -89,7 +89,8 @@ static __always_inline int endpoint_check_destination(const struct bn_tuple *t)
 			return BN_DROP_MULTICAST;
 		if (b == 127 || b == 0)
 			return BN_DROP_WRONG_DESTINATION;
-		if (b == 169 && t->daddr.b[13] == 254 && !bn_addr_equal(&t->daddr, (const void *)&bn_config.gateway4))
+		if (b == 169 && t->daddr.b[13] == 254 &&
+		    !bn_addr_equal(&t->daddr, (const void *)&bn_config.gateway4))
 			return BN_DROP_LINK_LOCAL;
 		return 0;
 	}

@@ -49,8 +49,7 @@ static __always_inline int icmp_error_parse(struct __sk_buff *skb, struct bn_scr
 		__builtin_memcpy(&t->daddr, &ip.daddr, 16);
 		q->l4_off = q->l3_off + sizeof(ip);
 		if (protocol == NEXTHDR_FRAGMENT) {
-			if (bpf_skb_load_bytes(skb, q->l4_off, l4, 8) || l4[2] ||
-			    l4[3] & 0xf8)
+			if (bpf_skb_load_bytes(skb, q->l4_off, l4, 8) || l4[2] || l4[3] & 0xf8)
 				return BN_DROP_ICMP_UNRELATED;
 			protocol = l4[0];
 			q->l4_off += 8;
@@ -82,8 +81,8 @@ static __always_inline int icmp_error_quote(struct __sk_buff *skb, struct bn_scr
 	const struct bn_tuple *from = &s->inner, *to = &s->inner_to;
 	__u64 addr = csum_addr_delta(&from->saddr, &to->saddr) +
 		     csum_addr_delta(&from->daddr, &to->daddr);
-	__u64 ports = csum_u16_delta(from->sport, to->sport) +
-		      csum_u16_delta(from->dport, to->dport);
+	__u64 ports =
+		csum_u16_delta(from->sport, to->sport) + csum_u16_delta(from->dport, to->dport);
 	__u32 check_off = 0;
 	__u16 check;
 

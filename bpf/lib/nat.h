@@ -29,8 +29,7 @@ static __noinline int nat_prepare(struct bn_flow *f, const struct bn_tuple *key)
 		return 0;
 	addr = csum_addr_delta(&key->saddr, &f->to_saddr) +
 	       csum_addr_delta(&key->daddr, &f->to_daddr);
-	ports = csum_u16_delta(key->sport, f->to_sport) +
-		csum_u16_delta(key->dport, f->to_dport);
+	ports = csum_u16_delta(key->sport, f->to_sport) + csum_u16_delta(key->dport, f->to_dport);
 	f->l3_delta = csum_fold16(addr);
 	f->l4_pseudo = 0;
 	f->l4_delta = 0;
@@ -68,8 +67,8 @@ static __always_inline void nat_network(void *l3, const struct bn_flow *f, __u8 
 		ip->daddr = f->to_daddr.w[3];
 		if (hop)
 			ip->ttl--;
-		ip->check = ~csum_fold16((__u64)(__u16)~check + f->l3_delta +
-					 (hop ? BN_TTL_STEP4 : 0));
+		ip->check =
+			~csum_fold16((__u64)(__u16)~check + f->l3_delta + (hop ? BN_TTL_STEP4 : 0));
 	} else {
 		struct ipv6hdr *ip = l3;
 		__u32 *sa = (__u32 *)&ip->saddr, *da = (__u32 *)&ip->daddr;

@@ -32,9 +32,8 @@ BN_GLOBAL int neigh_arp(struct __sk_buff *skb)
 	if (!s)
 		return TC_ACT_SHOT;
 	if (bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)) ||
-	    bpf_skb_load_bytes(skb, ETH_HLEN, &arp, sizeof(arp)) ||
-	    arp.hrd != bpf_htons(1) || arp.pro != bpf_htons(ETH_P_IP) || arp.hln != 6 ||
-	    arp.pln != 4)
+	    bpf_skb_load_bytes(skb, ETH_HLEN, &arp, sizeof(arp)) || arp.hrd != bpf_htons(1) ||
+	    arp.pro != bpf_htons(ETH_P_IP) || arp.hln != 6 || arp.pln != 4)
 		return bn_drop(BN_DROP_MALFORMED_HEADER);
 	ep = bpf_map_lookup_elem(&bn_endpoints, &ifindex);
 	if (!ep)

@@ -36,8 +36,7 @@ static __always_inline int parse_udp(struct __sk_buff *skb, struct bn_packet *p,
 		return BN_DROP_MALFORMED_HEADER;
 	len = bpf_ntohs(uh.len);
 	/* A first fragment's length is the datagram's; a GSO packet's that of all segments. */
-	if (len < sizeof(uh) ||
-	    (len > l4_len && !(p->flags & BN_PKT_FRAG_FIRST) && !skb->gso_size))
+	if (len < sizeof(uh) || (len > l4_len && !(p->flags & BN_PKT_FRAG_FIRST) && !skb->gso_size))
 		return BN_DROP_MALFORMED_HEADER;
 	p->tuple.sport = uh.source;
 	p->tuple.dport = uh.dest;
@@ -232,7 +231,8 @@ static __always_inline int parse_ip6_chain(struct __sk_buff *skb, struct bn_pack
 				p->flags |= BN_PKT_FRAG_LATER;
 				p->tuple.protocol = h.next;
 				p->l4_off = at + len;
-				if (offset < BN_FRAG_MIN_OFFSET || offset + (end - at - len) > 65535)
+				if (offset < BN_FRAG_MIN_OFFSET ||
+				    offset + (end - at - len) > 65535)
 					return BN_DROP_FRAGMENT_OVERLAP;
 				return 0;
 			}

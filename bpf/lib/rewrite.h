@@ -90,7 +90,8 @@ BN_GLOBAL int nat_rewrite(struct __sk_buff *skb, __u32 hop)
 				return BN_DROP_CHECKSUM_UPDATE;
 		}
 	} else if (family == BN_IPV6 && s->fwd.l3_delta)
-		nat_csum_complete(skb, s->fwd.l3_delta); /* no pseudo header cancels the addresses */
+		nat_csum_complete(skb,
+				  s->fwd.l3_delta); /* no pseudo header cancels the addresses */
 	/* IPv6 has no header checksum that would cancel the hop limit's step either */
 	if (hop && family == BN_IPV6)
 		nat_csum_complete(skb, BN_TTL_STEP6);

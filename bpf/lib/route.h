@@ -14,7 +14,7 @@ struct bpf_fib_lookup___mtu {
 } __attribute__((preserve_access_index));
 
 static __noinline int route_fib(struct __sk_buff *skb, struct bn_flow *f, __u8 family,
-				      __u8 protocol)
+				__u8 protocol)
 {
 	struct bpf_fib_lookup p = {};
 	struct bn_device *dev;

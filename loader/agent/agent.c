@@ -52,14 +52,15 @@ static int start_datapath(struct bn_agent *a, struct bn_error *err)
 	struct bn_programs_config config = {
 		.bpffs = c->bpffs,
 		.sizes = c->sizes,
-		.node = {
-			.features = BN_FEATURE_REDIRECT_PEER |
-				    (c->masquerade ? BN_FEATURE_MASQUERADE : 0) |
-				    (c->flow_events ? BN_FEATURE_EVENTS : 0),
-			.event_rate = c->drop_rate,
-			.nat_port_min = c->nat_ports.min,
-			.nat_port_max = c->nat_ports.max,
-		},
+		.node =
+			{
+				.features = BN_FEATURE_REDIRECT_PEER |
+					    (c->masquerade ? BN_FEATURE_MASQUERADE : 0) |
+					    (c->flow_events ? BN_FEATURE_EVENTS : 0),
+				.event_rate = c->drop_rate,
+				.nat_port_min = c->nat_ports.min,
+				.nat_port_max = c->nat_ports.max,
+			},
 	};
 	struct bn_map_shape shape;
 	int r;

@@ -164,7 +164,8 @@ static int method_endpoint_add(struct bn_request *r, void *user)
 	}
 	req.netns_fd = bn_request_take_fd(r, 0);
 	if (req.netns_fd < 0)
-		return invalid(r, "a descriptor of the network namespace must come with the request");
+		return invalid(r,
+			       "a descriptor of the network namespace must come with the request");
 	ret = bn_endpoints_add(a->endpoints, &req, &err);
 	close(req.netns_fd);
 	if (ret < 0) {
@@ -214,10 +215,8 @@ static int method_endpoint_list(struct bn_request *r, void *user)
 /* --- services --- */
 
 static const char *const kind_names[BN_FRONTEND_MAX] = {
-	[BN_FRONTEND_CLUSTER_IP] = "ClusterIP",
-	[BN_FRONTEND_NODE_PORT] = "NodePort",
-	[BN_FRONTEND_LOAD_BALANCER] = "LoadBalancer",
-	[BN_FRONTEND_EXTERNAL_IP] = "ExternalIP",
+	[BN_FRONTEND_CLUSTER_IP] = "ClusterIP",       [BN_FRONTEND_NODE_PORT] = "NodePort",
+	[BN_FRONTEND_LOAD_BALANCER] = "LoadBalancer", [BN_FRONTEND_EXTERNAL_IP] = "ExternalIP",
 	[BN_FRONTEND_HOST_PORT] = "HostPort",
 };
 
@@ -255,7 +254,7 @@ struct service_list {
 	struct bn_agent *agent;
 	json_t *array;
 	const char *namespace; /* NULL: all */
-	uint32_t *open;	       /* flows by backend index */
+	uint32_t *open;        /* flows by backend index */
 	uint32_t n_open;
 };
 
@@ -309,8 +308,8 @@ static void add_backend(struct service_list *l, json_t *backends, const struct b
 				       f->protocol, &index) &&
 	    index < l->n_open)
 		open = l->open[index];
-	o = json_pack("{s:s, s:i, s:s, s:s, s:i, s:o, s:o, s:I}", "ip", ip, "port",
-		      (int)b->port, "protocol", protocol, "state",
+	o = json_pack("{s:s, s:i, s:s, s:s, s:i, s:o, s:o, s:I}", "ip", ip, "port", (int)b->port,
+		      "protocol", protocol, "state",
 		      b->state < BN_BACKEND_STATE_MAX && state_names[b->state]
 			      ? state_names[b->state]
 			      : "unknown",
@@ -399,9 +398,9 @@ static int method_version(struct bn_request *r, void *user)
 	struct utsname u;
 
 	uname(&u);
-	bn_reply(r, json_pack("{s:s, s:i, s:s, s:s}", "version", BN_VERSION, "control",
-			      BN_CONTROL_VERSION, "node", a->config->node_name, "kernel",
-			      u.release));
+	bn_reply(r,
+		 json_pack("{s:s, s:i, s:s, s:s}", "version", BN_VERSION, "control",
+			   BN_CONTROL_VERSION, "node", a->config->node_name, "kernel", u.release));
 	return 0;
 }
 

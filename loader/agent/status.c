@@ -35,7 +35,8 @@ static uint64_t entries_of(struct bn_agent *a, int id, uint64_t max)
 	return n;
 }
 
-typedef void (*map_fn)(void *user, const char *name, uint64_t entries, uint64_t max, uint64_t bytes);
+typedef void (*map_fn)(void *user, const char *name, uint64_t entries, uint64_t max,
+		       uint64_t bytes);
 
 static void each_map(struct bn_agent *a, map_fn fn, void *user)
 {
@@ -138,8 +139,9 @@ static json_t *find_reasons(struct bn_agent *a, json_t **ret_notes)
 	}
 	if (names && bn_hostcheck_run(names, a->n_uplinks, true, &check, NULL) >= 0) {
 		for (size_t i = 0; i < check.n; i++) {
-			json_t *to = check.findings[i].severity == BN_HOSTCHECK_DEGRADED ? rs.array
-											 : *ret_notes;
+			json_t *to = check.findings[i].severity == BN_HOSTCHECK_DEGRADED
+					     ? rs.array
+					     : *ret_notes;
 
 			json_array_append_new(to, json_string(check.findings[i].text));
 		}

@@ -112,11 +112,11 @@ static json_t *to_json(const struct listing *l, const struct row *r)
 				     ntohs(r->flow.to_sport), "to_destination",
 				     bn_addr_format(&r->flow.to_daddr, nto), "to_destination_port",
 				     ntohs(r->flow.to_dport)));
-	json_object_update_new(
-		o, json_pack("{s:s, s:s, s:I, s:I, s:I}", "state", state_text(r), "nat",
-			     nat_text(&r->flow), "packets", (json_int_t)r->flow.packets, "bytes",
-			     (json_int_t)r->flow.bytes, "expires_s",
-			     (json_int_t)(r->expires_ms / 1000)));
+	json_object_update_new(o,
+			       json_pack("{s:s, s:s, s:I, s:I, s:I}", "state", state_text(r), "nat",
+					 nat_text(&r->flow), "packets", (json_int_t)r->flow.packets,
+					 "bytes", (json_int_t)r->flow.bytes, "expires_s",
+					 (json_int_t)(r->expires_ms / 1000)));
 	return o;
 }
 

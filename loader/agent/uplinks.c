@@ -96,7 +96,8 @@ static int apply_addresses(struct bn_agent *a, const struct bn_uplink *u, size_t
 
 		node4 = node4 ? node4 : v4;
 		node6 = node6 ? node6 : v6;
-		r = bn_addresses_device(a->addresses, (uint32_t)u[i].ifindex, u[i].mtu, v4, v6, err);
+		r = bn_addresses_device(a->addresses, (uint32_t)u[i].ifindex, u[i].mtu, v4, v6,
+					err);
 	}
 	node4 = node4 ? node4 : address_of(own, n, 0, true);
 	node6 = node6 ? node6 : address_of(own, n, 0, false);

@@ -29,7 +29,7 @@ enum origin {
 struct entry {
 	union bn_addr addr;
 	struct bn_address as[ORIGINS];
-	uint8_t has; /* bits by origin */
+	uint8_t has;   /* bits by origin */
 	uint8_t known; /* in the map, with `value` */
 	uint8_t claimed;
 	struct bn_address value;
@@ -40,7 +40,7 @@ struct bn_addresses {
 	struct bn_addresses_config config;
 	struct entry *entries;
 	struct bn_epochs *epochs; /* the map itself */
-	uint32_t *stale;	  /* a predecessor's interfaces and devices, unclaimed */
+	uint32_t *stale;          /* a predecessor's interfaces and devices, unclaimed */
 	size_t n_stale;
 };
 
@@ -192,10 +192,9 @@ static int full(struct bn_addresses *a, size_t coming, struct bn_error *err)
 
 	if (need <= a->config.max_addresses)
 		return 0;
-	return bn_error_set(err, -ENOSPC,
-			    "%llu addresses do not fit, %u are the most; raise maps.addresses",
-			    (unsigned long long)(need - a->config.max_addresses),
-			    a->config.max_addresses);
+	return bn_error_set(
+		err, -ENOSPC, "%llu addresses do not fit, %u are the most; raise maps.addresses",
+		(unsigned long long)(need - a->config.max_addresses), a->config.max_addresses);
 }
 
 static int put_as(struct bn_addresses *a, const union bn_addr *addr, enum origin o,

@@ -48,8 +48,9 @@ int bn_clock_hz(uint32_t *ret, struct bn_error *err)
 	int r;
 
 	if (!skel)
-		return bn_error_set(err, -errno, "can't load a BPF program: %m; bpfnetd needs root "
-						 "and Linux 5.10 or later");
+		return bn_error_set(err, -errno,
+				    "can't load a BPF program: %m; bpfnetd needs root "
+				    "and Linux 5.10 or later");
 	r = read_clock(skel, &j0, &t0);
 	if (!r) {
 		double since = (double)t0 / 1e9 - 300, jiffies = (double)j0 - 4294967296.0;

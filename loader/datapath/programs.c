@@ -309,7 +309,8 @@ int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *c
 		struct bpf_map *ours = bpf_object__find_map_by_name(pod->obj, bn_map_names[i]);
 
 		if (m && ours && bpf_map__reuse_fd(m, bpf_map__fd(ours))) {
-			r = bn_error_set(err, -errno, "can't share the map %s: %m", bn_map_names[i]);
+			r = bn_error_set(err, -errno, "can't share the map %s: %m",
+					 bn_map_names[i]);
 			goto out;
 		}
 	}

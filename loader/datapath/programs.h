@@ -35,7 +35,7 @@ enum bn_map_id {
 #define BN_X(name, text) BN_MAP_##name,
 	BN_MAPS(BN_X)
 #undef BN_X
-	BN_MAP_MAX,
+		BN_MAP_MAX,
 };
 
 enum bn_program_id {
@@ -54,14 +54,15 @@ struct bn_sizes {
 struct bn_programs_config {
 	const char *bpffs; /* pins go to <bpffs>/maps */
 	struct bn_sizes sizes;
-	struct bn_config node; /* lifetimes in seconds here; hz, hash_seed, transient_mask are set */
+	struct bn_config
+		node; /* lifetimes in seconds here; hz, hash_seed, transient_mask are set */
 };
 
 struct bn_programs {
 	int maps[BN_MAP_MAX];         /* descriptors, owned */
 	int programs[BN_PROGRAM_MAX]; /* descriptors, owned */
 	uint32_t hz;
-	bool adopted; /* the flow tables are a predecessor's */
+	bool adopted;          /* the flow tables are a predecessor's */
 	struct bn_config node; /* as set */
 	int old_flows;         /* a predecessor's table of another size, owned; -1: none */
 };

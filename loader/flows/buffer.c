@@ -101,9 +101,9 @@ void bn_buf_json_text(struct bn_buf *b, const char *text)
 
 	while (*s) {
 		size_t len = utf8_len(s);
-		bool plain =
-			len > 1 ? s[0] != 0xc2 || s[1] >= 0xa0
-				: len == 1 && *s >= 0x20 && *s != 0x7f && *s != '"' && *s != '\\';
+		bool plain = len > 1 ? s[0] != 0xc2 || s[1] >= 0xa0
+				     : len == 1 && *s >= 0x20 && *s != 0x7f && *s != '"' &&
+					       *s != '\\';
 
 		if (plain) {
 			s += len;

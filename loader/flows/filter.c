@@ -62,8 +62,8 @@ static const struct field {
 
 #define N_FIELDS (sizeof(fields) / sizeof(*fields))
 
-#define FIELD_NAMES                                                                                \
-	"pod, from-pod, to-pod, namespace, from-namespace, to-namespace, label, ip, from-ip, "     \
+#define FIELD_NAMES \
+	"pod, from-pod, to-pod, namespace, from-namespace, to-namespace, label, ip, from-ip, " \
 	"to-ip, port, from-port, to-port, protocol, verdict, drop-reason or service"
 
 enum label_operator {

@@ -117,8 +117,8 @@ static void read_immediate(const struct nlattr *data, struct meaning *ret)
 	if (!v[NFTA_VERDICT_CODE])
 		return;
 	ret->drops = ret->drops || bn_nl_u32(v[NFTA_VERDICT_CODE], UINT32_MAX) == htonl(NF_DROP);
-	ret->accepts =
-		ret->accepts || bn_nl_u32(v[NFTA_VERDICT_CODE], UINT32_MAX) == htonl(NF_ACCEPT);
+	ret->accepts = ret->accepts ||
+		       bn_nl_u32(v[NFTA_VERDICT_CODE], UINT32_MAX) == htonl(NF_ACCEPT);
 }
 
 static void read_target(const struct nlattr *data, struct meaning *ret)
@@ -136,7 +136,8 @@ static void read_rule(const struct nlattr *expressions, struct meaning *ret)
 
 	memset(ret, 0, sizeof(*ret));
 	ret->meta_key = UINT32_MAX;
-	mnl_attr_for_each_nested(one, expressions) {
+	mnl_attr_for_each_nested(one, expressions)
+	{
 		const struct nlattr *a[NFTA_EXPR_DATA + 1];
 		const char *kind;
 

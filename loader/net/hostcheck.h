@@ -26,10 +26,7 @@ struct bn_hostcheck {
 	size_t n;
 };
 
-#define BN_HOSTCHECK_INIT                                                                          \
-	{                                                                                          \
-		0                                                                                  \
-	}
+#define BN_HOSTCHECK_INIT {0}
 
 /*
  * Looks at the network namespace that the caller is in, through netlink, getsockopt and /proc: no

@@ -164,7 +164,8 @@ static void keep_reason(struct bn_nl *nl, const struct nlmsghdr *m)
 		skip += e->msg.nlmsg_len - MNL_NLMSG_HDRLEN;
 	if (skip > mnl_nlmsg_get_payload_len(m))
 		return;
-	mnl_attr_for_each(a, m, skip) {
+	mnl_attr_for_each(a, m, skip)
+	{
 		if (mnl_attr_get_type(a) != NLMSGERR_ATTR_MSG ||
 		    mnl_attr_validate(a, MNL_TYPE_NUL_STRING) < 0)
 			continue;
@@ -280,7 +281,8 @@ void bn_nl_attrs(const struct nlmsghdr *m, size_t header, const struct nlattr **
 	memset(ret, 0, sizeof(*ret) * ((size_t)max + 1));
 	if (mnl_nlmsg_get_payload_len(m) < header)
 		return;
-	mnl_attr_for_each(a, m, header) {
+	mnl_attr_for_each(a, m, header)
+	{
 		if (mnl_attr_get_type(a) <= max)
 			ret[mnl_attr_get_type(a)] = a;
 	}
@@ -293,7 +295,8 @@ void bn_nl_nested(const struct nlattr *nest, const struct nlattr **ret, int max)
 	memset(ret, 0, sizeof(*ret) * ((size_t)max + 1));
 	if (!nest)
 		return;
-	mnl_attr_for_each_nested(a, nest) {
+	mnl_attr_for_each_nested(a, nest)
+	{
 		if (mnl_attr_get_type(a) <= max)
 			ret[mnl_attr_get_type(a)] = a;
 	}

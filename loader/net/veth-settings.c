@@ -65,7 +65,7 @@ static int apply(const struct setting *settings, size_t n, const char *ifname, s
 	return 0;
 }
 
-#define APPLY(settings, ifname, err)                                                               \
+#define APPLY(settings, ifname, err) \
 	apply(settings, sizeof(settings) / sizeof((settings)[0]), ifname, err)
 
 static bool has_v6(const char *ifname)

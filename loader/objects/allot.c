@@ -20,7 +20,7 @@
 int bn_allot_open(struct bn_objects *objects)
 {
 	objects->allotter.cursors =
-	    calloc(objects->config.n_service_cidrs + 1, sizeof(*objects->allotter.cursors));
+		calloc(objects->config.n_service_cidrs + 1, sizeof(*objects->allotter.cursors));
 	return objects->allotter.cursors ? 0 : -ENOMEM;
 }
 
@@ -111,15 +111,15 @@ static int refuse_change(const struct bn_field *spec, size_t i, const char *to,
 			 const struct bn_service_object *old)
 {
 	struct bn_field list = bn_field_get(spec, "clusterIPs");
-	struct bn_field item =
-	    list.value ? bn_field_item(&list, i) : bn_field_get(spec, "clusterIP");
+	struct bn_field item = list.value ? bn_field_item(&list, i)
+					  : bn_field_get(spec, "clusterIP");
 	char from[BN_ADDR_STRLEN] = "None";
 
 	if (!old->headless)
 		bn_addr_format(&old->cluster_ips[i], from);
 	return bn_field_fail(
-	    &item, "is immutable, it can't change from %s to %s; delete the Service first", from,
-	    to);
+		&item, "is immutable, it can't change from %s to %s; delete the Service first",
+		from, to);
 }
 
 int bn_allot_update(const struct bn_field *root, struct bn_service_object *service,
@@ -156,7 +156,7 @@ int bn_allot_update(const struct bn_field *root, struct bn_service_object *servi
 	while (service->n_cluster_ips < old->n_cluster_ips &&
 	       service->n_cluster_ips < (service->policy == BN_FAMILY_SINGLE ? 1 : 2)) {
 		service->cluster_ips[service->n_cluster_ips] =
-		    old->cluster_ips[service->n_cluster_ips];
+			old->cluster_ips[service->n_cluster_ips];
 		service->n_cluster_ips++;
 	}
 	return 0;
@@ -237,13 +237,14 @@ static int allot_address(struct bn_objects *objects, struct bn_service_object *s
 		service->n_cluster_ips++;
 		return claim_late(objects, service, &service->cluster_ips[i], 0);
 	}
-	return bn_document_fail(document, err, has_cidr(objects, family) ? -ENOSPC : -EINVAL,
-				has_cidr(objects, family)
-				    ? "spec.clusterIPs: every IPv%d address of the service "
-				      "CIDRs is taken, add a --service-cidr"
-				    : "spec.clusterIPs: there is no IPv%d service CIDR to allot "
-				      "from, name an address or add a --service-cidr",
-				family);
+	return bn_document_fail(
+		document, err, has_cidr(objects, family) ? -ENOSPC : -EINVAL,
+		has_cidr(objects, family)
+			? "spec.clusterIPs: every IPv%d address of the service "
+			  "CIDRs is taken, add a --service-cidr"
+			: "spec.clusterIPs: there is no IPv%d service CIDR to allot "
+			  "from, name an address or add a --service-cidr",
+		family);
 }
 
 static int settle_families(struct bn_objects *objects, struct bn_service_object *service,
@@ -274,10 +275,10 @@ static int settle_families(struct bn_objects *objects, struct bn_service_object 
 		if (service->policy == BN_FAMILY_PREFER_DUAL)
 			return 0;
 		return bn_document_fail(
-		    document, err, -EINVAL,
-		    "spec.ipFamilyPolicy: RequireDualStack needs a service CIDR "
-		    "of each family, add an IPv%d --service-cidr",
-		    second);
+			document, err, -EINVAL,
+			"spec.ipFamilyPolicy: RequireDualStack needs a service CIDR "
+			"of each family, add an IPv%d --service-cidr",
+			second);
 	}
 	service->families[service->n_families++] = second;
 	return 0;
@@ -383,20 +384,20 @@ int bn_allot_parse(struct bn_service_object *service, const char *text)
 	service->headless = headless;
 	service->health_port = (uint16_t)health;
 	service->n_families = service->n_cluster_ips = 0;
-	json_array_foreach (families, i, item) {
+	json_array_foreach(families, i, item) {
 		json_int_t family = json_integer_value(item);
 
 		if (family != BN_IPV4 && family != BN_IPV6)
 			goto out;
 		service->families[service->n_families++] = (uint8_t)family;
 	}
-	json_array_foreach (ips, i, item) {
+	json_array_foreach(ips, i, item) {
 		if (!json_is_string(item) ||
 		    bn_addr_parse(json_string_value(item), &service->cluster_ips[i], NULL) < 0)
 			goto out;
 		service->n_cluster_ips++;
 	}
-	json_array_foreach (ports, i, item) {
+	json_array_foreach(ports, i, item) {
 		json_int_t port = json_integer_value(item);
 
 		if (port < 0 || port > 65535)

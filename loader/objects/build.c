@@ -70,12 +70,12 @@ static int add_pod(void *user, const struct bn_pod_object *pod)
 		if (bn_addr_family(&ips[i]) != b->family)
 			continue;
 		b->backends.v[b->backends.n++] = (struct bn_backend_spec){
-		    .addr = ips[i],
-		    .port = target,
-		    .weight = 1,
-		    .state = bn_build_pod_state(b->service, pod),
-		    .node = pod->running ? b->objects->config.node_name : pod->node,
-		    .pod = pod->o.name,
+			.addr = ips[i],
+			.port = target,
+			.weight = 1,
+			.state = bn_build_pod_state(b->service, pod),
+			.node = pod->running ? b->objects->config.node_name : pod->node,
+			.pod = pod->o.name,
 		};
 		return 0; /* the first address of a family counts */
 	}
@@ -95,12 +95,12 @@ static void add_slice(struct builder *b, const struct bn_slice_object *slice)
 			const struct bn_slice_endpoint *endpoint = &slice->endpoints[k];
 
 			b->backends.v[b->backends.n++] = (struct bn_backend_spec){
-			    .addr = endpoint->addr,
-			    .port = port->port,
-			    .weight = 1,
-			    .state = endpoint->state,
-			    .node = endpoint->node,
-			    .pod = endpoint->pod,
+				.addr = endpoint->addr,
+				.port = port->port,
+				.weight = 1,
+				.state = endpoint->state,
+				.node = endpoint->node,
+				.pod = endpoint->pod,
 			};
 		}
 		return; /* names of a slice's ports are distinct */
@@ -141,7 +141,7 @@ static int collect(struct builder *b)
 	if (LIST_EMPTY(&ref->slices)) {
 		bn_index_each_selected(b->objects, b->service, count_pod, b);
 	} else {
-		LIST_FOREACH (slice, &ref->slices, entry)
+		LIST_FOREACH(slice, &ref->slices, entry)
 			b->room += slice->family == b->family ? slice->n_endpoints : 0;
 	}
 	b->backends.n = 0;
@@ -151,7 +151,7 @@ static int collect(struct builder *b)
 	if (LIST_EMPTY(&ref->slices)) {
 		bn_index_each_selected(b->objects, b->service, add_pod, b);
 	} else {
-		LIST_FOREACH (slice, &ref->slices, entry) {
+		LIST_FOREACH(slice, &ref->slices, entry) {
 			if (slice->family == b->family)
 				add_slice(b, slice);
 		}
@@ -165,13 +165,13 @@ static void add_frontend(struct builder *b, const union bn_addr *addr, enum bn_f
 	if (!(BUILD_FRONTENDS & 1u << kind) || bn_addr_family(addr) != b->family)
 		return;
 	b->frontends[b->n_frontends++] = (struct bn_frontend_spec){
-	    .addr = *addr,
-	    .port = b->port->port,
-	    .protocol = b->port->protocol,
-	    .kind = (uint8_t)kind,
-	    .port_name = *b->port->name ? b->port->name : NULL,
-	    .backends = b->backends.v,
-	    .n_backends = b->backends.n,
+		.addr = *addr,
+		.port = b->port->port,
+		.protocol = b->port->protocol,
+		.kind = (uint8_t)kind,
+		.port_name = *b->port->name ? b->port->name : NULL,
+		.backends = b->backends.v,
+		.n_backends = b->backends.n,
 	};
 }
 
@@ -205,7 +205,7 @@ int bn_build_service(struct bn_objects *objects, struct bn_arena *arena,
 {
 	struct builder b = {.objects = objects, .arena = arena, .service = service};
 	size_t n =
-	    (size_t)service->n_cluster_ips + service->n_external_ips + service->n_ingress_ips;
+		(size_t)service->n_cluster_ips + service->n_external_ips + service->n_ingress_ips;
 	int r;
 
 	b.frontends = bn_arena_alloc(arena, n * service->n_ports, sizeof(*b.frontends));
@@ -221,11 +221,11 @@ int bn_build_service(struct bn_objects *objects, struct bn_arena *arena,
 		}
 	}
 	*ret = (struct bn_service_spec){
-	    .namespace = service->o.namespace,
-	    .name = service->o.name,
-	    .type = type_name(service->type),
-	    .frontends = b.frontends,
-	    .n_frontends = b.n_frontends,
+		.namespace = service->o.namespace,
+		.name = service->o.name,
+		.type = type_name(service->type),
+		.frontends = b.frontends,
+		.n_frontends = b.n_frontends,
 	};
 	return 0;
 }
@@ -238,7 +238,7 @@ static int build_services(struct bn_objects *objects, struct bn_arena *arena,
 	size_t n = 0;
 	int r;
 
-	STAILQ_FOREACH (ref, &objects->touched_services, touched)
+	STAILQ_FOREACH(ref, &objects->touched_services, touched)
 		n++;
 	services = bn_arena_alloc(arena, n, sizeof(*services));
 	removed = bn_arena_alloc(arena, n, sizeof(*removed));
@@ -246,7 +246,7 @@ static int build_services(struct bn_objects *objects, struct bn_arena *arena,
 		return -ENOMEM;
 	change->services = services;
 	change->removed = removed;
-	STAILQ_FOREACH (ref, &objects->touched_services, touched) {
+	STAILQ_FOREACH(ref, &objects->touched_services, touched) {
 		if (ref->service) {
 			r = bn_build_service(objects, arena, ref->service,
 					     &services[change->n_services++]);
@@ -254,8 +254,8 @@ static int build_services(struct bn_objects *objects, struct bn_arena *arena,
 				return r;
 		} else if (ref->is_known) {
 			removed[change->n_removed++] = (struct bn_service_spec){
-			    .namespace = ref->key,
-			    .name = ref->key + strlen(ref->key) + 1,
+				.namespace = ref->key,
+				.name = ref->key + strlen(ref->key) + 1,
 			};
 		}
 	}
@@ -275,7 +275,7 @@ static int build_peers(struct bn_objects *objects, struct bn_arena *arena, struc
 		return -ENOMEM;
 	change->peers = peers;
 	change->peers_removed = removed;
-	HASH_ITER (hh, objects->touched_addrs, touched, next) {
+	HASH_ITER(hh, objects->touched_addrs, touched, next) {
 		struct bn_peer_spec now = bn_index_peer(objects, &touched->addr);
 
 		if (now.kind == touched->before.kind && now.identity == touched->before.identity)

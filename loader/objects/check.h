@@ -38,7 +38,7 @@ struct bn_field bn_field_item(const struct bn_field *up, size_t index);
 
 /* Sets the error, "FILE: document N: PATH: reason", and returns -EINVAL. */
 int bn_field_fail(const struct bn_field *field, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+	__attribute__((format(printf, 2, 3)));
 /* Likewise for the document as a whole, returning r. */
 int bn_document_fail(const struct bn_document *document, struct bn_error *err, int r,
 		     const char *format, ...) __attribute__((format(printf, 4, 5)));

@@ -275,9 +275,9 @@ static int sync_once(struct bn_folder *folder, struct file **ret_bad, struct bn_
 		}
 		which[n] = file;
 		files[n++] = (struct bn_sync_file){
-		    .path = path,
-		    .input = {.file = path, .text = file->text, .size = file->size},
-		    .kept = !file->text,
+			.path = path,
+			.input = {.file = path, .text = file->text, .size = file->size},
+			.kept = !file->text,
 		};
 	}
 	if (r == 0) {
@@ -400,7 +400,7 @@ int bn_folder_new(sd_event *event, struct bn_objects *objects, const char *dir,
 	/* the watch comes first, so nothing that changes during the first reading is missed */
 	r = sd_event_add_inotify(event, &folder->source, folder->dir,
 				 IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE |
-				     IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR,
+					 IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR,
 				 on_inotify, folder);
 	if (r < 0) {
 		bn_error_set(err, r, "cannot watch the manifest folder %s: %s", folder->dir,

@@ -211,7 +211,7 @@ int bn_index_each_selected(struct bn_objects *objects, const struct bn_service_o
 
 	for (size_t i = 0; i < service->n_selector; i++) {
 		struct bn_label_ref *ref =
-		    find_label(objects, service->o.namespace, &service->selector[i]);
+			find_label(objects, service->o.namespace, &service->selector[i]);
 
 		if (!ref)
 			return 0;
@@ -220,7 +220,7 @@ int bn_index_each_selected(struct bn_objects *objects, const struct bn_service_o
 	}
 	if (!rarest)
 		return 0;
-	LIST_FOREACH (link, &rarest->pods, entry) {
+	LIST_FOREACH(link, &rarest->pods, entry) {
 		const struct bn_pod_object *pod = (const struct bn_pod_object *)link->object;
 
 		if (!bn_pod_selected(pod, service))
@@ -240,9 +240,9 @@ static void touch_selecting(struct bn_objects *objects, struct bn_pod_object *po
 	for (size_t i = 0; i < pod->n_labels; i++) {
 		if (!pod->links[i].ref)
 			continue;
-		LIST_FOREACH (link, &pod->links[i].ref->services, entry) {
+		LIST_FOREACH(link, &pod->links[i].ref->services, entry) {
 			struct bn_service_object *service =
-			    (struct bn_service_object *)link->object;
+				(struct bn_service_object *)link->object;
 
 			if (service->ref && bn_pod_selected(pod, service))
 				touch_service(objects, service->ref);
@@ -370,7 +370,7 @@ static int link_pod(struct bn_objects *objects, struct bn_pod_object *pod)
 	int r;
 
 	pod->running = (const struct bn_running_object *)bn_index_find(
-	    objects, BN_KIND_RUNNING, pod->o.namespace, pod->o.name);
+		objects, BN_KIND_RUNNING, pod->o.namespace, pod->o.name);
 	for (size_t i = 0; i < pod->n_labels; i++) {
 		r = link_label(objects, &pod->o, &pod->links[i], &pod->labels[i]);
 		if (r < 0)
@@ -389,7 +389,7 @@ static const struct bn_label *rarest_label(struct bn_objects *objects,
 
 	for (size_t i = 0; i < service->n_selector; i++) {
 		struct bn_label_ref *ref =
-		    find_label(objects, service->o.namespace, &service->selector[i]);
+			find_label(objects, service->o.namespace, &service->selector[i]);
 		size_t n = ref ? ref->n_services : 0;
 
 		if (n < fewest) {
@@ -514,7 +514,7 @@ void bn_index_sweep(struct bn_objects *objects)
 		HASH_DELETE(hh, objects->services, ref);
 		free(ref);
 	}
-	HASH_ITER (hh, objects->touched_addrs, addr, next_addr) {
+	HASH_ITER(hh, objects->touched_addrs, addr, next_addr) {
 		HASH_DELETE(hh, objects->touched_addrs, addr);
 		free(addr);
 	}
@@ -524,7 +524,7 @@ void bn_index_free(struct bn_objects *objects)
 {
 	struct bn_object *object, *next;
 
-	HASH_ITER (hh, objects->objects, object, next) {
+	HASH_ITER(hh, objects->objects, object, next) {
 		bn_index_unlink(objects, object);
 		bn_object_free(object);
 	}

@@ -250,9 +250,9 @@ static int read_document(struct json_reader *j)
 int bn_input_read_json(struct bn_reader *reader)
 {
 	struct json_reader j = {
-	    .reader = reader,
-	    .at = reader->input->text,
-	    .end = reader->input->text + reader->input->size,
+		.reader = reader,
+		.at = reader->input->text,
+		.end = reader->input->text + reader->input->size,
 	};
 	int r;
 

@@ -92,11 +92,11 @@ int bn_input_read(const struct bn_input *inputs, size_t n, bn_input_fn *fn, void
 	}
 	for (size_t i = 0; i < n; i++) {
 		struct bn_reader reader = {
-		    .input = &inputs[i],
-		    .document = {.file = inputs[i].file, .input = i, .item = -1},
-		    .fn = fn,
-		    .user = user,
-		    .err = err,
+			.input = &inputs[i],
+			.document = {.file = inputs[i].file, .input = i, .item = -1},
+			.fn = fn,
+			.user = user,
+			.err = err,
 		};
 
 		if (is_json(inputs[i].text, inputs[i].size))

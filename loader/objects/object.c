@@ -9,16 +9,17 @@
 #include <string.h>
 
 const struct bn_kind_info bn_kinds[_BN_KIND_MAX] = {
-    [BN_KIND_NAMESPACE] = {"v1", "Namespace", "namespace", "namespaces", "ns",
-			   sizeof(struct bn_labels_object), false},
-    [BN_KIND_NODE] = {"v1", "Node", "node", "nodes", "no", sizeof(struct bn_node_object), false},
-    [BN_KIND_POD] = {"v1", "Pod", "pod", "pods", "po", sizeof(struct bn_pod_object), true},
-    [BN_KIND_SERVICE] = {"v1", "Service", "service", "services", "svc",
-			 sizeof(struct bn_service_object), true},
-    [BN_KIND_SLICE] = {"discovery.k8s.io/v1", "EndpointSlice", "endpointslice", "endpointslices",
-		       "slices", sizeof(struct bn_slice_object), true},
-    [BN_KIND_RUNNING] = {"", "", "endpoint", "endpoints", NULL, sizeof(struct bn_running_object),
-			 true},
+	[BN_KIND_NAMESPACE] = {"v1", "Namespace", "namespace", "namespaces", "ns",
+			       sizeof(struct bn_labels_object), false},
+	[BN_KIND_NODE] = {"v1", "Node", "node", "nodes", "no", sizeof(struct bn_node_object),
+			  false},
+	[BN_KIND_POD] = {"v1", "Pod", "pod", "pods", "po", sizeof(struct bn_pod_object), true},
+	[BN_KIND_SERVICE] = {"v1", "Service", "service", "services", "svc",
+			     sizeof(struct bn_service_object), true},
+	[BN_KIND_SLICE] = {"discovery.k8s.io/v1", "EndpointSlice", "endpointslice",
+			   "endpointslices", "slices", sizeof(struct bn_slice_object), true},
+	[BN_KIND_RUNNING] = {"", "", "endpoint", "endpoints", NULL,
+			     sizeof(struct bn_running_object), true},
 };
 
 struct bn_object *bn_object_new(enum bn_object_kind kind, const char *namespace, const char *name)

@@ -134,7 +134,7 @@ static int running_new(const char *namespace, const char *name, const union bn_a
 		       struct bn_running_object **ret)
 {
 	struct bn_running_object *running =
-	    (struct bn_running_object *)bn_object_new(BN_KIND_RUNNING, namespace, name);
+		(struct bn_running_object *)bn_object_new(BN_KIND_RUNNING, namespace, name);
 
 	if (!running)
 		return -ENOMEM;
@@ -290,7 +290,7 @@ int bn_objects_each_service(struct bn_objects *objects,
 	refs = calloc(HASH_COUNT(objects->services) + 1, sizeof(struct bn_service_ref *));
 	if (!refs)
 		return -ENOMEM;
-	HASH_ITER (hh, objects->services, ref, next) {
+	HASH_ITER(hh, objects->services, ref, next) {
 		if (ref->service)
 			refs[n++] = ref;
 	}
@@ -314,7 +314,7 @@ int bn_objects_pod_labels(struct bn_objects *objects, const char *namespace, con
 			  void *user)
 {
 	const struct bn_pod_object *pod =
-	    (const struct bn_pod_object *)bn_index_find(objects, BN_KIND_POD, namespace, name);
+		(const struct bn_pod_object *)bn_index_find(objects, BN_KIND_POD, namespace, name);
 
 	return pod ? fn(user, pod->labels, pod->n_labels) : -ENOENT;
 }

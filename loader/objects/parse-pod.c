@@ -89,7 +89,7 @@ static size_t count_ports(json_t *containers)
 	json_t *container;
 	size_t i, n = 0;
 
-	json_array_foreach (containers, i, container)
+	json_array_foreach(containers, i, container)
 		n += json_array_size(json_object_get(container, "ports"));
 	return n;
 }

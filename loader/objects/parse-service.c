@@ -241,8 +241,8 @@ static int parse_addresses(const struct bn_field *list, const char *key, struct 
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
 		struct bn_field item = bn_field_item(list, i);
-		struct bn_field ip =
-		    key && json_is_object(item.value) ? bn_field_get(&item, key) : item;
+		struct bn_field ip = key && json_is_object(item.value) ? bn_field_get(&item, key)
+								       : item;
 
 		if (key && (bn_field_required(&item) < 0 || bn_field_object(&item) < 0))
 			return -EINVAL;
@@ -407,7 +407,7 @@ int bn_parse_service(const struct bn_field *root, struct bn_service_object *serv
 	if (r < 0)
 		return r;
 	/* room for two addresses, every node port and the health check's; allot.c fills it */
-	service->o.claims =
-	    bn_arena_alloc(&service->o.arena, 3u + service->n_ports, sizeof(*service->o.claims));
+	service->o.claims = bn_arena_alloc(&service->o.arena, 3u + service->n_ports,
+					   sizeof(*service->o.claims));
 	return service->o.claims ? 0 : -ENOMEM;
 }

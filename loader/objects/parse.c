@@ -102,7 +102,7 @@ int bn_parse_labels(const struct bn_field *field, struct bn_arena *arena, struct
 	*ret = bn_arena_alloc(arena, json_object_size(field->value), sizeof(**ret));
 	if (!*ret)
 		return -ENOMEM;
-	json_object_foreach (field->value, key, value) {
+	json_object_foreach(field->value, key, value) {
 		struct bn_field label = bn_field_get(field, key);
 		const char *text = NULL;
 
@@ -130,7 +130,7 @@ static int check_annotations(const struct bn_field *field)
 		return -EINVAL;
 	if (!field->value)
 		return 0;
-	json_object_foreach (field->value, key, value) {
+	json_object_foreach(field->value, key, value) {
 		struct bn_field annotation = bn_field_get(field, key);
 		const char *text = NULL;
 

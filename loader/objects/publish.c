@@ -41,9 +41,9 @@ int bn_transaction_publish(struct bn_objects *objects, struct bn_error *err)
 	bn_arena_done(&arena);
 	if (r < 0)
 		return r;
-	STAILQ_FOREACH (ref, &objects->touched_services, touched)
+	STAILQ_FOREACH(ref, &objects->touched_services, touched)
 		ref->is_known = ref->service;
-	HASH_ITER (hh, objects->touched_addrs, addr, next)
+	HASH_ITER(hh, objects->touched_addrs, addr, next)
 		addr->before = bn_index_peer(objects, &addr->addr);
 	return 0;
 }

@@ -78,7 +78,7 @@ static void show_service(json_t *tree, const struct bn_service_object *service)
 		json_array_append_new(ips, json_string("None"));
 	for (i = 0; i < service->n_families; i++)
 		json_array_append_new(
-		    families, json_string(service->families[i] == BN_IPV4 ? "IPv4" : "IPv6"));
+			families, json_string(service->families[i] == BN_IPV4 ? "IPv4" : "IPv6"));
 	if (json_array_size(ips)) {
 		json_object_set(spec, "clusterIP", json_array_get(ips, 0));
 		json_object_set(spec, "clusterIPs", ips);
@@ -95,7 +95,7 @@ static void show_service(json_t *tree, const struct bn_service_object *service)
 	if (service->health_port)
 		json_object_set_new(spec, "healthCheckNodePort",
 				    json_integer(service->health_port));
-	json_array_foreach (ports, i, port) {
+	json_array_foreach(ports, i, port) {
 		if (i >= service->n_ports)
 			break;
 		set_missing(port, "protocol", json_string("TCP"));
@@ -120,7 +120,7 @@ static void show_pod(json_t *tree, const struct bn_pod_object *pod)
 	ips = json_array();
 	for (size_t i = 0; i < pod->running->n_ips; i++)
 		json_array_append_new(
-		    ips, json_pack("{s:s}", "ip", bn_addr_format(&pod->running->ips[i], buf)));
+			ips, json_pack("{s:s}", "ip", bn_addr_format(&pod->running->ips[i], buf)));
 	json_object_set_new(status, "podIP",
 			    json_string(bn_addr_format(&pod->running->ips[0], buf)));
 	json_object_set_new(status, "podIPs", ips);
@@ -131,7 +131,7 @@ static void show_slice(json_t *tree)
 	json_t *port;
 	size_t i;
 
-	json_array_foreach (json_object_get(tree, "ports"), i, port) {
+	json_array_foreach(json_object_get(tree, "ports"), i, port) {
 		set_missing(port, "name", json_string(""));
 		set_missing(port, "protocol", json_string("TCP"));
 	}
@@ -140,8 +140,8 @@ static void show_slice(json_t *tree)
 static int add_row(void *user, const struct bn_row *row, struct bn_error *err)
 {
 	struct query *q = user;
-	struct bn_object *object =
-	    bn_index_find(q->objects, (enum bn_object_kind)row->kind, row->namespace, row->name);
+	struct bn_object *object = bn_index_find(q->objects, (enum bn_object_kind)row->kind,
+						 row->namespace, row->name);
 	json_t *tree = json_loadb(row->text, row->size, 0, NULL);
 
 	if (!object || !tree) {
@@ -181,9 +181,9 @@ static json_t *resolve_ports(const struct bn_service_object *service,
 
 		if (target)
 			json_array_append_new(
-			    ports, json_pack("{s:s, s:i, s:s}", "name", service->ports[i].name,
-					     "port", target, "protocol",
-					     protocol_name(service->ports[i].protocol)));
+				ports, json_pack("{s:s, s:i, s:s}", "name", service->ports[i].name,
+						 "port", target, "protocol",
+						 protocol_name(service->ports[i].protocol)));
 	}
 	return ports;
 }
@@ -196,7 +196,7 @@ static json_t *need_slice(struct deriver *d, json_t *ports)
 	json_t *slice, *labels;
 	char name[300];
 
-	json_array_foreach (d->slices, i, slice) {
+	json_array_foreach(d->slices, i, slice) {
 		if (json_array_size(json_object_get(slice, "endpoints")) < QUERY_SLICE_MAX &&
 		    json_equal(json_object_get(slice, "ports"), ports)) {
 			json_decref(ports);
@@ -247,9 +247,9 @@ static int derive_family(struct deriver *d)
 	d->slices = json_array();
 	r = d->slices ? bn_index_each_selected(d->q->objects, d->service, derive_pod, d) : -ENOMEM;
 	if (r == 0) {
-		json_array_foreach (d->slices, i, slice) {
+		json_array_foreach(d->slices, i, slice) {
 			const char *name = json_string_value(
-			    json_object_get(json_object_get(slice, "metadata"), "name"));
+				json_object_get(json_object_get(slice, "metadata"), "name"));
 
 			if (!d->q->name || (name && !strcmp(name, d->q->name)))
 				json_array_append(d->q->list, slice);
@@ -264,7 +264,7 @@ static int derive_slices(struct query *q, const char *namespace)
 	struct bn_service_ref *ref, *next;
 	int r = 0;
 
-	HASH_ITER (hh, q->objects->services, ref, next) {
+	HASH_ITER(hh, q->objects->services, ref, next) {
 		struct deriver d = {.q = q, .service = ref->service};
 
 		if (!ref->service || !LIST_EMPTY(&ref->slices) || !ref->service->n_selector ||
@@ -283,7 +283,7 @@ static int derive_slices(struct query *q, const char *namespace)
 static const char *metadata(const json_t *object, const char *key)
 {
 	const char *s =
-	    json_string_value(json_object_get(json_object_get(object, "metadata"), key));
+		json_string_value(json_object_get(json_object_get(object, "metadata"), key));
 
 	return s ? s : "";
 }
@@ -304,7 +304,7 @@ static int sort_list(json_t *list)
 
 	if (!v)
 		return -ENOMEM;
-	json_array_foreach (list, i, item)
+	json_array_foreach(list, i, item)
 		v[i] = json_incref(item);
 	qsort(v, n, sizeof(json_t *), compare_names);
 	for (i = 0; i < n; i++)

@@ -36,34 +36,36 @@ enum statement {
 };
 
 static const char *const statements[_STATEMENT_MAX] = {
-    [STATEMENT_BEGIN] = "BEGIN IMMEDIATE",
-    [STATEMENT_COMMIT] = "COMMIT",
-    [STATEMENT_ROLLBACK] = "ROLLBACK",
-    [STATEMENT_GET] =
-	"SELECT " STORE_COLUMNS " FROM objects WHERE kind = ?1 AND namespace = ?2 AND name = ?3",
-    [STATEMENT_PUT] =
-	"INSERT INTO objects (kind, namespace, name, text, origin) VALUES (?1, ?2, ?3, ?4, "
-	"?5) ON CONFLICT (kind, namespace, name) DO UPDATE SET text = excluded.text, "
-	"origin = excluded.origin, allotted = NULL",
-    [STATEMENT_SET_ALLOTTED] = "UPDATE objects SET allotted = ?4 WHERE kind = ?1 AND "
-			       "namespace = ?2 AND name = ?3",
-    [STATEMENT_SET_ORIGIN] = "UPDATE objects SET origin = ?4 WHERE kind = ?1 AND "
-			     "namespace = ?2 AND name = ?3",
-    [STATEMENT_DELETE] = "DELETE FROM objects WHERE kind = ?1 AND namespace = ?2 AND name = ?3",
-    [STATEMENT_EACH] = "SELECT " STORE_COLUMNS " FROM objects ORDER BY id",
-    [STATEMENT_EACH_KIND] =
-	"SELECT " STORE_COLUMNS " FROM objects WHERE kind = ?1 ORDER BY namespace, name",
-    [STATEMENT_EACH_NAMESPACE] =
-	"SELECT " STORE_COLUMNS " FROM objects WHERE kind = ?1 AND namespace = ?2 ORDER BY name",
-    [STATEMENT_EACH_FROM] = "SELECT " STORE_COLUMNS " FROM objects WHERE origin IS NOT NULL AND "
-			    "substr(origin, 1, length(?1)) = ?1 ORDER BY id",
+	[STATEMENT_BEGIN] = "BEGIN IMMEDIATE",
+	[STATEMENT_COMMIT] = "COMMIT",
+	[STATEMENT_ROLLBACK] = "ROLLBACK",
+	[STATEMENT_GET] = "SELECT " STORE_COLUMNS
+			  " FROM objects WHERE kind = ?1 AND namespace = ?2 AND name = ?3",
+	[STATEMENT_PUT] =
+		"INSERT INTO objects (kind, namespace, name, text, origin) VALUES (?1, ?2, ?3, ?4, "
+		"?5) ON CONFLICT (kind, namespace, name) DO UPDATE SET text = excluded.text, "
+		"origin = excluded.origin, allotted = NULL",
+	[STATEMENT_SET_ALLOTTED] = "UPDATE objects SET allotted = ?4 WHERE kind = ?1 AND "
+				   "namespace = ?2 AND name = ?3",
+	[STATEMENT_SET_ORIGIN] = "UPDATE objects SET origin = ?4 WHERE kind = ?1 AND "
+				 "namespace = ?2 AND name = ?3",
+	[STATEMENT_DELETE] = "DELETE FROM objects WHERE kind = ?1 AND namespace = ?2 AND name = ?3",
+	[STATEMENT_EACH] = "SELECT " STORE_COLUMNS " FROM objects ORDER BY id",
+	[STATEMENT_EACH_KIND] = "SELECT " STORE_COLUMNS
+				" FROM objects WHERE kind = ?1 ORDER BY namespace, name",
+	[STATEMENT_EACH_NAMESPACE] =
+		"SELECT " STORE_COLUMNS
+		" FROM objects WHERE kind = ?1 AND namespace = ?2 ORDER BY name",
+	[STATEMENT_EACH_FROM] = "SELECT " STORE_COLUMNS
+				" FROM objects WHERE origin IS NOT NULL AND "
+				"substr(origin, 1, length(?1)) = ?1 ORDER BY id",
 };
 
 static const char schema[] =
-    "CREATE TABLE objects (id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, namespace TEXT NOT "
-    "NULL, name TEXT NOT NULL, text TEXT NOT NULL, allotted TEXT, origin TEXT, UNIQUE (kind, "
-    "namespace, name)) STRICT;"
-    "CREATE INDEX objects_origin ON objects (origin) WHERE origin IS NOT NULL;";
+	"CREATE TABLE objects (id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, namespace TEXT NOT "
+	"NULL, name TEXT NOT NULL, text TEXT NOT NULL, allotted TEXT, origin TEXT, UNIQUE (kind, "
+	"namespace, name)) STRICT;"
+	"CREATE INDEX objects_origin ON objects (origin) WHERE origin IS NOT NULL;";
 
 struct bn_store {
 	sqlite3 *db;
@@ -104,10 +106,10 @@ static int fail(struct bn_store *store, const char *what, struct bn_error *err)
 	case SQLITE_NOTADB:
 	case SQLITE_CORRUPT:
 		return bn_error_set(
-		    err, -EBADMSG,
-		    "cannot %s %s: the file is damaged or no database (%s); move it "
-		    "away and apply the manifests again",
-		    what, store->path, sqlite3_errmsg(store->db));
+			err, -EBADMSG,
+			"cannot %s %s: the file is damaged or no database (%s); move it "
+			"away and apply the manifests again",
+			what, store->path, sqlite3_errmsg(store->db));
 	default:
 		return bn_error_set(err, code_errno(code), "cannot %s %s: %s", what, store->path,
 				    sqlite3_errmsg(store->db));
@@ -310,13 +312,13 @@ static int read_row(struct bn_store *store, sqlite3_stmt *stmt, struct bn_row *r
 		    struct bn_error *err)
 {
 	*ret = (struct bn_row){
-	    .kind = sqlite3_column_int(stmt, 0),
-	    .namespace = (const char *)sqlite3_column_text(stmt, 1),
-	    .name = (const char *)sqlite3_column_text(stmt, 2),
-	    .text = (const char *)sqlite3_column_text(stmt, 3),
-	    .size = (size_t)sqlite3_column_bytes(stmt, 3),
-	    .allotted = (const char *)sqlite3_column_text(stmt, 4),
-	    .origin = (const char *)sqlite3_column_text(stmt, 5),
+		.kind = sqlite3_column_int(stmt, 0),
+		.namespace = (const char *)sqlite3_column_text(stmt, 1),
+		.name = (const char *)sqlite3_column_text(stmt, 2),
+		.text = (const char *)sqlite3_column_text(stmt, 3),
+		.size = (size_t)sqlite3_column_bytes(stmt, 3),
+		.allotted = (const char *)sqlite3_column_text(stmt, 4),
+		.origin = (const char *)sqlite3_column_text(stmt, 5),
 	};
 	if (!ret->namespace || !ret->name || !ret->text)
 		return fail(store, "read", err);

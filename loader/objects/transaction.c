@@ -53,12 +53,12 @@ static int add_entry(struct transaction *t, const struct bn_document *document,
 		t->room = room;
 	}
 	t->entries[t->n++] = (struct bn_entry){
-	    .old = old,
-	    .new = new,
-	    .document = document ? document->number : 0,
-	    .item = document ? document->item : -1,
-	    .input = document ? (uint32_t)input_of(t, document) : 0,
-	    .result = (uint8_t)result,
+		.old = old,
+		.new = new,
+		.document = document ? document->number : 0,
+		.item = document ? document->item : -1,
+		.input = document ? (uint32_t)input_of(t, document) : 0,
+		.result = (uint8_t)result,
 	};
 	return 0;
 }
@@ -66,10 +66,10 @@ static int add_entry(struct transaction *t, const struct bn_document *document,
 static struct bn_document document_of(const struct transaction *t, const struct bn_entry *entry)
 {
 	return (struct bn_document){
-	    .file = t->files ? t->files[entry->input].input.file : t->inputs[entry->input].file,
-	    .input = entry->input,
-	    .number = entry->document,
-	    .item = entry->item,
+		.file = t->files ? t->files[entry->input].input.file : t->inputs[entry->input].file,
+		.input = entry->input,
+		.number = entry->document,
+		.item = entry->item,
 	};
 }
 
@@ -202,12 +202,12 @@ static int stage_apply(void *user, const struct bn_document *document, json_t *t
 				     "is larger than 1 MiB, the limit of an object");
 	} else {
 		struct bn_row row = {
-		    .kind = new->kind,
-		    .namespace = new->namespace,
-		    .name = new->name,
-		    .text = t->text,
-		    .size = size,
-		    .origin = t->files ? t->files[t->file].path : NULL,
+			.kind = new->kind,
+			.namespace = new->namespace,
+			.name = new->name,
+			.text = t->text,
+			.size = size,
+			.origin = t->files ? t->files[t->file].path : NULL,
 		};
 
 		r = stage_new(t, document, tree, new, &row, err);
@@ -255,9 +255,9 @@ static int fail_conflict(const struct bn_document *document, const struct bn_cla
 			 const struct bn_object *other, struct bn_error *err)
 {
 	static const char *const fields[_BN_KIND_MAX] = {
-	    [BN_KIND_NODE] = "status.addresses",
-	    [BN_KIND_POD] = "status.podIPs",
-	    [BN_KIND_SERVICE] = "spec.clusterIPs",
+		[BN_KIND_NODE] = "status.addresses",
+		[BN_KIND_POD] = "status.podIPs",
+		[BN_KIND_SERVICE] = "spec.clusterIPs",
 	};
 	char what[600], addr[BN_ADDR_STRLEN];
 
@@ -275,9 +275,9 @@ static int allot(struct transaction *t, struct bn_service_object *service,
 		 const struct bn_document *document, struct bn_error *err)
 {
 	struct bn_row row = {
-	    .kind = BN_KIND_SERVICE,
-	    .namespace = service->o.namespace,
-	    .name = service->o.name,
+		.kind = BN_KIND_SERVICE,
+		.namespace = service->o.namespace,
+		.name = service->o.name,
 	};
 	char *text = NULL;
 	int r;
@@ -366,7 +366,7 @@ static void notify_namespace(struct bn_objects *objects, const char *namespace)
 {
 	struct bn_object *object, *next;
 
-	HASH_ITER (hh, objects->objects, object, next) {
+	HASH_ITER(hh, objects->objects, object, next) {
 		if (strcmp(object->namespace, namespace))
 			continue;
 		if (object->kind == BN_KIND_POD ||

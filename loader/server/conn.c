@@ -268,10 +268,9 @@ static void conn_parse(struct bn_conn *c)
 		bool writer = bn_creds_may(&c->creds, BN_ACCESS_WRITE, c->server->owner,
 					   c->server->config.group);
 		size_t max = writer ? BN_CONTROL_LINE_MAX_WRITE : BN_CONTROL_LINE_MAX_READ;
-		const char *newline =
-			size > c->scanned ? memchr(bn_bytes_head(&c->in) + c->scanned, '\n',
-						   size - c->scanned)
-					  : NULL;
+		const char *newline = size > c->scanned ? memchr(bn_bytes_head(&c->in) + c->scanned,
+								 '\n', size - c->scanned)
+							: NULL;
 		size_t len = newline ? (size_t)(newline - bn_bytes_head(&c->in)) : size;
 
 		if (len >= max) {

@@ -42,14 +42,14 @@ struct bn_conn {
 	sd_event_source *io;
 	sd_event_source *timer; /* on only while the peer owes us something */
 	enum bn_conn_state state;
-	bool close_after;       /* hang up when the answer has been read */
-	bool eof;               /* the peer will send no more */
+	bool close_after; /* hang up when the answer has been read */
+	bool eof;         /* the peer will send no more */
 	struct bn_bytes in;
 	size_t scanned; /* bytes of `in` known to hold no newline */
 	struct bn_bytes out;
 	int fds[BN_CONTROL_FDS_MAX]; /* of the request being received */
 	unsigned n_fds;
-	bool fds_over;             /* more came than there may be; the rest is closed */
+	bool fds_over;              /* more came than there may be; the rest is closed */
 	struct bn_request *request; /* CONN_BODY, CONN_BUSY */
 	struct bn_stream *stream;   /* CONN_STREAM */
 };

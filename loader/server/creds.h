@@ -16,7 +16,7 @@ struct bn_creds {
 	size_t n_groups;
 };
 
-#define BN_CREDS_NULL {.uid = (uid_t)-1, .gid = (gid_t)-1}
+#define BN_CREDS_NULL {.uid = (uid_t) - 1, .gid = (gid_t) - 1}
 
 int bn_creds_read(int fd, struct bn_creds *ret);
 /* `owner` is the user the agent runs as, `group` the group whose members may read. */

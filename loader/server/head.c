@@ -41,11 +41,11 @@ int bn_head_parse(const char *line, size_t len, struct bn_head *ret, struct bn_e
 		goto fail;
 	}
 	if (json_integer_value(version) != BN_CONTROL_VERSION) {
-		r = bn_error_set(err, -EPROTONOSUPPORT,
-				 "can't serve protocol version %lld: this agent (%s) speaks version "
-				 "%d; use the bpfnet that came with it",
-				 (long long)json_integer_value(version), BN_VERSION,
-				 BN_CONTROL_VERSION);
+		r = bn_error_set(
+			err, -EPROTONOSUPPORT,
+			"can't serve protocol version %lld: this agent (%s) speaks version "
+			"%d; use the bpfnet that came with it",
+			(long long)json_integer_value(version), BN_VERSION, BN_CONTROL_VERSION);
 		goto fail;
 	}
 	method = json_object_get(root, "method");

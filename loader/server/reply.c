@@ -115,9 +115,10 @@ void bn_reply(struct bn_request *r, json_t *result)
 		bn_server_complain(c->server, &c->creds, "asked for more than an answer may hold");
 		bn_conn_queue_clear(c);
 		c->close_after = true;
-		bn_conn_error(c, BN_CONTROL_CODE_TOO_LARGE,
-			      "the answer is too large, or too many are waiting to be read; ask for "
-			      "less");
+		bn_conn_error(
+			c, BN_CONTROL_CODE_TOO_LARGE,
+			"the answer is too large, or too many are waiting to be read; ask for "
+			"less");
 	} else {
 		bn_conn_finish(c);
 	}

@@ -49,8 +49,8 @@ void bn_server_complain(struct bn_server *s, const struct bn_creds *who, const c
 	snprintf(uid, sizeof(uid), "%u", (unsigned)who->uid);
 	snprintf(pid, sizeof(pid), "%d", (int)who->pid);
 	snprintf(suppressed, sizeof(suppressed), "%u", s->log_suppressed);
-	bn_log(BN_LOG_WARNING, "control socket: client refused", "why", what, "uid", uid, "pid", pid,
-	       s->log_suppressed ? "suppressed" : NULL, suppressed, NULL);
+	bn_log(BN_LOG_WARNING, "control socket: client refused", "why", what, "uid", uid, "pid",
+	       pid, s->log_suppressed ? "suppressed" : NULL, suppressed, NULL);
 	s->log_suppressed = 0;
 }
 
@@ -58,8 +58,8 @@ void bn_server_complain(struct bn_server *s, const struct bn_creds *who, const c
 static void server_turn_away(int fd, const char *code, const char *text)
 {
 	char line[256];
-	int n = snprintf(line, sizeof(line), "{\"ok\":false,\"error\":\"%s\",\"code\":\"%s\"}\n", text,
-			 code);
+	int n = snprintf(line, sizeof(line), "{\"ok\":false,\"error\":\"%s\",\"code\":\"%s\"}\n",
+			 text, code);
 
 	if (send(fd, line, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
 		/* it has gone: nobody to tell */
@@ -345,8 +345,7 @@ void bn_server_free(struct bn_server *s)
 		LIST_REMOVE(r, entry);
 		r->server = NULL;
 	}
-	HASH_ITER(hh, s->methods, m, next)
-	{
+	HASH_ITER(hh, s->methods, m, next) {
 		HASH_DEL(s->methods, m);
 		free(m);
 	}

@@ -24,7 +24,7 @@ enum bn_access {
 	BN_ACCESS_WRITE,
 };
 
-#define BN_SERVER_NO_GROUP ((gid_t)-1)
+#define BN_SERVER_NO_GROUP ((gid_t) - 1)
 
 /* Zero means the default for every number. */
 struct bn_server_config {
@@ -41,16 +41,16 @@ struct bn_server_config {
 /* Counted since the start; shown as metrics. */
 struct bn_server_stats {
 	uint64_t accepted;
-	uint64_t requests;      /* handed to a method */
-	uint64_t bad_requests;  /* rubbish, half messages, too long, unknown methods */
-	uint64_t forbidden;     /* refused for who asked */
-	uint64_t refused_full;  /* connections over the bound */
-	uint64_t timeouts;      /* requests or answers not finished in time */
-	uint64_t replies_over;  /* answers over the bound */
-	uint64_t stream_lost;   /* lines that slow readers missed */
-	unsigned connections;   /* now */
-	unsigned streams;       /* now */
-	size_t queued_bytes;    /* now, of all answers and streams */
+	uint64_t requests;     /* handed to a method */
+	uint64_t bad_requests; /* rubbish, half messages, too long, unknown methods */
+	uint64_t forbidden;    /* refused for who asked */
+	uint64_t refused_full; /* connections over the bound */
+	uint64_t timeouts;     /* requests or answers not finished in time */
+	uint64_t replies_over; /* answers over the bound */
+	uint64_t stream_lost;  /* lines that slow readers missed */
+	unsigned connections;  /* now */
+	unsigned streams;      /* now */
+	size_t queued_bytes;   /* now, of all answers and streams */
 };
 
 /*

@@ -73,20 +73,20 @@ static __always_inline int rewrite(struct __sk_buff *skb, const __u32 l3_len, co
 	return 0;
 }
 
-#define WRAP(name, l3_len, l4_len, check)                                                          \
-	SEC("tc") int wrap_##name(struct __sk_buff *skb)                                           \
-	{                                                                                          \
-		if (!rewrite(skb, l3_len, l4_len, check))                                          \
-			bpf_tail_call_static(skb, &targets, 0);                                    \
-		errors++;                                                                          \
-		return -1;                                                                         \
-	}                                                                                          \
-	SEC("tc") int base_##name(struct __sk_buff *skb)                                           \
-	{                                                                                          \
-		if (!rewrite(skb, l3_len, l4_len, check))                                          \
-			bpf_tail_call_static(skb, &nothing, 0);                                    \
-		errors++;                                                                          \
-		return -1;                                                                         \
+#define WRAP(name, l3_len, l4_len, check) \
+	SEC("tc") int wrap_##name(struct __sk_buff *skb) \
+	{ \
+		if (!rewrite(skb, l3_len, l4_len, check)) \
+			bpf_tail_call_static(skb, &targets, 0); \
+		errors++; \
+		return -1; \
+	} \
+	SEC("tc") int base_##name(struct __sk_buff *skb) \
+	{ \
+		if (!rewrite(skb, l3_len, l4_len, check)) \
+			bpf_tail_call_static(skb, &nothing, 0); \
+		errors++; \
+		return -1; \
 	}
 
 WRAP(tcp4, V4, 20, 16)

@@ -98,8 +98,8 @@ static void expected_packet(struct run *run, const struct bn_packet *in, struct 
 		if (mac_zero(&out.smac))
 			out.smac = host_mac;
 		if (mac_zero(&out.dmac))
-			out.dmac =
-				s->device == BN_UPLINK ? router_mac : run->rig->dev[s->device].mac;
+			out.dmac = s->device == BN_UPLINK ? router_mac
+							  : run->rig->dev[s->device].mac;
 		packet_resolve(ret, &out, run->family);
 		return;
 	}

@@ -71,22 +71,22 @@ struct bn_tuple bn_tuple_make(int family, __u8 protocol, const char *src, __u16 
 #define FROM(d) .hook = BN_HOOK_FROM_POD, .device = (d)
 #define TO(d) .hook = BN_HOOK_TO_POD, .device = (d)
 #define UPLINK .hook = BN_HOOK_FROM_UPLINK, .device = BN_UPLINK
-#define TCP(s, sp, d, dp, f, ...)                                                                  \
-	.in = {.protocol = IPPROTO_TCP,                                                            \
-	       .src = (s),                                                                         \
-	       .sport = (sp),                                                                      \
-	       .dst = (d),                                                                         \
-	       .dport = (dp),                                                                      \
-	       .tcp_flags = (f),                                                                   \
+#define TCP(s, sp, d, dp, f, ...) \
+	.in = {.protocol = IPPROTO_TCP, \
+	       .src = (s), \
+	       .sport = (sp), \
+	       .dst = (d), \
+	       .dport = (dp), \
+	       .tcp_flags = (f), \
 	       ##__VA_ARGS__}
-#define UDP(s, sp, d, dp, ...)                                                                     \
-	.in = {.protocol = IPPROTO_UDP,                                                            \
-	       .src = (s),                                                                         \
-	       .sport = (sp),                                                                      \
-	       .dst = (d),                                                                         \
-	       .dport = (dp),                                                                      \
+#define UDP(s, sp, d, dp, ...) \
+	.in = {.protocol = IPPROTO_UDP, \
+	       .src = (s), \
+	       .sport = (sp), \
+	       .dst = (d), \
+	       .dport = (dp), \
 	       ##__VA_ARGS__}
-#define SCTP(s, sp, d, dp, ...)                                                                    \
+#define SCTP(s, sp, d, dp, ...) \
 	.in = {.protocol = 132, .src = (s), .sport = (sp), .dst = (d), .dport = (dp), ##__VA_ARGS__}
 #define DNAT(d, dp) .outcome = BN_FORWARDED, .to_dst = (d), .to_dport = (dp)
 #define SNAT(s, sp) .outcome = BN_FORWARDED, .to_src = (s), .to_sport = (sp)

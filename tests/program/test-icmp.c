@@ -9,25 +9,25 @@
 #define TRANSLATED .count = {[BN_CNT_ICMP_TRANSLATED] = 1}
 #define V4 1
 #define V6 58
-#define ECHO(p, t, s, d, ...)                                                                      \
-	.in = {.protocol = (p),                                                                    \
-	       .type = (t),                                                                        \
-	       .src = (s),                                                                         \
-	       .dst = (d),                                                                         \
-	       .icmp_id = 77,                                                                      \
-	       .icmp_seq = 3,                                                                      \
+#define ECHO(p, t, s, d, ...) \
+	.in = {.protocol = (p), \
+	       .type = (t), \
+	       .src = (s), \
+	       .dst = (d), \
+	       .icmp_id = 77, \
+	       .icmp_seq = 3, \
 	       ##__VA_ARGS__}
-#define ERROR(p, t, c, s, d, q, ...)                                                               \
-	.in = {.protocol = (p),                                                                    \
-	       .type = (t),                                                                        \
-	       .code = (c),                                                                        \
-	       .src = (s),                                                                         \
-	       .dst = (d),                                                                         \
-	       .quote = &(q),                                                                      \
+#define ERROR(p, t, c, s, d, q, ...) \
+	.in = {.protocol = (p), \
+	       .type = (t), \
+	       .code = (c), \
+	       .src = (s), \
+	       .dst = (d), \
+	       .quote = &(q), \
 	       ##__VA_ARGS__}
-#define ANSWER(p, t, c, s, d, ...)                                                                 \
-	.outcome = BN_ANSWERED, .quote = true,                                                     \
-	.answer = {                                                                                \
+#define ANSWER(p, t, c, s, d, ...) \
+	.outcome = BN_ANSWERED, .quote = true, \
+	.answer = { \
 		.protocol = (p), .type = (t), .code = (c), .src = (s), .dst = (d), ##__VA_ARGS__}
 
 /* Quoted packets, as the two ends of VIP udp/53 (to B) and tcp/82 (to REMOTE) know them. */
@@ -41,13 +41,13 @@ static void quote(struct bn_rig *rig, int family, struct bn_packet *ret, struct 
 	bn_step_packet(rig, &s, family, ret);
 }
 
-#define Q(ret, proto, s, sp, d, dp, ...)                                                           \
-	quote(rig, family, &(ret),                                                                 \
-	      (struct bn_packet_spec){.protocol = (proto),                                         \
-				      .src = (s),                                                  \
-				      .sport = (sp),                                               \
-				      .dst = (d),                                                  \
-				      .dport = (dp),                                               \
+#define Q(ret, proto, s, sp, d, dp, ...) \
+	quote(rig, family, &(ret), \
+	      (struct bn_packet_spec){.protocol = (proto), \
+				      .src = (s), \
+				      .sport = (sp), \
+				      .dst = (d), \
+				      .dport = (dp), \
 				      ##__VA_ARGS__})
 
 static void quotes_prepare(struct bn_rig *rig, int family)
@@ -78,33 +78,29 @@ static void usual_mtu(struct bn_rig *rig, int family)
 	bn_rig_mtu_set(rig, BN_POD_B, 1500);
 }
 
-#define UDP_FLOW                                                                                   \
-	{                                                                                          \
-		"query", FROM(BN_POD_A), UDP("A", 5000, "VIP", 53, .payload = 21),                 \
-			DNAT("B", 5353), .count = {                                                \
-				OPENED                                                             \
-			}                                                                          \
+#define UDP_FLOW \
+	{ \
+		"query", FROM(BN_POD_A), UDP("A", 5000, "VIP", 53, .payload = 21), \
+			DNAT("B", 5353), .count = { \
+				OPENED \
+			} \
 	}
-#define TCP_FLOW                                                                                   \
-	{"SYN", FROM(BN_POD_A), TCP("A", 45000, "VIP", 82, SYN), DNAT("REMOTE", 8082),             \
-	 .count = {OPENED}},                                                                       \
-		{"SYN-ACK", UPLINK, TCP("REMOTE", 8082, "A", 45000, SYN | ACK), SNAT("VIP", 82)},  \
-	{                                                                                          \
-		"ACK", FROM(BN_POD_A), TCP("A", 45000, "VIP", 82, ACK), DNAT("REMOTE", 8082),      \
-			.count = {                                                                 \
-				[BN_CNT_FLOWS_PROMOTED] = 2                                        \
-			}                                                                          \
+#define TCP_FLOW \
+	{"SYN", FROM(BN_POD_A), TCP("A", 45000, "VIP", 82, SYN), DNAT("REMOTE", 8082), \
+	 .count = {OPENED}}, \
+		{"SYN-ACK", UPLINK, TCP("REMOTE", 8082, "A", 45000, SYN | ACK), SNAT("VIP", 82)}, \
+	{ \
+		"ACK", FROM(BN_POD_A), TCP("A", 45000, "VIP", 82, ACK), DNAT("REMOTE", 8082), \
+			.count = {[BN_CNT_FLOWS_PROMOTED] = 2} \
 	}
-#define LOCAL_FLOW                                                                                 \
-	{"SYN", FROM(BN_POD_A), TCP("A", 46000, "VIP", 80, SYN), DNAT("B", 8080),                  \
-	 .count = {OPENED}},                                                                       \
-		{"SYN-ACK", FROM(BN_POD_B), TCP("B", 8080, "A", 46000, SYN | ACK),                 \
-		 SNAT("VIP", 80)},                                                                 \
-	{                                                                                          \
-		"ACK", FROM(BN_POD_A), TCP("A", 46000, "VIP", 80, ACK), DNAT("B", 8080),           \
-			.count = {                                                                 \
-				[BN_CNT_FLOWS_PROMOTED] = 2                                        \
-			}                                                                          \
+#define LOCAL_FLOW \
+	{"SYN", FROM(BN_POD_A), TCP("A", 46000, "VIP", 80, SYN), DNAT("B", 8080), \
+	 .count = {OPENED}}, \
+		{"SYN-ACK", FROM(BN_POD_B), TCP("B", 8080, "A", 46000, SYN | ACK), \
+		 SNAT("VIP", 80)}, \
+	{ \
+		"ACK", FROM(BN_POD_A), TCP("A", 46000, "VIP", 80, ACK), DNAT("B", 8080), \
+			.count = {[BN_CNT_FLOWS_PROMOTED] = 2} \
 	}
 #define TOLD(r, ...) .reason = BN_DROP_##r, .count = {[BN_CNT_REJECTS] = 1, ##__VA_ARGS__}
 

@@ -31,10 +31,10 @@ static const char *pair(struct bn_rig *rig, int family, __u16 client, int where,
 	return NULL;
 }
 
-#define CHECK(name, client, where, state, reply)                                                   \
-	static const char *name(struct bn_rig *rig, int family, const struct bn_result *r)         \
-	{                                                                                          \
-		return pair(rig, family, client, where, state, reply);                             \
+#define CHECK(name, client, where, state, reply) \
+	static const char *name(struct bn_rig *rig, int family, const struct bn_result *r) \
+	{ \
+		return pair(rig, family, client, where, state, reply); \
 	}
 
 CHECK(syn_sent, 40000, BN_IN_TRANSIENT, BN_FS_SYN, 0)
@@ -288,14 +288,14 @@ static void quick(struct bn_config *c)
 	c->life.icmp = 2;
 }
 
-#define HANDSHAKE                                                                                  \
-	{"SYN",           FROM(BN_POD_A),    TCP("A", 40000, "VIP", 80, SYN),                      \
-	 DNAT("B", 8080), .count = {OPENED}, .check = syn_sent},                                   \
-		{"SYN-ACK", FROM(BN_POD_B), TCP("B", 8080, "A", 40000, SYN | ACK),                 \
-		 SNAT("VIP", 80), .check = syn_received},                                          \
-	{                                                                                          \
-		"ACK", FROM(BN_POD_A), TCP("A", 40000, "VIP", 80, ACK), DNAT("B", 8080),           \
-			.count = {[BN_CNT_FLOWS_PROMOTED] = 2}, .check = established               \
+#define HANDSHAKE \
+	{"SYN",           FROM(BN_POD_A),    TCP("A", 40000, "VIP", 80, SYN), \
+	 DNAT("B", 8080), .count = {OPENED}, .check = syn_sent}, \
+		{"SYN-ACK", FROM(BN_POD_B), TCP("B", 8080, "A", 40000, SYN | ACK), \
+		 SNAT("VIP", 80), .check = syn_received}, \
+	{ \
+		"ACK", FROM(BN_POD_A), TCP("A", 40000, "VIP", 80, ACK), DNAT("B", 8080), \
+			.count = {[BN_CNT_FLOWS_PROMOTED] = 2}, .check = established \
 	}
 
 static const struct bn_case cases[] = {

@@ -43,12 +43,12 @@ static int from_uplink(struct bn_rig *rig, int family, struct bn_packet_spec spe
 	return bn_step_send(rig, &s, family, &result);
 }
 
-#define SPEC(proto, s, sp, d, dp, ...)                                                             \
-	((struct bn_packet_spec){.protocol = (proto),                                              \
-				 .src = (s),                                                       \
-				 .sport = (sp),                                                    \
-				 .dst = (d),                                                       \
-				 .dport = (dp),                                                    \
+#define SPEC(proto, s, sp, d, dp, ...) \
+	((struct bn_packet_spec){.protocol = (proto), \
+				 .src = (s), \
+				 .sport = (sp), \
+				 .dst = (d), \
+				 .dport = (dp), \
 				 ##__VA_ARGS__})
 
 static const char *there_and_back(struct bn_rig *rig, int family, __u8 protocol)

@@ -91,8 +91,8 @@ static void test_clean(void **state)
 		{"\033[31mred\033[0m", "\\x1b[31mred\\x1b[0m"},
 		{"a\nb\tc\x7f", "a\\x0ab\\x09c\\x7f"},
 		{"gr\303\274n \346\227\245", "gr\303\274n \346\227\245"},
-		{"\302\233[31m", "\\x9b[31m"},		    /* CSI as one character */
-		{"abc\342\200\256def", "abc\\u202edef"},    /* writes backwards */
+		{"\302\233[31m", "\\x9b[31m"},           /* CSI as one character */
+		{"abc\342\200\256def", "abc\\u202edef"}, /* writes backwards */
 		{"broken \xff \xc3", "broken \\xff \\xc3"},
 		{"cut \342\200", "cut \\xe2\\x80"},
 	};
@@ -113,11 +113,11 @@ static void print_yaml(FILE *f, const void *arg)
 
 static void test_yaml(void **state)
 {
-	json_t *o = json_pack(
-		"{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:b,s:n,s:[],s:{},s:[i,i],s:f,s:s}", "plain",
-		"hello world", "yes", "yes", "number", "0x10", "octal", "010", "date", "2020-01-01",
-		"colon", "a: b", "lines", "one\ntwo\n", "int", 3, "bool", 1, "nothing", "list", "map",
-		"items", 1, 2, "real", 1.5, "escape", "\033[31m");
+	json_t *o = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:b,s:n,s:[],s:{},s:[i,i],s:f,s:s}",
+			      "plain", "hello world", "yes", "yes", "number", "0x10", "octal",
+			      "010", "date", "2020-01-01", "colon", "a: b", "lines", "one\ntwo\n",
+			      "int", 3, "bool", 1, "nothing", "list", "map", "items", 1, 2, "real",
+			      1.5, "escape", "\033[31m");
 	char *text = printed(print_yaml, o);
 
 	assert_string_equal(text, "plain: hello world\n"
@@ -151,8 +151,8 @@ static int parse(struct bn_call *call, const char *const *argv)
 static void test_command_line(void **state)
 {
 	struct bn_call call;
-	const char *usual[] = {"bpfnet", "-ojson", "svc", "--run-dir=/x", "get", "--no-headers",
-			       "default/web", NULL};
+	const char *usual[] = {"bpfnet", "-ojson",       "svc",         "--run-dir=/x",
+			       "get",    "--no-headers", "default/web", NULL};
 	const char *bundle[] = {"bpfnet", "get", "-An", "x", "--", "pods", NULL};
 
 	assert_int_equal(parse(&call, usual), 0);
@@ -204,17 +204,24 @@ static void test_table(void **state)
 static void test_filters(void **state)
 {
 	static const char *const good[] = {
-		"--ip=10.0.0.0/8",     "--ip=::1",	    "--ip=fd00::/64",	 "--port=1",
-		"--port=65535",	       "--pod=web",	    "--pod=default/",	 "--pod=default/web",
-		"--label=app=web",     "--label=a,b!=c",    "--protocol=ICMPv6", "--verdict=dropped",
-		"--drop-reason=no-route", "--service=a/b", "--namespace=x",
+		"--ip=10.0.0.0/8",        "--ip=::1",
+		"--ip=fd00::/64",         "--port=1",
+		"--port=65535",           "--pod=web",
+		"--pod=default/",         "--pod=default/web",
+		"--label=app=web",        "--label=a,b!=c",
+		"--protocol=ICMPv6",      "--verdict=dropped",
+		"--drop-reason=no-route", "--service=a/b",
+		"--namespace=x",
 	};
 	static const char *const bad[] = {
-		"--ip=",	"--ip=10.0.0",	"--ip=10.0.0.0/33", "--ip=10.0.0.0/", "--ip=::1/129",
-		"--ip=1.2.3.4/-1", "--ip=1.2.3.4/8x", "--port=",  "--port=0",	      "--port=65536",
-		"--port=http",	"--port=-1",	"--port=000080",    "--pod=",	      "--pod=/x",
-		"--pod=a/b/c",	"--label=",	"--label==x",	    "--label=a,",     "--namespace=a/b",
-		"--drop-reason=bad-mood", "--service=", "--ip=1.2.3.4 ",
+		"--ip=",           "--ip=10.0.0",     "--ip=10.0.0.0/33",
+		"--ip=10.0.0.0/",  "--ip=::1/129",    "--ip=1.2.3.4/-1",
+		"--ip=1.2.3.4/8x", "--port=",         "--port=0",
+		"--port=65536",    "--port=http",     "--port=-1",
+		"--port=000080",   "--pod=",          "--pod=/x",
+		"--pod=a/b/c",     "--label=",        "--label==x",
+		"--label=a,",      "--namespace=a/b", "--drop-reason=bad-mood",
+		"--service=",      "--ip=1.2.3.4 ",
 	};
 	struct bn_call call;
 	json_t *filters;
@@ -276,9 +283,9 @@ static void test_odd_flows(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_times),	     cmocka_unit_test(test_clean),
-		cmocka_unit_test(test_yaml),	     cmocka_unit_test(test_command_line),
-		cmocka_unit_test(test_table),	     cmocka_unit_test(test_filters),
+		cmocka_unit_test(test_times),     cmocka_unit_test(test_clean),
+		cmocka_unit_test(test_yaml),      cmocka_unit_test(test_command_line),
+		cmocka_unit_test(test_table),     cmocka_unit_test(test_filters),
 		cmocka_unit_test(test_odd_flows),
 	};
 

@@ -71,11 +71,11 @@ static void assert_line(struct world *w, const struct bn_event *e, const char *w
 	assert_string_equal(w->buf.data, want);
 }
 
-#define CLIENT                                                                                     \
-	"\"source\":{\"identity\":300,\"namespace\":\"default\",\"pod_name\":\"client\","          \
+#define CLIENT \
+	"\"source\":{\"identity\":300,\"namespace\":\"default\",\"pod_name\":\"client\"," \
 	"\"labels\":[\"k8s:app=client\",\"k8s:tier=back\"]}"
-#define WEB                                                                                        \
-	"\"destination\":{\"identity\":301,\"namespace\":\"default\",\"pod_name\":\"web-1\","      \
+#define WEB \
+	"\"destination\":{\"identity\":301,\"namespace\":\"default\",\"pod_name\":\"web-1\"," \
 	"\"labels\":[\"k8s:app=web\",\"k8s:tier=back\"]}"
 #define TIME_TEXT "{\"time\":\"2023-11-14T22:13:20.123456789Z\","
 

@@ -205,9 +205,9 @@ static void test_readers_that_go(void **state)
 static void test_bad_query(void **state)
 {
 	struct fixture *f = *state;
-	int fd =
-		ask(f, "{\"v\":1,\"method\":\"flows\",\"params\":{\"filters\":[{\"field\":\"port\","
-		       "\"value\":\"http\"}]}}\n");
+	int fd = ask(f,
+		     "{\"v\":1,\"method\":\"flows\",\"params\":{\"filters\":[{\"field\":\"port\","
+		     "\"value\":\"http\"}]}}\n");
 
 	hear(f, fd);
 	assert_int_equal(strncmp(f->buf, "{\"ok\":false", 11), 0);

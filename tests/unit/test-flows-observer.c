@@ -415,8 +415,8 @@ static void test_drops_name_the_device(void **state)
 					  .name = "liar",
 					  .identity = 310,
 					  .local = true};
-	struct bn_event e = fixture_event(BN_EVENT_DROP, IPPROTO_UDP, "10.0.0.1", 1000,
-					  "203.0.113.9", 80);
+	struct bn_event e =
+		fixture_event(BN_EVENT_DROP, IPPROTO_UDP, "10.0.0.1", 1000, "203.0.113.9", 80);
 	struct reader r = {0};
 	struct bn_flow_query q = {.follow = true};
 
@@ -437,16 +437,17 @@ static void test_drops_name_the_device(void **state)
 				       "\"pod_name\":\"liar\""));
 	e.hook = BN_HOOK_TO_POD;
 	assert_int_equal(bn_observer_inject(observer, &e), 0);
-	assert_non_null(strstr(r.last, "\"destination\":{\"identity\":310,\"namespace\":\"default\","
-				       "\"pod_name\":\"liar\""));
+	assert_non_null(strstr(r.last,
+			       "\"destination\":{\"identity\":310,\"namespace\":\"default\","
+			       "\"pod_name\":\"liar\""));
 	reader_done(&r);
 	assert_int_equal(bn_names_device_remove(names, 7), 0);
 }
 
 static void closed_direction(const char *want)
 {
-	struct bn_event e = fixture_event(BN_EVENT_FLOW_CLOSED, IPPROTO_TCP, "10.0.0.7", 1000,
-					  "10.0.0.8", 80);
+	struct bn_event e =
+		fixture_event(BN_EVENT_FLOW_CLOSED, IPPROTO_TCP, "10.0.0.7", 1000, "10.0.0.8", 80);
 	struct reader r = {0};
 	struct bn_flow_query q = {.follow = true};
 

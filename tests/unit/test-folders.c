@@ -443,9 +443,9 @@ static void test_stop_of_another(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_make),           TEST(test_bpffs_own),       TEST(test_bpffs_nested),
-		TEST(test_bpffs_occupied), TEST(test_bpffs_private),   TEST(test_one_instance),
-		TEST(test_abandon),        TEST(test_stop),            TEST(test_stop_of_another),
+		TEST(test_make),           TEST(test_bpffs_own),     TEST(test_bpffs_nested),
+		TEST(test_bpffs_occupied), TEST(test_bpffs_private), TEST(test_one_instance),
+		TEST(test_abandon),        TEST(test_stop),          TEST(test_stop_of_another),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

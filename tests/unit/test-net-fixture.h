@@ -51,8 +51,8 @@ static inline int tn_run_here(void *user)
 }
 
 /* Runs a shell command in the namespace of fd (-1: the node's); returns what it printed. */
-static inline const char *__attribute__((format(printf, 2, 3)))
-tn_sh(int fd, const char *format, ...)
+static inline const char *__attribute__((format(printf, 2, 3))) tn_sh(int fd, const char *format,
+								      ...)
 {
 	static char output[TN_OUTPUT];
 	struct tn_command c = {.output = output};

@@ -15,22 +15,22 @@ static void test_addresses(void **state)
 		int family; /* 0: refused */
 		const char *out;
 	} cases[] = {
-	    {"10.0.0.1", 4, "10.0.0.1"},
-	    {"0.0.0.0", 4, "0.0.0.0"},
-	    {"fd00::1", 6, "fd00::1"},
-	    {"FD00:0:0::0001", 6, "fd00::1"},
-	    {"::", 6, "::"},
-	    {"", 0, NULL},
-	    {"10.0.0", 0, NULL},
-	    {"10.0.0.01", 0, NULL},
-	    {"10.0.0.256", 0, NULL},
-	    {" 10.0.0.1", 0, NULL},
-	    {"10.0.0.1 ", 0, NULL},
-	    {"0x0a.0.0.1", 0, NULL},
-	    {"::ffff:10.0.0.1", 0, NULL},
-	    {"::ffff:a00:1", 0, NULL},
-	    {"fe80::1%eth0", 0, NULL},
-	    {"fd00::1::2", 0, NULL},
+		{"10.0.0.1", 4, "10.0.0.1"},
+		{"0.0.0.0", 4, "0.0.0.0"},
+		{"fd00::1", 6, "fd00::1"},
+		{"FD00:0:0::0001", 6, "fd00::1"},
+		{"::", 6, "::"},
+		{"", 0, NULL},
+		{"10.0.0", 0, NULL},
+		{"10.0.0.01", 0, NULL},
+		{"10.0.0.256", 0, NULL},
+		{" 10.0.0.1", 0, NULL},
+		{"10.0.0.1 ", 0, NULL},
+		{"0x0a.0.0.1", 0, NULL},
+		{"::ffff:10.0.0.1", 0, NULL},
+		{"::ffff:a00:1", 0, NULL},
+		{"fe80::1%eth0", 0, NULL},
+		{"fd00::1::2", 0, NULL},
 	};
 	char buf[BN_ADDR_STRLEN];
 	union bn_addr a;
@@ -58,17 +58,17 @@ static void test_cidrs(void **state)
 		const char *cidr, *addr;
 		bool in;
 	} cases[] = {
-	    {"10.96.0.0/12", "10.96.0.1", true},
-	    {"10.96.0.0/12", "10.111.255.255", true},
-	    {"10.96.0.0/12", "10.112.0.0", false},
-	    {"0.0.0.0/0", "255.255.255.255", true},
-	    {"0.0.0.0/0", "fd00::1", false},
-	    {"::/0", "10.0.0.1", false},
-	    {"::/0", "fd00::1", true},
-	    {"fd00:10::/108", "fd00:10::f:ffff", true},
-	    {"fd00:10::/108", "fd00:10::10:0", false},
-	    {"10.0.0.1/32", "10.0.0.1", true},
-	    {"10.0.0.1/32", "10.0.0.0", false},
+		{"10.96.0.0/12", "10.96.0.1", true},
+		{"10.96.0.0/12", "10.111.255.255", true},
+		{"10.96.0.0/12", "10.112.0.0", false},
+		{"0.0.0.0/0", "255.255.255.255", true},
+		{"0.0.0.0/0", "fd00::1", false},
+		{"::/0", "10.0.0.1", false},
+		{"::/0", "fd00::1", true},
+		{"fd00:10::/108", "fd00:10::f:ffff", true},
+		{"fd00:10::/108", "fd00:10::10:0", false},
+		{"10.0.0.1/32", "10.0.0.1", true},
+		{"10.0.0.1/32", "10.0.0.0", false},
 	};
 	char buf[BN_CIDR_STRLEN];
 	union bn_addr a;
@@ -87,8 +87,8 @@ static void test_cidrs(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_addresses),
-	    cmocka_unit_test(test_cidrs),
+		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_cidrs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,12 +35,11 @@ static void put_slice(FILE *f, int i, const char *state)
 	for (int k = 0; k < ENDPOINTS; k++) {
 		int n = i * ENDPOINTS + k;
 
-		fprintf(
-		    f,
-		    "%s{\"addresses\":[\"10.%d.%d.%d\"],\"conditions\":{\"ready\":%s,\"serving\":"
-		    "true,\"terminating\":false},\"nodeName\":\"node-%d\",\"targetRef\":{"
-		    "\"kind\":\"Pod\",\"namespace\":\"default\",\"name\":\"svc-%d-pod-%d\"}}",
-		    k ? "," : "", n >> 16, n >> 8 & 255, n & 255, state, n % 100, i, k);
+		fprintf(f,
+			"%s{\"addresses\":[\"10.%d.%d.%d\"],\"conditions\":{\"ready\":%s,\"serving\":"
+			"true,\"terminating\":false},\"nodeName\":\"node-%d\",\"targetRef\":{"
+			"\"kind\":\"Pod\",\"namespace\":\"default\",\"name\":\"svc-%d-pod-%d\"}}",
+			k ? "," : "", n >> 16, n >> 8 & 255, n & 255, state, n % 100, i, k);
 	}
 	fputs("]}", f);
 }
@@ -74,9 +73,9 @@ static void apply_text(struct rig *rig, const char *what, char *text, size_t siz
 	print_message("%s: %zu bytes, %.2f s of CPU\n", what, size,
 		      (double)(b.ru_utime.tv_sec - a.ru_utime.tv_sec + b.ru_stime.tv_sec -
 			       a.ru_stime.tv_sec) +
-			  (double)(b.ru_utime.tv_usec - a.ru_utime.tv_usec + b.ru_stime.tv_usec -
-				   a.ru_stime.tv_usec) /
-			      1e6);
+			      (double)(b.ru_utime.tv_usec - a.ru_utime.tv_usec +
+				       b.ru_stime.tv_usec - a.ru_stime.tv_usec) /
+				      1e6);
 	free(out);
 	free(text);
 }
@@ -122,7 +121,7 @@ static void test_scale(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_scale),
+		cmocka_unit_test(test_scale),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -112,10 +112,10 @@ static void test_killed(void **state)
 	if (!pid) {
 		rig_open(&rig);
 		rig_apply(
-		    &rig,
-		    "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: "
-		    "1}]}\n",
-		    NULL);
+			&rig,
+			"apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: "
+			"1}]}\n",
+			NULL);
 		raise(SIGKILL);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -133,9 +133,9 @@ static void test_full_disk(void **state)
 	static const char first[] = "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: "
 				    "{clusterIP: 10.96.0.5, ports: [{port: 1}]}\n";
 	static const char second[] =
-	    "apiVersion: v1\nkind: Service\nmetadata: {name: b}\nspec: {ports: [{port: 1}]}\n---\n"
-	    "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 2}]}\n---\n"
-	    "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nstatus: {podIP: 10.0.0.1}\n";
+		"apiVersion: v1\nkind: Service\nmetadata: {name: b}\nspec: {ports: [{port: 1}]}\n---\n"
+		"apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 2}]}\n---\n"
+		"apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nstatus: {podIP: 10.0.0.1}\n";
 	struct rlimit none = {.rlim_cur = 1, .rlim_max = RLIM_INFINITY}, old;
 	struct bn_error err = BN_ERROR_INIT;
 	struct rig rig;
@@ -255,9 +255,9 @@ static void test_folder(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_damaged), cmocka_unit_test(test_shared),
-	    cmocka_unit_test(test_killed),  cmocka_unit_test(test_full_disk),
-	    cmocka_unit_test(test_folder),
+		cmocka_unit_test(test_damaged), cmocka_unit_test(test_shared),
+		cmocka_unit_test(test_killed),  cmocka_unit_test(test_full_disk),
+		cmocka_unit_test(test_folder),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -81,9 +81,9 @@ static inline int rig_commit(void *user, const struct bn_change *change, struct 
 		json_object_set_new(rig->peers, bn_addr_format(&change->peers[i].addr, addr),
 				    json_integer(change->peers[i].kind));
 	for (size_t i = 0; i < change->n_peers_removed; i++)
-		assert_int_equal(
-		    json_object_del(rig->peers, bn_addr_format(&change->peers_removed[i], addr)),
-		    0);
+		assert_int_equal(json_object_del(rig->peers,
+						 bn_addr_format(&change->peers_removed[i], addr)),
+				 0);
 	return 0;
 }
 
@@ -99,13 +99,13 @@ static inline void rig_pod_changed(void *user, const char *namespace, const char
 static inline int rig_try_open(struct rig *rig, struct bn_error *err)
 {
 	struct bn_objects_config config = {
-	    .state_dir = rig->dir,
-	    .node_name = "node-a",
-	    .service_cidrs = rig->cidrs,
-	    .n_service_cidrs = rig->n_cidrs,
-	    .commit = rig_commit,
-	    .pod_changed = rig_pod_changed,
-	    .user = rig,
+		.state_dir = rig->dir,
+		.node_name = "node-a",
+		.service_cidrs = rig->cidrs,
+		.n_service_cidrs = rig->n_cidrs,
+		.commit = rig_commit,
+		.pod_changed = rig_pod_changed,
+		.user = rig,
 	};
 
 	return bn_objects_new(&config, &rig->objects, err);
@@ -182,7 +182,7 @@ static inline char *rig_run(struct rig *rig, bool delete, const char *text, size
 		return NULL;
 	}
 	f = open_memstream(&out, &n);
-	json_array_foreach (results, i, one) {
+	json_array_foreach(results, i, one) {
 		const char *ns = json_string_value(json_object_get(one, "namespace"));
 
 		fprintf(f, "%s%s %s%s%s %s", i ? "\n" : "",

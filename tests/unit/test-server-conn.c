@@ -40,14 +40,15 @@ static void test_byte_by_byte(void **state)
 
 	for (const char *p = request; *p; p++)
 		say(f, fd, p, 1);
-	assert_string_equal(hear(f, fd), "{\"ok\":true,\"result\":{\"size\":11,\"begin\":\"hello\"}}\n"
-					 "{\"ok\":true,\"result\":{\"state\":\"live\"}}\n");
+	assert_string_equal(hear(f, fd),
+			    "{\"ok\":true,\"result\":{\"size\":11,\"begin\":\"hello\"}}\n"
+			    "{\"ok\":true,\"result\":{\"state\":\"live\"}}\n");
 	/* the same in one piece: what follows the body is the next request */
 	assert_string_equal(ask(f, fd, request),
 			    "{\"ok\":true,\"result\":{\"size\":11,\"begin\":\"hello\"}}\n"
 			    "{\"ok\":true,\"result\":{\"state\":\"live\"}}\n");
-	assert_non_null(strstr(ask(f, fd, "{\"v\":1,\"method\":\"apply\",\"body\":0}\n"),
-			       "\"size\":0"));
+	assert_non_null(
+		strstr(ask(f, fd, "{\"v\":1,\"method\":\"apply\",\"body\":0}\n"), "\"size\":0"));
 	close(fd);
 }
 
@@ -294,15 +295,9 @@ static void test_addresses(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_answers),
-		TEST(test_byte_by_byte),
-		TEST(test_large_body),
-		TEST(test_rubbish),
-		TEST(test_endless_line),
-		TEST(test_ends_early),
-		TEST(test_descriptors),
-		TEST(test_too_many),
-		TEST(test_addresses),
+		TEST(test_answers),     TEST(test_byte_by_byte), TEST(test_large_body),
+		TEST(test_rubbish),     TEST(test_endless_line), TEST(test_ends_early),
+		TEST(test_descriptors), TEST(test_too_many),     TEST(test_addresses),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -171,12 +171,8 @@ static void test_list_loses_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_timeouts),
-		TEST(test_late_answer),
-		TEST(test_answer_too_large),
-		TEST(test_stream),
-		TEST(test_slow_reader),
-		TEST(test_list_loses_nothing),
+		TEST(test_timeouts), TEST(test_late_answer), TEST(test_answer_too_large),
+		TEST(test_stream),   TEST(test_slow_reader), TEST(test_list_loses_nothing),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -85,22 +85,22 @@
  * config            Result: the configuration in force, keys as in the configuration file.
  * version           Result {version, control, node, kernel}.
  */
-#define BN_CONTROL_METHODS(X)                                                                      \
-	X("apply", WRITE, BN_CONTROL_BODY_MAX, 0)                                                  \
-	X("delete", WRITE, BN_CONTROL_BODY_MAX, 0)                                                 \
-	X("get", READ, 0, 0)                                                                       \
-	X("endpoint.add", WRITE, 0, 1)                                                             \
-	X("endpoint.delete", WRITE, 0, 0)                                                          \
-	X("endpoint.list", READ, 0, 0)                                                             \
-	X("svc.list", READ, 0, 0)                                                                  \
-	X("svc.get", READ, 0, 0)                                                                   \
-	X("flows", READ, 0, 0)                                                                     \
-	X("ct.list", READ, 0, 0)                                                                   \
-	X("nat.list", READ, 0, 0)                                                                  \
-	X("map.list", READ, 0, 0)                                                                  \
-	X("metrics", READ, 0, 0)                                                                   \
-	X("status", READ, 0, 0)                                                                    \
-	X("config", READ, 0, 0)                                                                    \
+#define BN_CONTROL_METHODS(X) \
+	X("apply", WRITE, BN_CONTROL_BODY_MAX, 0) \
+	X("delete", WRITE, BN_CONTROL_BODY_MAX, 0) \
+	X("get", READ, 0, 0) \
+	X("endpoint.add", WRITE, 0, 1) \
+	X("endpoint.delete", WRITE, 0, 0) \
+	X("endpoint.list", READ, 0, 0) \
+	X("svc.list", READ, 0, 0) \
+	X("svc.get", READ, 0, 0) \
+	X("flows", READ, 0, 0) \
+	X("ct.list", READ, 0, 0) \
+	X("nat.list", READ, 0, 0) \
+	X("map.list", READ, 0, 0) \
+	X("metrics", READ, 0, 0) \
+	X("status", READ, 0, 0) \
+	X("config", READ, 0, 0) \
 	X("version", READ, 0, 0)
 
 /* Codes of failures. */
