@@ -50,7 +50,7 @@ clean: ## remove what was built
 	rm -rf $(BUILD) compile_commands.json
 
 format: ## format the C sources in place
-	clang-format -i $(shell git ls-files '*.c' '*.h' ':!vmlinux')
+	$(Q)tools/format.sh
 
 sanitize: ## build with the address and undefined-behaviour sanitizers, under build/sanitize
 	$(MAKE) SANITIZE=1 all

@@ -129,8 +129,9 @@ export DEBIAN_FRONTEND=noninteractive
 
 want() {
 	bpftool=$(pick bpftool "bpftool" "linux-tools-common linux-tools-generic") || exit
-	# the versioned ones: what `clang` itself means may be too old (14 on Debian 12)
-	clang=$(pick clang "clang-19" "clang-18" "clang-17" "clang-16") || exit
+	# the versioned ones: what `clang` itself means may be too old (14 on Debian 12),
+	# and so may clang-format
+	clang=$(pick clang "clang-19 clang-format-19" "clang-18 clang-format-18" "clang-17" "clang-16") || exit
 	# shellcheck disable=SC2086 # one word each
 	echo $BUILD_DEPS $clang $bpftool $TEST_DEPS
 }

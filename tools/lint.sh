@@ -63,19 +63,7 @@ else
 	echo "lint: pyflakes3 is not installed, Python only parsed"
 fi
 
-c=$(for f in $files; do
-	case $f in
-	vmlinux/*) ;;
-	*.c | *.h) echo "$f" ;;
-	esac
-done)
-format=$(command -v clang-format-19 clang-format | head -n 1)
-if [ -n "$format" ]; then
-	# shellcheck disable=SC2086
-	"$format" --dry-run --Werror $c || complain "clang-format: run 'make format'"
-else
-	echo "lint: clang-format is not installed, formatting not checked"
-fi
+tools/format.sh --check || complain "clang-format: run 'make format'"
 
 [ $bad = 0 ] && echo "lint: done"
 exit $bad
