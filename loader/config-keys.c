@@ -28,10 +28,18 @@ static const struct bn_choice levels[] = {
 	{"debug", BN_LOG_DEBUG},
 	{NULL, 0},
 };
+static const struct bn_choice families[] = {
+	{"on", BN_MASQUERADE_ON},
+	{"off", BN_MASQUERADE_OFF},
+	{"ipv4", BN_MASQUERADE_IPV4},
+	{"ipv6", BN_MASQUERADE_IPV6},
+	{NULL, 0},
+};
 static const struct bn_choice formats[] = {{"text", BN_LOG_TEXT}, {"json", BN_LOG_JSON}, {NULL, 0}};
 
 _Static_assert(sizeof(enum bn_log_level) == sizeof(int), "bn_type_choice writes an int");
 _Static_assert(sizeof(enum bn_log_format) == sizeof(int), "bn_type_choice writes an int");
+_Static_assert(sizeof(enum bn_masquerade) == sizeof(int), "bn_type_switch writes an int");
 
 /* clang-format off */
 const struct bn_key bn_keys[] = {
@@ -72,9 +80,10 @@ const struct bn_key bn_keys[] = {
 		.help = "a range that clusterIPs are allotted from; others are accepted too",
 		.expects = "ADDRESS/PREFIX without bits past the prefix",
 		.fallback = "10.96.0.0/12 fd00:10:96::/108"},
-	{.name = "masquerade", .arg = "on|off", .type = &bn_type_on_off, .offset = AT(masquerade),
+	{.name = "masquerade", .arg = "on|off|ipv4|ipv6", .type = &bn_type_switch,
+		.offset = AT(masquerade), .choices = families,
 		.help = "pods take the node's address towards anything but pods and nodes",
-		.expects = "on or off", .fallback = "on"},
+		.expects = "on or off, ipv4 or ipv6 for one family alone", .fallback = "on"},
 	{.name = "socket-group", .arg = "GROUP|none", .type = &bn_type_group,
 		.offset = AT(socket_group), .help = "the group that may read from the socket",
 		.expects = "the name or number of a group, or none", .fallback = "none"},
@@ -134,6 +143,10 @@ const struct bn_key bn_keys[] = {
 		.offset = AT(nat_ports), .min = 1024, .fallback = "61000-65535",
 		.expects = "MIN-MAX, ports from 1024 to 65535",
 		.help = "source ports of masquerade; keep clear of net.ipv4.ip_local_port_range"},
+	{.section = "nat", .name = "exclude", .arg = "CIDR", .type = &bn_type_cidrs,
+		.offset = AT(nat_exclude), .fallback_shown = "none",
+		.expects = "ADDRESS/PREFIX without bits past the prefix",
+		.help = "destinations towards which pods keep their address, like pods and nodes"},
 #undef NUMBER
 };
 /* clang-format on */

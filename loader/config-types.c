@@ -249,14 +249,24 @@ static void clear_cidrs(void *field)
 }
 
 /* YAML 1.1 has on and off as booleans, so programs that write files write them as true, false. */
+static const char *plain_switch(const char *text, enum bn_value_form form)
+{
+	if (form == BN_VALUE_PLAIN && !strcmp(text, "true"))
+		return "on";
+	if (form == BN_VALUE_PLAIN && !strcmp(text, "false"))
+		return "off";
+	return text;
+}
+
 static int read_on_off(const struct bn_key *key, void *field, const char *text,
 		       enum bn_value_form form)
 {
 	bool *b = field;
 
-	if (!strcmp(text, "on") || (form == BN_VALUE_PLAIN && !strcmp(text, "true")))
+	text = plain_switch(text, form);
+	if (!strcmp(text, "on"))
 		*b = true;
-	else if (!strcmp(text, "off") || (form == BN_VALUE_PLAIN && !strcmp(text, "false")))
+	else if (!strcmp(text, "off"))
 		*b = false;
 	else
 		return -EINVAL;
@@ -278,6 +288,12 @@ static int read_choice(const struct bn_key *key, void *field, const char *text,
 		}
 	}
 	return -EINVAL;
+}
+
+static int read_switch(const struct bn_key *key, void *field, const char *text,
+		       enum bn_value_form form)
+{
+	return read_choice(key, field, plain_switch(text, form), form);
 }
 
 static json_t *show_choice(const struct bn_key *key, const void *field)
@@ -355,5 +371,6 @@ const struct bn_key_type bn_type_interfaces = {true, read_interface, show_string
 const struct bn_key_type bn_type_cidrs = {true, read_cidr, show_cidrs, clear_cidrs};
 const struct bn_key_type bn_type_on_off = {false, read_on_off, show_on_off, NULL};
 const struct bn_key_type bn_type_choice = {false, read_choice, show_choice, NULL};
+const struct bn_key_type bn_type_switch = {false, read_switch, show_choice, NULL};
 const struct bn_key_type bn_type_number = {false, read_number, show_number, NULL};
 const struct bn_key_type bn_type_ports = {false, read_ports, show_ports, NULL};

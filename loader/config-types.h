@@ -13,6 +13,7 @@ extern const struct bn_key_type bn_type_interfaces; /* struct bn_string_list */
 extern const struct bn_key_type bn_type_cidrs;      /* struct bn_cidr_list */
 extern const struct bn_key_type bn_type_on_off;     /* bool */
 extern const struct bn_key_type bn_type_choice;     /* an enum, by key->choices */
+extern const struct bn_key_type bn_type_switch;     /* likewise, with on and off among them */
 extern const struct bn_key_type bn_type_number;     /* uint32_t */
 extern const struct bn_key_type bn_type_ports;      /* uint16_t[2] */
 

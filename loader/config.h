@@ -26,6 +26,14 @@ enum bn_config_action {
 	BN_CONFIG_VERSION, /* print BN_VERSION, exit 0 */
 };
 
+/* Families whose packets take the node's address, as bits. */
+enum bn_masquerade {
+	BN_MASQUERADE_OFF = 0,
+	BN_MASQUERADE_IPV4 = 1 << 0,
+	BN_MASQUERADE_IPV6 = 1 << 1,
+	BN_MASQUERADE_ON = BN_MASQUERADE_IPV4 | BN_MASQUERADE_IPV6,
+};
+
 struct bn_string_list {
 	char **items;
 	size_t n;
@@ -45,7 +53,7 @@ struct bn_agent_config {
 	struct bn_string_list devices;     /* empty: the devices of the default routes */
 	char *cgroup;                      /* absolute; NULL: none */
 	struct bn_cidr_list pod_cidrs, service_cidrs;
-	bool masquerade;
+	enum bn_masquerade masquerade;
 	enum bn_log_level log_level;
 	enum bn_log_format log_format;
 	char *socket_group; /* NULL: none */
@@ -62,6 +70,7 @@ struct bn_agent_config {
 	struct {
 		uint16_t min, max;
 	} nat_ports;
+	struct bn_cidr_list nat_exclude;
 };
 
 /*

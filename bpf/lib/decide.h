@@ -58,9 +58,12 @@ static __noinline int decide_reply(struct bn_scratch *s)
 /* Whether the source becomes the node's: a local pod towards what is no pod and no node. */
 static __always_inline bool decide_masquerades(const struct bn_scratch *s)
 {
-	return bn_config.features & BN_FEATURE_MASQUERADE && s->src.kind == BN_ADDR_LOCAL_POD &&
-	       !s->dst.kind && s->fwd.action == BN_ACT_NEIGH &&
-	       !(range_flags(&s->fwd.to_daddr) & BN_RANGE_POD);
+	const __u32 feature = s->pkt.tuple.family == BN_IPV4 ? BN_FEATURE_MASQUERADE4
+							      : BN_FEATURE_MASQUERADE6;
+
+	return bn_config.features & feature && s->src.kind == BN_ADDR_LOCAL_POD && !s->dst.kind &&
+	       s->fwd.action == BN_ACT_NEIGH &&
+	       !(range_flags(&s->fwd.to_daddr) & (BN_RANGE_POD | BN_RANGE_DIRECT));
 }
 
 /* Gives the flow the node's address; false where the device has none of the family. */

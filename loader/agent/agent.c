@@ -54,9 +54,13 @@ static int start_datapath(struct bn_agent *a, struct bn_error *err)
 		.sizes = c->sizes,
 		.node =
 			{
-				.features = BN_FEATURE_REDIRECT_PEER |
-					    (c->masquerade ? BN_FEATURE_MASQUERADE : 0) |
-					    (c->flow_events ? BN_FEATURE_EVENTS : 0),
+				.features =
+					BN_FEATURE_REDIRECT_PEER |
+					(c->masquerade & BN_MASQUERADE_IPV4 ? BN_FEATURE_MASQUERADE4
+									    : 0) |
+					(c->masquerade & BN_MASQUERADE_IPV6 ? BN_FEATURE_MASQUERADE6
+									    : 0) |
+					(c->flow_events ? BN_FEATURE_EVENTS : 0),
 				.event_rate = c->drop_rate,
 				.nat_port_min = c->nat_ports.min,
 				.nat_port_max = c->nat_ports.max,
@@ -111,27 +115,44 @@ static int start_datapath(struct bn_agent *a, struct bn_error *err)
 	return r ? r : bn_services_new(&services, &a->services, err);
 }
 
+struct ranges {
+	struct bn_cidr *cidrs;
+	uint32_t *flags;
+	size_t n;
+};
+
+/* A range may mean several things, but has one entry. */
+static void add_ranges(struct ranges *r, const struct bn_cidr_list *list, uint32_t flag)
+{
+	for (size_t i = 0; i < list->n; i++) {
+		size_t at = 0;
+
+		while (at < r->n && memcmp(&r->cidrs[at], &list->items[i], sizeof(*r->cidrs)))
+			at++;
+		if (at == r->n)
+			r->cidrs[r->n++] = list->items[i];
+		r->flags[at] |= flag;
+	}
+}
+
 static int start_ranges(struct bn_agent *a, struct bn_error *err)
 {
 	const struct bn_agent_config *c = a->config;
-	size_t n = c->service_cidrs.n + c->pod_cidrs.n, at = 0;
-	struct bn_cidr *cidrs = calloc(n + 1, sizeof(*cidrs));
-	uint32_t *flags = calloc(n + 1, sizeof(*flags));
+	size_t n = c->service_cidrs.n + c->pod_cidrs.n + c->nat_exclude.n;
+	struct ranges ranges = {
+		.cidrs = calloc(n + 1, sizeof(*ranges.cidrs)),
+		.flags = calloc(n + 1, sizeof(*ranges.flags)),
+	};
 	int r = -ENOMEM;
 
-	if (cidrs && flags) {
-		for (size_t i = 0; i < c->service_cidrs.n; i++) {
-			cidrs[at] = c->service_cidrs.items[i];
-			flags[at++] = BN_RANGE_SERVICE;
-		}
-		for (size_t i = 0; i < c->pod_cidrs.n; i++) {
-			cidrs[at] = c->pod_cidrs.items[i];
-			flags[at++] = BN_RANGE_POD;
-		}
-		r = bn_addresses_ranges(a->addresses, cidrs, flags, n, err);
+	if (ranges.cidrs && ranges.flags) {
+		add_ranges(&ranges, &c->service_cidrs, BN_RANGE_SERVICE);
+		add_ranges(&ranges, &c->pod_cidrs, BN_RANGE_POD);
+		add_ranges(&ranges, &c->nat_exclude, BN_RANGE_DIRECT);
+		r = bn_addresses_ranges(a->addresses, ranges.cidrs, ranges.flags, ranges.n, err);
 	}
-	free(cidrs);
-	free(flags);
+	free(ranges.cidrs);
+	free(ranges.flags);
 	return r;
 }
 

@@ -36,7 +36,7 @@ uint32_t bn_maglev_size(size_t n)
 
 struct maglev_walker {
 	uint64_t hash;
-	uint32_t at;    /* where it stands */
+	uint32_t at; /* where it stands */
 	uint32_t skip;
 	uint32_t quota; /* entries it is to have */
 	uint32_t taken;

@@ -42,10 +42,12 @@ BN_ASSERT_AT(struct bn_config, gateway4, 32);
 BN_ASSERT_AT(struct bn_config, life, 64);
 
 enum bn_feature {
-	BN_FEATURE_MASQUERADE = 1 << 0,
+	BN_FEATURE_MASQUERADE4 = 1 << 0,
 	BN_FEATURE_EVENTS = 1 << 1,      /* flow records; drops are always reported */
 	BN_FEATURE_REDIRECT_PEER = 1 << 2, /* bpf_redirect_peer(), 5.10 and later */
+	BN_FEATURE_MASQUERADE6 = 1 << 3,
 };
+#define BN_FEATURE_MASQUERADE (BN_FEATURE_MASQUERADE4 | BN_FEATURE_MASQUERADE6)
 
 /* bn_devices: key __u32 ifindex; devices that lead out of the node. */
 struct bn_device {

@@ -70,6 +70,7 @@ BN_ASSERT_SIZE(struct bn_range_key, 20);
 enum bn_range_flag {
 	BN_RANGE_SERVICE = 1 << 0, /* --service-cidr: never routed out */
 	BN_RANGE_POD = 1 << 1,     /* --pod-cidr: never masqueraded */
+	BN_RANGE_DIRECT = 1 << 2,  /* nat.exclude: likewise, though no pods' */
 };
 
 struct bn_range {

@@ -15,10 +15,10 @@ from servers import Nginx
 FAR = {4: "198.51.100.9", 6: "fd00:51::9"}
 
 
-@pytest.fixture(scope="module", params=["on", "off"])
+@pytest.fixture(scope="module", params=["on", "off", "ipv4"])
 def node(request, module_node):
     node = module_node(options=["--masquerade", request.param])
-    node.masquerade = request.param == "on"
+    node.masquerade = {4: request.param != "off", 6: request.param == "on"}
     node.serve(node.peers.tcp(node.world, "world", 8080))
     node.serve(*node.peers.udp(node.world, "world", 5353))
     node.a = node.pod("a", labels={"app": "a"})
@@ -30,7 +30,7 @@ def node(request, module_node):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_pod_to_world(node, family):
-    source = NODE[family] if node.masquerade else node.a.ip[family]
+    source = NODE[family] if node.masquerade[family] else node.a.ip[family]
     b = peers.tcp(node.a.ns, WORLD[family], 8080)
     assert (b.name, b.client) == ("world", source)
     b = peers.udp(node.a.ns, WORLD[family], 5353)
@@ -76,6 +76,19 @@ def test_errors_come_back_through_a_service(node, family):
                               [WORLD[family]]))
     assert peers.udp_error(node.a.ns, vip, 53) == "ECONNREFUSED"
     assert peers.tcp(node.a.ns, vip, 80).name == "world"
+
+
+def test_excluded_from_masquerade(make_node, tmp_path):
+    """The world's own network is excluded: its servers see pods' addresses."""
+    config = tmp_path / "bpfnetd.yaml"
+    config.write_text("nat:\n  exclude: [172.31.0.0/30, 'fd00:31::/64']\n")
+    node = make_node(options=["--config", str(config), "--masquerade", "on"])
+    node.serve(node.peers.tcp(node.world, "world", 8080))
+    netns.ip(node.world, "addr add 198.51.100.1/32 dev lo", "addr add fd00:51::1/128 dev lo nodad")
+    a = node.pod("a")
+    for family, elsewhere in ((4, "198.51.100.1"), (6, "fd00:51::1")):
+        assert peers.tcp(a.ns, WORLD[family], 8080).client == a.ip[family]
+        assert peers.tcp(a.ns, elsewhere, 8080).client == NODE[family]
 
 
 @pytest.mark.parametrize("family", FAMILIES)

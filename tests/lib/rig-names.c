@@ -19,6 +19,7 @@ static const struct {
 	{"WORLD", "203.0.113.9", "2001:db8::9"},
 	{"ROUTER", "172.31.0.1", "fd00:31::1"},
 	{"REMOTE", "10.244.9.9", "fd00:244::9:9"}, /* a pod of another node */
+	{"DIRECT", "192.0.2.200", "fd00:99:1::9"}, /* excluded from masquerade */
 	{"GW", BN_GATEWAY_V4, BN_GATEWAY_V6},
 };
 

@@ -195,6 +195,8 @@ static void node_fill(struct bn_rig *rig)
 	range_add(rig, "fd00:96::", 32, BN_RANGE_SERVICE);
 	range_add(rig, "10.244.0.0", 16, BN_RANGE_POD);
 	range_add(rig, "fd00:244::", 32, BN_RANGE_POD);
+	range_add(rig, "192.0.2.128", 25, BN_RANGE_DIRECT);
+	range_add(rig, "fd00:99:1::", 48, BN_RANGE_DIRECT);
 	update(rig, "bn_devices", &rig->dev[BN_UPLINK].ifindex, &up);
 	update(rig, "bn_node", &zero, &node);
 	address_add(rig, "NODE", BN_ADDR_HOST, BN_IDENTITY_HOST);

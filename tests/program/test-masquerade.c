@@ -183,6 +183,10 @@ static const struct bn_case cases[] = {
 		   .count = {OPENED}},
 		  {"the node", FROM(BN_POD_A), UDP("A", 1000, "NODE", 53), .outcome = BN_PASSED,
 		   .count = {OPENED}}}},
+	{"pods keep their address towards an excluded range",
+	 .step = {{"out", FROM(BN_POD_A), UDP("A", 1000, "DIRECT", 53), .outcome = BN_FORWARDED,
+		   .count = {OPENED}},
+		  {"and back", UPLINK, UDP("DIRECT", 53, "A", 1000), .outcome = BN_FORWARDED}}},
 	{"what is the node's own passes",
 	 .step = {{"a reply to a socket of the node", UPLINK,
 		   TCP("WORLD", 443, "NODE", 64000, SYN | ACK), .outcome = BN_PASSED},
@@ -190,10 +194,27 @@ static const struct bn_case cases[] = {
 		   .outcome = BN_PASSED}}},
 };
 
+static const struct bn_case one_family[] = {
+	{"IPv6 is not masqueraded where IPv4 alone is", .families = 6,
+	 .step = {{"out", FROM(BN_POD_A), UDP("A", 1000, "WORLD", 53), .outcome = BN_FORWARDED,
+		   .count = {OPENED}},
+		  {"and back", UPLINK, UDP("WORLD", 53, "A", 1000), .outcome = BN_FORWARDED}}},
+	{"IPv4 is, where it alone is", .families = 4, .run = udp},
+};
+
+static void ipv4_alone(struct bn_config *config)
+{
+	config->features &= ~BN_FEATURE_MASQUERADE6;
+}
+
 int main(void)
 {
-	static const struct bn_rig_options options = {
+	static const struct bn_rig_options both = {
 		.flows = 1024, .transient_sets = 64, .masquerade = true};
+	static const struct bn_rig_options ipv4 = {
+		.flows = 1024, .transient_sets = 64, .masquerade = true, .configure = ipv4_alone};
+	int r = bn_program_main("masquerade", cases, sizeof(cases) / sizeof(cases[0]), &both);
 
-	return bn_program_main("masquerade", cases, sizeof(cases) / sizeof(cases[0]), &options);
+	return r | bn_program_main("masquerade of one family", one_family,
+				   sizeof(one_family) / sizeof(one_family[0]), &ipv4);
 }

@@ -102,7 +102,8 @@ static void test_defaults(void **state)
 	assert_int_equal(c->service_cidrs.n, 2);
 	assert_int_equal(c->service_cidrs.items[0].prefix, 12);
 	assert_int_equal(c->service_cidrs.items[1].prefix, 108);
-	assert_true(c->masquerade);
+	assert_int_equal(c->masquerade, BN_MASQUERADE_ON);
+	assert_int_equal(c->nat_exclude.n, 0);
 	assert_true(c->flow_events);
 	assert_null(c->socket_group);
 	assert_int_equal(c->socket_gid, (gid_t)-1);
@@ -132,8 +133,12 @@ static void test_options(void **state)
 	assert_string_equal(c->manifests.items[1], "/n");
 	assert_int_equal(c->devices.n, 1);
 	assert_null(c->cgroup);
-	assert_false(c->masquerade);
+	assert_int_equal(c->masquerade, BN_MASQUERADE_OFF);
 	assert_int_equal(c->log_level, BN_LOG_DEBUG);
+	done(&result);
+
+	result = parse_good(NULL, "--node-name a --masquerade ipv6");
+	assert_int_equal(result.config.masquerade, BN_MASQUERADE_IPV6);
 	done(&result);
 
 	result = parse_good(NULL, "--log-format json --pod-cidr 10.1.0.0/16 --socket-group 12 "
@@ -220,21 +225,22 @@ static void test_missing_file(void **state)
 
 static void test_file(void **state)
 {
-	static const char yaml[] = "# all there is\n"
-				   "node-name: 1e3\n"
-				   "run-dir: /r\n"
-				   "state-dir: \"/s\"\n"
-				   "manifests: [/m, /n]\n"
-				   "device:\n  - eth0\n"
-				   "cgroup: none\n"
-				   "pod-cidr: [10.1.0.0/16]\n"
-				   "service-cidr: 10.2.0.0/16\n"
-				   "masquerade: off\n"
-				   "log-level: warning\n"
-				   "maps: {flows: 10, transient-sets: 8, events: 65536}\n"
-				   "lifetimes:\n  udp-lasting: 7\n  syn: 1209600\n"
-				   "flows: {history: 5, events: false, drop-rate: 0}\n"
-				   "nat:\n  ports: 2000-2000\n";
+	static const char yaml[] =
+		"# all there is\n"
+		"node-name: 1e3\n"
+		"run-dir: /r\n"
+		"state-dir: \"/s\"\n"
+		"manifests: [/m, /n]\n"
+		"device:\n  - eth0\n"
+		"cgroup: none\n"
+		"pod-cidr: [10.1.0.0/16]\n"
+		"service-cidr: 10.2.0.0/16\n"
+		"masquerade: off\n"
+		"log-level: warning\n"
+		"maps: {flows: 10, transient-sets: 8, events: 65536}\n"
+		"lifetimes:\n  udp-lasting: 7\n  syn: 1209600\n"
+		"flows: {history: 5, events: false, drop-rate: 0}\n"
+		"nat:\n  ports: 2000-2000\n  exclude: [10.0.0.0/8, \"fd00::/8\"]\n";
 	struct result result = parse_good(yaml, "");
 	const struct bn_agent_config *c = &result.config;
 
@@ -247,7 +253,9 @@ static void test_file(void **state)
 	assert_null(c->cgroup);
 	assert_int_equal(c->pod_cidrs.n, 1);
 	assert_int_equal(c->service_cidrs.n, 1);
-	assert_false(c->masquerade);
+	assert_int_equal(c->masquerade, BN_MASQUERADE_OFF);
+	assert_int_equal(c->nat_exclude.n, 2);
+	assert_int_equal(c->nat_exclude.items[1].prefix, 8);
 	assert_int_equal(c->log_level, BN_LOG_WARNING);
 	assert_int_equal(c->sizes.flows, 10);
 	assert_int_equal(c->sizes.transient_sets, 8);
@@ -268,7 +276,7 @@ static void test_file(void **state)
 	assert_string_equal(result.config.node_name, "n");
 	assert_int_equal(result.config.manifests.n, 1);
 	assert_string_equal(result.config.manifests.items[0], "/z");
-	assert_true(result.config.masquerade);
+	assert_int_equal(result.config.masquerade, BN_MASQUERADE_ON);
 	assert_int_equal(result.config.service_cidrs.n, 1);
 	assert_int_equal(result.config.service_cidrs.items[0].prefix, 108);
 	assert_int_equal(result.config.pod_cidrs.n, 1);
@@ -313,6 +321,8 @@ static void test_bad_files(void **state)
 		 "line 2: masquerade is \"perhaps\", expected on or off"},
 		{"masquerade: \"true\"\n", "expected on or off"},
 		{"masquerade: [on]\n", "masquerade is a list"},
+		{"masquerade: IPv4\n", "expected on or off, ipv4 or ipv6"},
+		{"nat: {exclude: [10.0.0.1/8]}\n", "each item ADDRESS/PREFIX without bits"},
 		{"masquerade:\n", "masquerade is \"\""},
 		{"maps: {flows: -1}\n", "maps.flows is \"-1\", expected a number from 1 to"},
 		{"maps: {flows: 0}\n", "maps.flows"},
