@@ -11,6 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 
+const union bn_addr bn_addr_any4 = {.b = {[10] = 0xff, [11] = 0xff}};
+const union bn_addr bn_addr_any6;
+
 int bn_addr_family(const union bn_addr *addr)
 {
 	return bn_addr_is_v4(addr) ? BN_IPV4 : BN_IPV6;

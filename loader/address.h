@@ -19,6 +19,9 @@ struct bn_cidr {
 	uint8_t family; /* BN_IPV4 or BN_IPV6 */
 };
 
+/* 0.0.0.0 and :: */
+extern const union bn_addr bn_addr_any4, bn_addr_any6;
+
 /* Returns 0 or -EINVAL; ret_family (BN_IPV4 or BN_IPV6) may be NULL. */
 int bn_addr_parse(const char *text, union bn_addr *ret, int *ret_family);
 /* Returns buf. */

@@ -7,41 +7,95 @@
  */
 #pragma once
 
+#include <address.h>
 #include <bpfnet/endpoint.h>
 #include <bpfnet/service.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+/*
+ * Which new flows a backend gets. Whether it is ready, what is left when none is, and topology are
+ * decided where the objects are known, so the datapath only looks at these bits.
+ */
+enum bn_backend_use {
+	BN_USE_CLUSTER = 1, /* those whose traffic policy is Cluster */
+	BN_USE_LOCAL = 2,   /* those whose traffic policy is Local */
+};
+
 /* One backend of one service port. */
 struct bn_backend_spec {
 	union bn_addr addr;
-	uint16_t port;    /* host byte order */
-	uint16_t weight;  /* 1 unless an annotation says otherwise */
-	uint8_t state;    /* enum bn_backend_state, never BN_BACKEND_FREE */
-	const char *node; /* node name, or NULL */
-	const char *pod;  /* pod name in the service's namespace, or NULL */
+	uint16_t port; /* host byte order */
+	/*
+	 * Shares of the new flows, relative to the frontend's other backends of the same use; at
+	 * least 1 where the use is set. They differ where an annotation splits traffic between
+	 * groups of pods, since a group's share is divided among those of it that are used.
+	 */
+	uint16_t weight;       /* BN_USE_CLUSTER */
+	uint16_t local_weight; /* BN_USE_LOCAL */
+	uint8_t state;         /* enum bn_backend_state, never BN_BACKEND_FREE */
+	uint8_t use;           /* enum bn_backend_use, as bits; 0: no new flows */
+	bool local;            /* on this node */
+	const char *node;      /* node name, or NULL */
+	const char *pod;       /* pod name in the service's namespace, or NULL */
+	const char *zone;      /* or NULL */
 };
 
 /* One address and port under which a service answers. */
 struct bn_frontend_spec {
+	/* BN_FRONTEND_NODE_PORT, HOST_PORT: 0.0.0.0 or :: is every address of this node */
 	union bn_addr addr;
-	uint16_t port;         /* host byte order */
-	uint8_t protocol;      /* IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP */
-	uint8_t kind;          /* enum bn_frontend_kind */
-	const char *port_name; /* name of the Service's port, or NULL */
+	uint16_t port;             /* host byte order */
+	uint8_t protocol;          /* IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP */
+	uint8_t kind;              /* enum bn_frontend_kind */
+	const char *port_name;     /* name of the Service's port, or NULL */
+	uint32_t affinity_seconds; /* sessionAffinity ClientIP; 0: none */
+	/*
+	 * Traffic policy Local: of what pods of this node and the node itself send
+	 * (internalTrafficPolicy, of cluster IPs alone) and of what comes from outside
+	 * (externalTrafficPolicy, of all other kinds).
+	 */
+	bool local_inside, local_outside;
+	bool consistent; /* outside traffic or weights: choose by a Maglev table */
+	/*
+	 * loadBalancerSourceRanges of addr's family: who else sends from outside is refused. With
+	 * `restricted` and no range, everybody of the family is.
+	 */
+	bool restricted;
+	const struct bn_cidr *source_ranges;
+	size_t n_source_ranges;
 	/* backends of the same family as addr, in any order, without duplicates */
 	const struct bn_backend_spec *backends;
 	size_t n_backends;
 };
 
-/* A Service with everything that answers for it. */
+/* What stands behind one port of a service that has no frontend. */
+struct bn_headless_spec {
+	uint8_t protocol;
+	const char *port_name;
+	const struct bn_backend_spec *backends; /* of one family */
+	size_t n_backends;
+};
+
+/*
+ * A Service with everything that answers for it; or the host ports of a Pod of this node, named
+ * "pod/NAME", which no Service can be, of the type "HostPort".
+ */
 struct bn_service_spec {
 	const char *namespace;
 	const char *name;
 	const char *type; /* as in the object: ClusterIP, NodePort, LoadBalancer, ExternalName */
 	const struct bn_frontend_spec *frontends;
 	size_t n_frontends;
+	const struct bn_headless_spec *headless;
+	size_t n_headless;
+	/* for people; what the datapath does is in the frontends */
+	uint32_t affinity_seconds;
+	bool is_headless, internal_local, external_local;
+	const char *distribution; /* trafficDistribution, or NULL */
+	uint16_t health_port;     /* healthCheckNodePort to be answered; 0: none */
+	size_t local_ready;       /* ready backends on this node, by address */
 };
 
 /* What is known of an address that is not an endpoint of this node. */

@@ -196,6 +196,7 @@ static int start_objects(struct bn_agent *a, struct bn_error *err)
 		.node_name = a->config->node_name,
 		.service_cidrs = a->config->service_cidrs.items,
 		.n_service_cidrs = a->config->service_cidrs.n,
+		.frontend_kinds = 1u << BN_FRONTEND_CLUSTER_IP,
 		.commit = bn_agent_commit,
 		.pod_changed = bn_agent_pod_changed,
 		.user = a,

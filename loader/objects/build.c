@@ -4,19 +4,13 @@
  * any, its endpoints come from the pods that its selector matches. Nothing of this is kept:
  * a spec is built when it is asked for and lives in the caller's arena.
  */
+#include "choose.h"
 #include "state.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* The kinds of frontends that the datapath is given. */
-#define BUILD_FRONTENDS (1u << BN_FRONTEND_CLUSTER_IP)
-
-struct backends {
-	struct bn_backend_spec *v;
-	size_t n;
-};
 
 struct builder {
 	struct bn_objects *objects;
@@ -24,11 +18,18 @@ struct builder {
 	const struct bn_service_object *service;
 	const struct bn_service_port *port; /* at hand */
 	int family;                         /* at hand */
-	struct backends backends;           /* of port and family at hand */
+	struct bn_chooser chooser;          /* backends of port and family at hand */
+	const struct bn_backend_spec *backends;
+	size_t n_backends;
+	bool uneven; /* weights differ */
 	struct bn_frontend_spec *frontends;
 	size_t n_frontends;
-	size_t room; /* for backends */
+	size_t first; /* frontend of the port and family at hand */
+	size_t room;  /* for backends */
 };
+
+/* A headless service needs no port; then its backends are those of none. */
+static const struct bn_service_port no_port = {.name = "", .protocol = IPPROTO_TCP};
 
 uint16_t bn_build_target(const struct bn_service_port *port, const struct bn_pod_object *pod)
 {
@@ -49,6 +50,8 @@ uint8_t bn_build_pod_state(const struct bn_service_object *service, const struct
 	return pod->ready ? BN_BACKEND_TERMINATING : BN_BACKEND_NOT_READY;
 }
 
+/* ---- backends ---- */
+
 static int count_pod(void *user, const struct bn_pod_object *pod)
 {
 	struct builder *b = user;
@@ -64,26 +67,30 @@ static int add_pod(void *user, const struct bn_pod_object *pod)
 	const union bn_addr *ips;
 	size_t n = bn_pod_ips(pod, &ips);
 
-	if (pod->finished || !target)
+	if (pod->finished || (!target && b->port != &no_port))
 		return 0;
 	for (size_t i = 0; i < n; i++) {
 		if (bn_addr_family(&ips[i]) != b->family)
 			continue;
-		b->backends.v[b->backends.n++] = (struct bn_backend_spec){
-			.addr = ips[i],
-			.port = target,
-			.weight = 1,
-			.state = bn_build_pod_state(b->service, pod),
-			.node = pod->running ? b->objects->config.node_name : pod->node,
-			.pod = pod->o.name,
-		};
+		bn_chooser_add_pod(&b->chooser, pod, &ips[i], target,
+				   bn_build_pod_state(b->service, pod));
 		return 0; /* the first address of a family counts */
 	}
 	return 0;
 }
 
+static void add_endpoints(struct builder *b, const struct bn_slice_object *slice, uint16_t port)
+{
+	for (size_t i = 0; i < slice->n_endpoints; i++)
+		bn_chooser_add_endpoint(&b->chooser, &slice->endpoints[i], port);
+}
+
 static void add_slice(struct builder *b, const struct bn_slice_object *slice)
 {
+	if (b->port == &no_port) {
+		add_endpoints(b, slice, 0);
+		return;
+	}
 	for (size_t i = 0; i < slice->n_ports; i++) {
 		const struct bn_slice_port *port = &slice->ports[i];
 
@@ -91,44 +98,9 @@ static void add_slice(struct builder *b, const struct bn_slice_object *slice)
 		if (!port->port || port->protocol != b->port->protocol ||
 		    strcmp(port->name, b->port->name))
 			continue;
-		for (size_t k = 0; k < slice->n_endpoints; k++) {
-			const struct bn_slice_endpoint *endpoint = &slice->endpoints[k];
-
-			b->backends.v[b->backends.n++] = (struct bn_backend_spec){
-				.addr = endpoint->addr,
-				.port = port->port,
-				.weight = 1,
-				.state = endpoint->state,
-				.node = endpoint->node,
-				.pod = endpoint->pod,
-			};
-		}
+		add_endpoints(b, slice, port->port);
 		return; /* names of a slice's ports are distinct */
 	}
-}
-
-/* By address and port, the best state first. */
-static int compare(const void *x, const void *y)
-{
-	const struct bn_backend_spec *a = x, *b = y;
-	int r = memcmp(&a->addr, &b->addr, sizeof(a->addr));
-
-	if (r == 0)
-		r = (int)a->port - (int)b->port;
-	return r ? r : (int)a->state - (int)b->state;
-}
-
-static void drop_duplicates(struct backends *b)
-{
-	size_t n = 0;
-
-	qsort(b->v, b->n, sizeof(*b->v), compare);
-	for (size_t i = 0; i < b->n; i++) {
-		if (!n || !bn_addr_equal(&b->v[n - 1].addr, &b->v[i].addr) ||
-		    b->v[n - 1].port != b->v[i].port)
-			b->v[n++] = b->v[i];
-	}
-	b->n = n;
 }
 
 /* The backends of one port in one family, into b->backends. */
@@ -136,6 +108,7 @@ static int collect(struct builder *b)
 {
 	const struct bn_service_ref *ref = b->service->ref;
 	const struct bn_slice_object *slice;
+	int r;
 
 	b->room = 0;
 	if (LIST_EMPTY(&ref->slices)) {
@@ -144,10 +117,9 @@ static int collect(struct builder *b)
 		LIST_FOREACH(slice, &ref->slices, entry)
 			b->room += slice->family == b->family ? slice->n_endpoints : 0;
 	}
-	b->backends.n = 0;
-	b->backends.v = bn_arena_alloc(b->arena, b->room, sizeof(*b->backends.v));
-	if (!b->backends.v)
-		return -ENOMEM;
+	r = bn_chooser_begin(&b->chooser, b->room);
+	if (r < 0)
+		return r;
 	if (LIST_EMPTY(&ref->slices)) {
 		bn_index_each_selected(b->objects, b->service, add_pod, b);
 	} else {
@@ -156,39 +128,174 @@ static int collect(struct builder *b)
 				add_slice(b, slice);
 		}
 	}
-	drop_duplicates(&b->backends);
+	return bn_chooser_end(&b->chooser, b->arena, &b->backends, &b->n_backends, &b->uneven);
+}
+
+/* ---- frontends ---- */
+
+/* The ranges of one family. */
+static int filter_ranges(struct builder *b, struct bn_frontend_spec *f)
+{
+	const struct bn_service_object *s = b->service;
+	struct bn_cidr *ranges;
+
+	if (f->kind != BN_FRONTEND_LOAD_BALANCER || !s->n_source_ranges)
+		return 0;
+	ranges = bn_arena_alloc(b->arena, s->n_source_ranges, sizeof(*ranges));
+	if (!ranges)
+		return -ENOMEM;
+	f->restricted = true;
+	f->source_ranges = ranges;
+	for (size_t i = 0; i < s->n_source_ranges; i++) {
+		if (s->source_ranges[i].family == b->family)
+			ranges[f->n_source_ranges++] = s->source_ranges[i];
+	}
 	return 0;
 }
 
-static void add_frontend(struct builder *b, const union bn_addr *addr, enum bn_frontend_kind kind)
+/* An address may be named twice, as an ingress and an external IP say; the first counts. */
+static bool has_frontend(const struct builder *b, const union bn_addr *addr, uint16_t port)
 {
-	if (!(BUILD_FRONTENDS & 1u << kind) || bn_addr_family(addr) != b->family)
-		return;
-	b->frontends[b->n_frontends++] = (struct bn_frontend_spec){
+	for (size_t i = b->first; i < b->n_frontends; i++) {
+		const struct bn_frontend_spec *f = &b->frontends[i];
+
+		if (f->port == port && bn_addr_equal(&f->addr, addr))
+			return true;
+	}
+	return false;
+}
+
+static int add_frontend(struct builder *b, const union bn_addr *addr, uint16_t port,
+			enum bn_frontend_kind kind)
+{
+	const struct bn_service_object *s = b->service;
+	uint32_t kinds = b->objects->config.frontend_kinds;
+	bool external = kind != BN_FRONTEND_CLUSTER_IP;
+	struct bn_frontend_spec *f = &b->frontends[b->n_frontends];
+
+	if ((kinds && !(kinds & 1u << kind)) || bn_addr_family(addr) != b->family)
+		return 0;
+	if (external && has_frontend(b, addr, port))
+		return 0;
+	*f = (struct bn_frontend_spec){
 		.addr = *addr,
-		.port = b->port->port,
+		.port = port,
 		.protocol = b->port->protocol,
 		.kind = (uint8_t)kind,
 		.port_name = *b->port->name ? b->port->name : NULL,
-		.backends = b->backends.v,
-		.n_backends = b->backends.n,
+		.affinity_seconds = s->affinity_seconds,
+		.local_inside = !external && s->internal_local,
+		.local_outside = external && s->external_local,
+		.consistent = external || b->uneven,
+		.backends = b->backends,
+		.n_backends = b->n_backends,
 	};
+	b->n_frontends++;
+	return filter_ranges(b, f);
 }
 
 /* All frontends of the port and family at hand; they share their backends. */
 static int add_port(struct builder *b)
 {
 	const struct bn_service_object *s = b->service;
+	const union bn_addr *any = b->family == BN_IPV4 ? &bn_addr_any4 : &bn_addr_any6;
 	int r = collect(b);
 
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < s->n_cluster_ips; i++)
-		add_frontend(b, &s->cluster_ips[i], BN_FRONTEND_CLUSTER_IP);
-	for (size_t i = 0; i < s->n_external_ips; i++)
-		add_frontend(b, &s->external_ips[i], BN_FRONTEND_EXTERNAL_IP);
-	for (size_t i = 0; i < s->n_ingress_ips; i++)
-		add_frontend(b, &s->ingress_ips[i], BN_FRONTEND_LOAD_BALANCER);
+	b->first = b->n_frontends;
+	for (size_t i = 0; r == 0 && i < s->n_cluster_ips; i++)
+		r = add_frontend(b, &s->cluster_ips[i], b->port->port, BN_FRONTEND_CLUSTER_IP);
+	for (size_t i = 0; r == 0 && i < s->n_external_ips; i++)
+		r = add_frontend(b, &s->external_ips[i], b->port->port, BN_FRONTEND_EXTERNAL_IP);
+	for (size_t i = 0; r == 0 && s->type == BN_TYPE_LOAD_BALANCER && i < s->n_ingress_ips; i++)
+		r = add_frontend(b, &s->ingress_ips[i], b->port->port, BN_FRONTEND_LOAD_BALANCER);
+	if (r == 0 && b->port->node_port)
+		r = add_frontend(b, any, b->port->node_port, BN_FRONTEND_NODE_PORT);
+	return r;
+}
+
+static int build_frontends(struct builder *b, struct bn_service_spec *ret)
+{
+	const struct bn_service_object *s = b->service;
+	size_t each = (size_t)s->n_cluster_ips + s->n_external_ips + s->n_ingress_ips + 2;
+	int r = 0;
+
+	b->frontends = bn_arena_alloc(b->arena, each * s->n_ports, sizeof(*b->frontends));
+	if (!b->frontends)
+		return -ENOMEM;
+	for (size_t i = 0; r == 0 && i < s->n_ports; i++) {
+		for (size_t k = 0; r == 0 && k < s->n_families; k++) {
+			b->port = &s->ports[i];
+			b->family = s->families[k];
+			r = add_port(b);
+		}
+	}
+	ret->frontends = b->frontends;
+	ret->n_frontends = b->n_frontends;
+	return r;
+}
+
+static int build_headless(struct builder *b, struct bn_service_spec *ret)
+{
+	const struct bn_service_object *s = b->service;
+	size_t n = s->n_ports ? s->n_ports : 1;
+	struct bn_headless_spec *list;
+	int r = 0;
+
+	list = bn_arena_alloc(b->arena, n * s->n_families, sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	ret->headless = list;
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		for (size_t k = 0; r == 0 && k < s->n_families; k++) {
+			b->port = s->n_ports ? &s->ports[i] : &no_port;
+			b->family = s->families[k];
+			r = collect(b);
+			list[ret->n_headless++] = (struct bn_headless_spec){
+				.protocol = b->port->protocol,
+				.port_name = *b->port->name ? b->port->name : NULL,
+				.backends = b->backends,
+				.n_backends = b->n_backends,
+			};
+		}
+	}
+	return r;
+}
+
+/* ---- services ---- */
+
+static int compare_addrs(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(union bn_addr));
+}
+
+/*
+ * Ready backends of this node for the health check, each address once, as kube-proxy counts them;
+ * of a dual-stack service the family that has more.
+ */
+static int count_local(struct bn_arena *arena, struct bn_service_spec *spec)
+{
+	size_t room = 0, n = 0, found[2] = {0};
+	union bn_addr *addrs;
+
+	for (size_t i = 0; i < spec->n_frontends; i++)
+		room += spec->frontends[i].n_backends;
+	addrs = bn_arena_alloc(arena, room, sizeof(*addrs));
+	if (!addrs)
+		return -ENOMEM;
+	for (size_t i = 0; i < spec->n_frontends; i++) {
+		const struct bn_frontend_spec *f = &spec->frontends[i];
+
+		for (size_t k = 0; k < f->n_backends; k++) {
+			if (f->backends[k].local && f->backends[k].state == BN_BACKEND_ACTIVE)
+				addrs[n++] = f->backends[k].addr;
+		}
+	}
+	qsort(addrs, n, sizeof(*addrs), compare_addrs);
+	for (size_t i = 0; i < n; i++) {
+		if (!i || !bn_addr_equal(&addrs[i - 1], &addrs[i]))
+			found[bn_addr_family(&addrs[i]) == BN_IPV6]++;
+	}
+	spec->local_ready = found[0] > found[1] ? found[0] : found[1];
 	return 0;
 }
 
@@ -200,34 +307,35 @@ static const char *type_name(uint8_t type)
 	return names[type];
 }
 
-int bn_build_service(struct bn_objects *objects, struct bn_arena *arena,
-		     const struct bn_service_object *service, struct bn_service_spec *ret)
+static int build_service(struct bn_objects *objects, struct bn_arena *arena,
+			 const struct bn_service_object *service, struct bn_service_spec *ret)
 {
 	struct builder b = {.objects = objects, .arena = arena, .service = service};
-	size_t n =
-		(size_t)service->n_cluster_ips + service->n_external_ips + service->n_ingress_ips;
 	int r;
 
-	b.frontends = bn_arena_alloc(arena, n * service->n_ports, sizeof(*b.frontends));
-	if (!b.frontends)
-		return -ENOMEM;
-	for (size_t i = 0; i < service->n_ports; i++) {
-		for (size_t k = 0; k < service->n_families && !service->headless; k++) {
-			b.port = &service->ports[i];
-			b.family = service->families[k];
-			r = add_port(&b);
-			if (r < 0)
-				return r;
-		}
-	}
 	*ret = (struct bn_service_spec){
 		.namespace = service->o.namespace,
 		.name = service->o.name,
 		.type = type_name(service->type),
-		.frontends = b.frontends,
-		.n_frontends = b.n_frontends,
+		.affinity_seconds = service->affinity_seconds,
+		.is_headless = service->headless,
+		.internal_local = service->internal_local,
+		.external_local = service->external_local,
+		.health_port = service->health_port,
 	};
-	return 0;
+	bn_chooser_open(&b.chooser, objects, service);
+	r = service->headless ? build_headless(&b, ret) : build_frontends(&b, ret);
+	if (r == 0 && service->health_port)
+		r = count_local(arena, ret);
+	bn_chooser_close(&b.chooser);
+	return r;
+}
+
+int bn_build_ref(struct bn_objects *objects, struct bn_arena *arena,
+		 const struct bn_service_ref *ref, struct bn_service_spec *ret)
+{
+	return ref->service ? build_service(objects, arena, ref->service, ret)
+			    : bn_build_host_ports(objects, arena, ref->pod, ret);
 }
 
 static int build_services(struct bn_objects *objects, struct bn_arena *arena,
@@ -247,9 +355,8 @@ static int build_services(struct bn_objects *objects, struct bn_arena *arena,
 	change->services = services;
 	change->removed = removed;
 	STAILQ_FOREACH(ref, &objects->touched_services, touched) {
-		if (ref->service) {
-			r = bn_build_service(objects, arena, ref->service,
-					     &services[change->n_services++]);
+		if (bn_index_is_served(objects, ref)) {
+			r = bn_build_ref(objects, arena, ref, &services[change->n_services++]);
 			if (r < 0)
 				return r;
 		} else if (ref->is_known) {

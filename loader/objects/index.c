@@ -15,6 +15,7 @@
 
 #include <bpfnet/limits.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -365,6 +366,37 @@ size_t bn_pod_ips(const struct bn_pod_object *pod, const union bn_addr **ret)
 	return pod->running ? pod->running->n_ips : pod->n_ips;
 }
 
+const char *bn_index_zone(struct bn_objects *objects, const char *node)
+{
+	const struct bn_object *found = bn_index_find(objects, BN_KIND_NODE, "", node);
+
+	return found ? ((const struct bn_node_object *)found)->zone : NULL;
+}
+
+bool bn_index_is_served(const struct bn_objects *objects, const struct bn_service_ref *ref)
+{
+	uint32_t kinds = objects->config.frontend_kinds;
+
+	if (ref->service)
+		return true;
+	return ref->pod && !ref->pod->host_network && bn_pod_is_here(objects, ref->pod) &&
+	       (!kinds || kinds & 1u << BN_FRONTEND_HOST_PORT);
+}
+
+static int link_host_ports(struct bn_objects *objects, struct bn_pod_object *pod)
+{
+	char name[INDEX_KEY_MAX];
+	int r;
+
+	if (!pod->n_host_ports)
+		return 0;
+	snprintf(name, sizeof(name), BN_HOST_PORT_PREFIX "%s", pod->o.name);
+	r = need_service(objects, pod->o.namespace, name, &pod->ref);
+	if (r == 0)
+		pod->ref->pod = pod;
+	return r;
+}
+
 static int link_pod(struct bn_objects *objects, struct bn_pod_object *pod)
 {
 	int r;
@@ -377,7 +409,7 @@ static int link_pod(struct bn_objects *objects, struct bn_pod_object *pod)
 			return r;
 	}
 	touch_selecting(objects, pod);
-	return 0;
+	return link_host_ports(objects, pod);
 }
 
 /* The label of the selector that the fewest services hang under: pods look through these. */
@@ -428,13 +460,19 @@ static int link_slice(struct bn_objects *objects, struct bn_slice_object *slice)
 
 static int link_claims(struct bn_objects *objects, struct bn_object *object)
 {
+	const struct bn_pod_object *pod = NULL;
 	int r = 0;
 
-	/* a running pod's addresses are claimed by its endpoint */
-	if (object->kind == BN_KIND_POD && ((struct bn_pod_object *)object)->running)
-		return 0;
-	for (size_t i = 0; r == 0 && i < object->n_claims; i++)
-		r = bn_index_claim(objects, object, &object->claims[i]);
+	if (object->kind == BN_KIND_POD)
+		pod = (const struct bn_pod_object *)object;
+	for (size_t i = 0; r == 0 && i < object->n_claims; i++) {
+		struct bn_claim *claim = &object->claims[i];
+
+		/* a running pod's addresses are claimed by its endpoint */
+		if (pod && (claim->key.port ? !bn_pod_is_here(objects, pod) : !!pod->running))
+			continue;
+		r = bn_index_claim(objects, object, claim);
+	}
 	return r;
 }
 
@@ -468,6 +506,11 @@ void bn_index_unlink(struct bn_objects *objects, struct bn_object *object)
 		touch_selecting(objects, pod);
 		for (size_t i = 0; i < pod->n_labels; i++)
 			unlink_label(objects, &pod->links[i]);
+		if (pod->ref) {
+			touch_service(objects, pod->ref);
+			pod->ref->pod = NULL;
+			pod->ref = NULL;
+		}
 		pod->running = NULL;
 	} else if (object->kind == BN_KIND_SERVICE) {
 		struct bn_service_object *service = (struct bn_service_object *)object;
@@ -509,7 +552,7 @@ void bn_index_sweep(struct bn_objects *objects)
 	while ((ref = STAILQ_FIRST(&objects->touched_services))) {
 		STAILQ_REMOVE_HEAD(&objects->touched_services, touched);
 		ref->is_touched = false;
-		if (ref->service || !LIST_EMPTY(&ref->slices))
+		if (ref->service || ref->pod || !LIST_EMPTY(&ref->slices))
 			continue;
 		HASH_DELETE(hh, objects->services, ref);
 		free(ref);

@@ -173,20 +173,42 @@ static int swap_running(struct bn_objects *objects, struct bn_object *pod, struc
 	return r;
 }
 
-static int check_free(struct bn_objects *objects, const struct bn_object *running,
+static int fail_claim(const struct bn_object *object, const struct bn_claim *claim, const char *why,
+		      struct bn_error *err)
+{
+	char addr[BN_ADDR_STRLEN];
+
+	if (claim->key.port)
+		return bn_error_set(err, -EADDRINUSE,
+				    "cannot give host port %u to pod %s/%s: it is already taken "
+				    "by %s",
+				    claim->key.port, object->namespace, object->name, why);
+	return bn_error_set(
+		err, -EADDRINUSE, "cannot give %s to pod %s/%s: it is already taken by %s",
+		bn_addr_format(&claim->key.addr, addr), object->namespace, object->name, why);
+}
+
+static int check_free(struct bn_objects *objects, const struct bn_object *object,
 		      struct bn_error *err)
 {
 	const struct bn_claim *claim = NULL;
 	const struct bn_object *other;
-	char what[600], addr[BN_ADDR_STRLEN];
+	char what[600];
 
-	other = running ? bn_transaction_conflict(objects, running, &claim) : NULL;
-	if (!other)
-		return 0;
-	return bn_error_set(err, -EADDRINUSE,
-			    "cannot give %s to pod %s/%s: it is already taken by %s",
-			    bn_addr_format(&claim->key.addr, addr), running->namespace,
-			    running->name, bn_object_describe(other, what, sizeof(what)));
+	other = object ? bn_conflict_find(objects, object, &claim) : NULL;
+	return other ? fail_claim(object, claim, bn_object_describe(other, what, sizeof(what)), err)
+		     : 0;
+}
+
+/* At a start the ports are in use since before; whoever took one meanwhile can't be refused. */
+static int check_sockets(struct bn_objects *objects, const struct bn_object *pod,
+			 struct bn_error *err)
+{
+	const struct bn_claim *claim = NULL;
+
+	if (pod && objects->started)
+		claim = bn_conflict_socket(objects, pod, NULL);
+	return claim ? fail_claim(pod, claim, "a socket of the host", err) : 0;
 }
 
 static int set_running(struct bn_objects *objects, const char *namespace, const char *name,
@@ -202,6 +224,10 @@ static int set_running(struct bn_objects *objects, const char *namespace, const 
 	r = swap_running(objects, pod, old, new);
 	if (r == 0) {
 		r = check_free(objects, new, err);
+		if (r == 0 && new)
+			r = check_free(objects, pod, err);
+		if (r == 0 && new && !old)
+			r = check_sockets(objects, pod, err);
 		if (r == 0 && objects->started)
 			r = bn_transaction_publish(objects, err);
 		if (r < 0)
@@ -265,14 +291,14 @@ static int compare_refs(const void *x, const void *y)
 	return r ? r : strcmp((*a)->key + strlen((*a)->key) + 1, (*b)->key + strlen((*b)->key) + 1);
 }
 
-static int show(struct bn_objects *objects, const struct bn_service_object *service,
+static int show(struct bn_objects *objects, const struct bn_service_ref *ref,
 		int (*fn)(void *user, const struct bn_service_spec *service), void *user)
 {
 	struct bn_service_spec spec;
 	struct bn_arena arena = {0};
 	int r;
 
-	r = bn_build_service(objects, &arena, service, &spec);
+	r = bn_build_ref(objects, &arena, ref, &spec);
 	if (r == 0)
 		r = fn(user, &spec);
 	bn_arena_done(&arena);
@@ -291,12 +317,12 @@ int bn_objects_each_service(struct bn_objects *objects,
 	if (!refs)
 		return -ENOMEM;
 	HASH_ITER(hh, objects->services, ref, next) {
-		if (ref->service)
+		if (bn_index_is_served(objects, ref))
 			refs[n++] = ref;
 	}
 	qsort(refs, n, sizeof(struct bn_service_ref *), compare_refs);
 	for (size_t i = 0; r == 0 && i < n; i++)
-		r = show(objects, refs[i]->service, fn, user);
+		r = show(objects, refs[i], fn, user);
 	free(refs);
 	return r;
 }
@@ -306,7 +332,7 @@ int bn_objects_service(struct bn_objects *objects, const char *namespace, const 
 {
 	struct bn_service_ref *ref = bn_index_service(objects, namespace, name);
 
-	return ref && ref->service ? show(objects, ref->service, fn, user) : -ENOENT;
+	return ref && bn_index_is_served(objects, ref) ? show(objects, ref, fn, user) : -ENOENT;
 }
 
 int bn_objects_pod_labels(struct bn_objects *objects, const char *namespace, const char *name,

@@ -25,6 +25,7 @@ struct bn_objects_config {
 	const char *node_name;
 	const struct bn_cidr *service_cidrs; /* of both families; the first one's is the default */
 	size_t n_service_cidrs;
+	uint32_t frontend_kinds; /* that commit is given: 1 << BN_FRONTEND_..., or'ed; 0: all */
 
 	/*
 	 * Puts a change into effect, all or nothing. A failure rolls the change back, and its text
@@ -38,6 +39,12 @@ struct bn_objects_config {
 	 * labels did. Not called for bn_objects_endpoint_set and _remove. May be NULL.
 	 */
 	void (*pod_changed)(void *user, const char *namespace, const char *name);
+	/*
+	 * Whether no socket of the host's holds a port of an address, or of 0.0.0.0 or ::. Asked
+	 * before a node port or host port comes into use. NULL: it never does.
+	 */
+	bool (*host_port_free)(void *user, const union bn_addr *addr, uint16_t port,
+			       uint8_t protocol);
 	void *user;
 };
 
@@ -96,7 +103,8 @@ int bn_objects_pod_labels(struct bn_objects *objects, const char *namespace, con
 /*
  * A running endpoint of this node and its addresses: they take the place of what a Pod manifest
  * says of its addresses, and without a manifest the pod has no labels and no Service selects it.
- * An address that another pod, node or service has is refused with -EADDRINUSE.
+ * An address that another pod, node or service has is refused with -EADDRINUSE, and so is a host
+ * port of the Pod that is taken here.
  * Endpoints are not stored: set them anew after a restart.
  */
 int bn_objects_endpoint_set(struct bn_objects *objects, const char *namespace, const char *pod,

@@ -13,35 +13,45 @@
 #define POD_CONDITIONS_MAX 1000
 #define NODE_ADDRESSES_MAX 64
 
-/* Claims for addresses; what owns none has none. */
-static int claim_addresses(struct bn_object *object, const union bn_addr *ips, size_t n)
+/* Claims for addresses and host ports; what owns none has none. */
+static int claim(struct bn_object *object, const union bn_addr *ips, size_t n,
+		 const struct bn_host_port *ports, size_t n_ports)
 {
-	if (!n)
+	if (!(n + n_ports))
 		return 0;
-	object->claims = bn_arena_alloc(&object->arena, n, sizeof(*object->claims));
+	object->claims = bn_arena_alloc(&object->arena, n + n_ports, sizeof(*object->claims));
 	if (!object->claims)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++)
 		object->claims[i].key.addr = ips[i];
-	object->n_claims = (uint16_t)n;
+	for (size_t i = 0; i < n_ports; i++) {
+		object->claims[n + i].key.port = ports[i].port;
+		object->claims[n + i].item = (uint16_t)i;
+	}
+	object->n_claims = (uint16_t)(n + n_ports);
 	return 0;
 }
 
 /* Addresses that a host port may be bound to: any of the host's, loopback and wildcard too. */
-static int check_host_ip(const struct bn_field *field)
+static int parse_host_ip(const struct bn_field *field, struct bn_host_port *ret)
 {
 	const char *text = NULL;
-	union bn_addr addr;
+	int family;
 
 	if (bn_field_string(field, &text) < 0)
 		return -EINVAL;
-	if (text && *text && bn_addr_parse(text, &addr, NULL) < 0)
+	ret->families = BN_HOST_IPV4 | BN_HOST_IPV6;
+	if (!text || !*text)
+		return 0;
+	if (bn_addr_parse(text, &ret->addr, &family) < 0)
 		return bn_field_fail(field, "\"%.64s\" is not an IPv4 or IPv6 address", text);
+	ret->families = family == BN_IPV4 ? BN_HOST_IPV4 : BN_HOST_IPV6;
 	return 0;
 }
 
 /* One entry of a container's ports; ret->name is borrowed from the tree. */
-static int parse_port(const struct bn_field *port, struct bn_pod_port *ret)
+static int parse_port(const struct bn_field *port, struct bn_pod_port *ret,
+		      struct bn_host_port *ret_host)
 {
 	struct bn_field number = bn_field_get(port, "containerPort");
 	struct bn_field protocol = bn_field_get(port, "protocol");
@@ -53,14 +63,48 @@ static int parse_port(const struct bn_field *port, struct bn_pod_port *ret)
 	if (bn_field_required(port) < 0 || bn_field_object(port) < 0 ||
 	    bn_field_required(&number) < 0 || bn_field_port(&number, &ret->port) < 0 ||
 	    bn_field_protocol(&protocol, &ret->protocol) < 0 ||
-	    bn_field_int(&host_port, 0, 65535, 0, &host) < 0 || check_host_ip(&host_ip) < 0 ||
+	    bn_field_int(&host_port, 0, 65535, 0, &host) < 0 ||
+	    parse_host_ip(&host_ip, ret_host) < 0 ||
 	    bn_field_name(&name, bn_name_port, &ret->name) < 0)
 		return -EINVAL;
+	ret_host->port = (uint16_t)host;
+	ret_host->target = ret->port;
+	ret_host->protocol = ret->protocol;
 	return 0;
 }
 
-/* Keeps the named ports of one container behind those that pod has; `room` is enough. */
-static int keep_ports(const struct bn_field *ports, size_t n, struct bn_pod_object *pod)
+/* A pod of the host's network holds each of its ports there, and none by another number. */
+static int keep_host_port(const struct bn_field *port, const struct bn_host_port *p,
+			  struct bn_pod_object *pod)
+{
+	struct bn_field field = bn_field_get(port, "hostPort");
+	char path[96];
+
+	if (pod->host_network && p->port && p->port != p->target)
+		return bn_field_fail(&field,
+				     "must be the containerPort, %u, in a Pod of the host's "
+				     "network",
+				     p->target);
+	if (!p->port && !pod->host_network)
+		return 0;
+	pod->host_ports[pod->n_host_ports] = *p;
+	pod->host_ports[pod->n_host_ports].port = p->port ? p->port : p->target;
+	for (size_t i = 0; i < pod->n_host_ports; i++) {
+		if (!bn_host_port_overlaps(&pod->host_ports[i],
+					   &pod->host_ports[pod->n_host_ports]))
+			continue;
+		if (!p->port)
+			return 0; /* implied ones may repeat */
+		return bn_field_fail(&field, "duplicate of %s",
+				     bn_host_port_path(&pod->host_ports[i], path, sizeof(path)));
+	}
+	pod->n_host_ports++;
+	return 0;
+}
+
+/* Keeps the ports of one container that have a name or are the host's; there is room. */
+static int keep_ports(const struct bn_field *ports, size_t n, bool init, size_t container,
+		      struct bn_pod_object *pod)
 {
 	size_t first = pod->n_ports;
 
@@ -68,8 +112,13 @@ static int keep_ports(const struct bn_field *ports, size_t n, struct bn_pod_obje
 		struct bn_field port = bn_field_item(ports, i);
 		struct bn_field name = bn_field_get(&port, "name");
 		struct bn_pod_port p = {0};
+		struct bn_host_port host = {
+			.init = init,
+			.container = (uint16_t)container,
+			.item = (uint16_t)i,
+		};
 
-		if (parse_port(&port, &p) < 0)
+		if (parse_port(&port, &p, &host) < 0 || keep_host_port(&port, &host, pod) < 0)
 			return -EINVAL;
 		if (!p.name)
 			continue;
@@ -116,7 +165,7 @@ static int parse_containers(const struct bn_field *list, bool init, struct bn_po
 			return -EINVAL;
 		if (init && (!policy || strcmp(policy, "Always")))
 			continue;
-		r = keep_ports(&ports, n_ports, pod);
+		r = keep_ports(&ports, n_ports, init, i, pod);
 		if (r < 0)
 			return r;
 	}
@@ -142,8 +191,12 @@ static int parse_spec(const struct bn_field *root, struct bn_pod_object *pod)
 	if (name && *name && bn_parse_copy(&pod->o.arena, name, &pod->node) < 0)
 		return -ENOMEM;
 	n = count_ports(containers.value) + count_ports(inits.value);
+	if (n > POD_PORTS_MAX)
+		return bn_field_fail(&containers, "have %zu ports, %d are the most", n,
+				     POD_PORTS_MAX);
 	pod->ports = bn_arena_alloc(&pod->o.arena, n, sizeof(*pod->ports));
-	if (!pod->ports)
+	pod->host_ports = bn_arena_alloc(&pod->o.arena, n, sizeof(*pod->host_ports));
+	if (!pod->ports || !pod->host_ports)
 		return -ENOMEM;
 	r = parse_containers(&containers, false, pod);
 	return r < 0 ? r : parse_containers(&inits, true, pod);
@@ -251,17 +304,27 @@ int bn_parse_pod(const struct bn_field *root, struct bn_pod_object *pod)
 		if (!pod->links)
 			return -ENOMEM;
 	}
-	/* the addresses of a finished pod may be another's by now */
-	if (pod->host_network || pod->finished)
-		return 0;
-	return claim_addresses(&pod->o, pod->ips, pod->n_ips);
+	/* what a finished pod had may be another's by now */
+	if (pod->finished)
+		pod->n_host_ports = 0;
+	return claim(&pod->o, pod->ips, pod->host_network || pod->finished ? 0 : pod->n_ips,
+		     pod->host_ports, pod->n_host_ports);
 }
 
 int bn_parse_node(const struct bn_field *root, struct bn_node_object *node)
 {
+	struct bn_field metadata = bn_field_get(root, "metadata");
+	struct bn_field labels = bn_field_get(&metadata, "labels");
+	struct bn_field zone = bn_field_get(&labels, "topology.kubernetes.io/zone");
 	struct bn_field status = bn_field_get(root, "status");
 	struct bn_field list = bn_field_get(&status, "addresses");
+	const char *name = NULL;
 	size_t n;
+
+	if (bn_field_string(&zone, &name) < 0)
+		return -EINVAL;
+	if (name && *name && bn_parse_copy(&node->o.arena, name, &node->zone) < 0)
+		return -ENOMEM;
 
 	if (bn_field_object(&status) < 0 || bn_field_array(&list, NODE_ADDRESSES_MAX, &n) < 0)
 		return -EINVAL;
@@ -292,5 +355,5 @@ int bn_parse_node(const struct bn_field *root, struct bn_node_object *node)
 		if (!twice)
 			node->ips[node->n_ips++] = addr;
 	}
-	return claim_addresses(&node->o, node->ips, node->n_ips);
+	return claim(&node->o, node->ips, node->n_ips, NULL, 0);
 }

@@ -226,6 +226,21 @@ static int parse_cluster_ips(const struct bn_field *spec, struct bn_service_obje
 	return 0;
 }
 
+/*
+ * ipMode Proxy: what is sent there is to pass the balancer, so it is no frontend here (KEP-1860).
+ */
+static int parse_ip_mode(const struct bn_field *ingress, bool *ret_proxied)
+{
+	static const char *const names[] = {"VIP", "Proxy", NULL};
+	struct bn_field mode = bn_field_get(ingress, "ipMode");
+	int v = 0;
+
+	if (bn_field_choice(&mode, names, 0, &v) < 0)
+		return -EINVAL;
+	*ret_proxied = v == 1;
+	return 0;
+}
+
 static int parse_addresses(const struct bn_field *list, const char *key, struct bn_arena *arena,
 			   union bn_addr **ret, uint16_t *ret_n)
 {
@@ -243,14 +258,17 @@ static int parse_addresses(const struct bn_field *list, const char *key, struct 
 		struct bn_field item = bn_field_item(list, i);
 		struct bn_field ip = key && json_is_object(item.value) ? bn_field_get(&item, key)
 								       : item;
+		bool proxied = false;
 
 		if (key && (bn_field_required(&item) < 0 || bn_field_object(&item) < 0))
 			return -EINVAL;
 		if (key && !ip.value)
 			continue; /* an ingress by host name */
+		if (key && parse_ip_mode(&item, &proxied) < 0)
+			return -EINVAL;
 		if (bn_field_address(&ip, &(*ret)[*ret_n], &family) < 0)
 			return -EINVAL;
-		++*ret_n;
+		*ret_n += !proxied;
 	}
 	return 0;
 }
@@ -324,7 +342,6 @@ static int parse_load_balancer(const struct bn_field *root, const struct bn_fiel
 	struct bn_field ingress = bn_field_get(&balancer, "ingress");
 	const char *text = NULL;
 	union bn_addr addr;
-	struct bn_cidr cidr;
 	int family = 0;
 	size_t n;
 
@@ -334,13 +351,20 @@ static int parse_load_balancer(const struct bn_field *root, const struct bn_fiel
 		return -EINVAL;
 	if (bn_field_array(&ranges, SERVICE_IPS_MAX, &n) < 0)
 		return -EINVAL;
+	if (n && service->type != BN_TYPE_LOAD_BALANCER)
+		return bn_field_fail(&ranges, "needs the type LoadBalancer");
+	service->source_ranges =
+		bn_arena_alloc(&service->o.arena, n, sizeof(*service->source_ranges));
+	if (!service->source_ranges)
+		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
 		struct bn_field item = bn_field_item(&ranges, i);
 
 		if (bn_field_required(&item) < 0 || bn_field_string(&item, &text) < 0)
 			return -EINVAL;
-		if (bn_cidr_parse(text, &cidr) < 0)
+		if (bn_cidr_parse(text, &service->source_ranges[i]) < 0)
 			return bn_field_fail(&item, "\"%.64s\" is not a CIDR", text);
+		service->n_source_ranges++;
 	}
 	if (bn_field_object(&status) < 0 || bn_field_object(&balancer) < 0)
 		return -EINVAL;

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * What every change of the model has in common, be it of objects or of this node's endpoints:
- * only one at a time, no two owners of one thing at its end, and the datapath gets exactly what
- * was touched. After a publication the datapath is known to have what the model says, so
+ * only one at a time, and the datapath gets exactly what was touched. After a publication the datapath is known to have what the model says, so
  * publishing once more after an undo tells it the old state.
  */
 #include "state.h"
@@ -42,28 +41,8 @@ int bn_transaction_publish(struct bn_objects *objects, struct bn_error *err)
 	if (r < 0)
 		return r;
 	STAILQ_FOREACH(ref, &objects->touched_services, touched)
-		ref->is_known = ref->service;
+		ref->is_known = bn_index_is_served(objects, ref);
 	HASH_ITER(hh, objects->touched_addrs, addr, next)
 		addr->before = bn_index_peer(objects, &addr->addr);
 	return 0;
-}
-
-const struct bn_object *bn_transaction_conflict(struct bn_objects *objects,
-						const struct bn_object *object,
-						const struct bn_claim **ret)
-{
-	for (size_t i = 0; i < object->n_claims; i++) {
-		const struct bn_claim *mine = &object->claims[i], *other;
-
-		if (!mine->owner)
-			continue;
-		other = bn_index_claimed(objects, &mine->key.addr, mine->key.port);
-		for (; other; other = other->next) {
-			if (other->owner != object) {
-				*ret = mine;
-				return other->owner;
-			}
-		}
-	}
-	return NULL;
 }

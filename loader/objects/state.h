@@ -5,8 +5,8 @@
  * allotments, which its first transaction fills in; a new version takes the old one's place.
  *
  * Files: object.c (life of an object), parse-*.c (tree to object), index.c (tables and links),
- * allot.c (cluster IPs and node ports), build.c (objects to specs), publish.c (specs to the
- * datapath), transaction.c (a change, from staging to commit or undo), objects.c, query.c (the
+ * allot.c (cluster IPs and node ports), host-port.c (host ports of pods), build.c (objects to
+ * specs), choose.c (which backends get new flows), publish.c (specs to the datapath), transaction.c (a change, from staging to commit or undo), objects.c, query.c (the
  * public functions).
  */
 #pragma once
@@ -39,6 +39,7 @@ struct bn_claim {
 		union bn_addr addr;
 		uint32_t port; /* 0: the key is an address */
 	} key;
+	uint16_t item; /* of a Pod's port: which of its host ports */
 	struct bn_object *owner;
 	struct bn_claim *next; /* of the same key; only the first is in the table */
 	UT_hash_handle hh;
@@ -90,6 +91,7 @@ struct bn_labels_object { /* a Namespace */
 
 struct bn_node_object {
 	struct bn_object o;
+	const char *zone; /* or NULL */
 	union bn_addr *ips;
 	size_t n_ips;
 };
@@ -101,15 +103,30 @@ struct bn_running_object {
 	size_t n_ips;
 };
 
+/* A port of the host that leads to a pod's. */
+struct bn_host_port {
+	union bn_addr addr; /* with one family in `families`: 0.0.0.0 or :: is every address */
+	uint16_t port, target;
+	uint8_t protocol;
+	uint8_t families;         /* bits BN_HOST_IPV4, BN_HOST_IPV6; both: no hostIP was given */
+	bool init;                /* of an init container; for messages, as are these */
+	uint16_t container, item; /* spec.containers[].ports[] */
+};
+
+#define BN_HOST_IPV4 1
+#define BN_HOST_IPV6 2
+
 struct bn_pod_object {
 	struct bn_object o;
+	struct bn_service_ref *ref; /* of its host ports; NULL: not linked, or none */
 	struct bn_label *labels;
 	struct bn_label_link *links; /* one a label */
 	size_t n_labels;
 	const struct bn_running_object *running; /* NULL: no endpoint here */
 	const char *node;                        /* or NULL */
 	struct bn_pod_port *ports;               /* named ones */
-	size_t n_ports;
+	struct bn_host_port *host_ports;
+	size_t n_ports, n_host_ports;
 	union bn_addr ips[2]; /* at most one of a family */
 	uint8_t n_ips;
 	bool ready, terminating, finished, host_network;
@@ -149,7 +166,8 @@ struct bn_service_object {
 	struct bn_label_link link;
 	struct bn_service_port *ports;
 	union bn_addr *external_ips, *ingress_ips;
-	uint16_t n_ports, n_external_ips, n_ingress_ips;
+	struct bn_cidr *source_ranges;
+	uint16_t n_ports, n_external_ips, n_ingress_ips, n_source_ranges;
 	uint16_t health_port;
 	uint32_t affinity_seconds; /* 0: none */
 	union bn_addr cluster_ips[2];
@@ -187,10 +205,14 @@ struct bn_slice_object {
 	uint8_t family;
 };
 
-/* A service by name: the Service object and the slices that are given for it. */
+/*
+ * A service by name: the Service object and the slices that are given for it; or a Pod with host
+ * ports, under "pod/NAME".
+ */
 struct bn_service_ref {
 	UT_hash_handle hh;
 	struct bn_service_object *service; /* NULL: slices without a Service */
+	struct bn_pod_object *pod;
 	LIST_HEAD(, bn_slice_object) slices;
 	STAILQ_ENTRY(bn_service_ref) touched;
 	bool is_touched;
@@ -300,6 +322,10 @@ void bn_index_sweep(struct bn_objects *objects);
 void bn_index_free(struct bn_objects *objects);
 /* What an address is to the datapath now; kind 0: nothing, or an endpoint of this node. */
 struct bn_peer_spec bn_index_peer(struct bn_objects *objects, const union bn_addr *addr);
+/* The zone of a node, by its Node object; NULL: unknown. */
+const char *bn_index_zone(struct bn_objects *objects, const char *node);
+/* Whether there is something of it that the datapath is told. */
+bool bn_index_is_served(const struct bn_objects *objects, const struct bn_service_ref *ref);
 /* The addresses that a pod answers on. */
 size_t bn_pod_ips(const struct bn_pod_object *pod, const union bn_addr **ret);
 bool bn_pod_selected(const struct bn_pod_object *pod, const struct bn_service_object *service);
@@ -323,10 +349,23 @@ int bn_allot_service(struct bn_objects *objects, struct bn_service_object *servi
 int bn_allot_format(const struct bn_service_object *service, char **ret);
 int bn_allot_parse(struct bn_service_object *service, const char *text);
 
+/* host-port.c */
+
+#define BN_HOST_PORT_PREFIX "pod/" /* of the name under which they are a service */
+
+/* Whether this node is where the pod runs, and so its host ports are. */
+bool bn_pod_is_here(const struct bn_objects *objects, const struct bn_pod_object *pod);
+bool bn_host_port_overlaps(const struct bn_host_port *a, const struct bn_host_port *b);
+/* "spec.containers[0].ports[1].hostPort" */
+const char *bn_host_port_path(const struct bn_host_port *port, char *buf, size_t size);
+/* The host ports of a pod of this node as frontends of their own. */
+int bn_build_host_ports(struct bn_objects *objects, struct bn_arena *arena,
+			const struct bn_pod_object *pod, struct bn_service_spec *ret);
+
 /* build.c */
 
-int bn_build_service(struct bn_objects *objects, struct bn_arena *arena,
-		     const struct bn_service_object *service, struct bn_service_spec *ret);
+int bn_build_ref(struct bn_objects *objects, struct bn_arena *arena,
+		 const struct bn_service_ref *ref, struct bn_service_spec *ret);
 /* What the touched services and addresses are now, as a change. */
 int bn_build_change(struct bn_objects *objects, struct bn_arena *arena, struct bn_change *ret);
 /* Port number of a service port on a pod; 0 where the pod has no port of that name. */
@@ -341,10 +380,19 @@ int bn_transaction_begin(struct bn_objects *objects, struct bn_error *err);
 void bn_transaction_end(struct bn_objects *objects);
 /* Hands what was touched to the datapath; afterwards the datapath knows it. */
 int bn_transaction_publish(struct bn_objects *objects, struct bn_error *err);
+
+/* conflict.c */
+
 /* Another owner of something that `object` claims, and which claim it is; NULL: none. */
-const struct bn_object *bn_transaction_conflict(struct bn_objects *objects,
-						const struct bn_object *object,
-						const struct bn_claim **ret);
+const struct bn_object *bn_conflict_find(struct bn_objects *objects, const struct bn_object *object,
+					 const struct bn_claim **ret);
+/* A port that a socket of the host's holds and `old`, which may be NULL, had not; NULL: none. */
+const struct bn_claim *bn_conflict_socket(struct bn_objects *objects,
+					  const struct bn_object *object,
+					  const struct bn_object *old);
+bool bn_conflict_node_port_free(struct bn_objects *objects, uint16_t port, uint8_t protocol);
+/* The field that a claim comes from. */
+const char *bn_conflict_path(const struct bn_claim *claim, char *buf, size_t size);
 
 /* transaction.c */
 

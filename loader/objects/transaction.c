@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <malloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -251,24 +252,33 @@ static int stage_delete(void *user, const struct bn_document *document, json_t *
 
 /* ---- the end ---- */
 
-static int fail_conflict(const struct bn_document *document, const struct bn_claim *claim,
-			 const struct bn_object *other, struct bn_error *err)
+static int fail_claim(const struct bn_document *document, const struct bn_claim *claim,
+		      const char *why, struct bn_error *err)
 {
-	static const char *const fields[_BN_KIND_MAX] = {
-		[BN_KIND_NODE] = "status.addresses",
-		[BN_KIND_POD] = "status.podIPs",
-		[BN_KIND_SERVICE] = "spec.clusterIPs",
-	};
-	char what[600], addr[BN_ADDR_STRLEN];
+	char path[96], what[BN_ADDR_STRLEN];
 
-	bn_object_describe(other, what, sizeof(what));
 	if (claim->key.port)
-		return bn_document_fail(document, err, -EADDRINUSE,
-					"spec.ports: node port %u is already taken by %s",
-					claim->key.port, what);
+		snprintf(what, sizeof(what), "%u", claim->key.port);
+	else
+		bn_addr_format(&claim->key.addr, what);
 	return bn_document_fail(document, err, -EADDRINUSE, "%s: %s is already taken by %s",
-				fields[claim->owner->kind], bn_addr_format(&claim->key.addr, addr),
-				what);
+				bn_conflict_path(claim, path, sizeof(path)), what, why);
+}
+
+static int check_conflicts(struct transaction *t, const struct bn_entry *entry,
+			   struct bn_error *err)
+{
+	struct bn_document document = document_of(t, entry);
+	const struct bn_claim *claim = NULL;
+	const struct bn_object *other;
+	char what[600];
+
+	other = bn_conflict_find(t->objects, entry->new, &claim);
+	if (other)
+		return fail_claim(&document, claim, bn_object_describe(other, what, sizeof(what)),
+				  err);
+	claim = bn_conflict_socket(t->objects, entry->new, entry->old);
+	return claim ? fail_claim(&document, claim, "a socket of the host", err) : 0;
 }
 
 static int allot(struct transaction *t, struct bn_service_object *service,
@@ -296,8 +306,6 @@ static int allot(struct transaction *t, struct bn_service_object *service,
 /* Two passes: what is named is claimed before anything is allotted. */
 static int settle(struct transaction *t, struct bn_error *err)
 {
-	const struct bn_claim *claim = NULL;
-	const struct bn_object *other;
 	struct bn_document document;
 	int r;
 
@@ -306,12 +314,11 @@ static int settle(struct transaction *t, struct bn_error *err)
 
 		if (!entry->new || entry->new == entry->old)
 			continue;
-		other = bn_transaction_conflict(t->objects, entry->new, &claim);
-		if (!other)
-			continue;
-		document = document_of(t, entry);
-		t->bad = entry->input;
-		return fail_conflict(&document, claim, other, err);
+		r = check_conflicts(t, entry, err);
+		if (r < 0) {
+			t->bad = entry->input;
+			return r;
+		}
 	}
 	for (size_t i = 0; i < t->n; i++) {
 		const struct bn_entry *entry = &t->entries[i];

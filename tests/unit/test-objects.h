@@ -24,6 +24,8 @@ struct rig {
 	struct bn_objects *objects;
 	struct bn_cidr cidrs[4];
 	size_t n_cidrs;
+	uint32_t kinds;   /* frontends that the datapath takes; 0: all */
+	const char *held; /* "10.0.0.1:80/6 0.0.0.0:53/17": sockets of the host */
 	json_t *services; /* "ns/name": {"10.96.0.1:80/6": ["10.0.0.1:8080", ...]} */
 	json_t *peers;    /* "10.0.0.1": kind */
 	json_t *pods;     /* names given to pod_changed */
@@ -96,6 +98,16 @@ static inline void rig_pod_changed(void *user, const char *namespace, const char
 	json_array_append_new(rig->pods, json_string(text));
 }
 
+static inline bool rig_host_port_free(void *user, const union bn_addr *addr, uint16_t port,
+				      uint8_t protocol)
+{
+	const struct rig *rig = user;
+	char text[80], buf[BN_ADDR_STRLEN];
+
+	snprintf(text, sizeof(text), "%s:%u/%u", bn_addr_format(addr, buf), port, protocol);
+	return !rig->held || !strstr(rig->held, text);
+}
+
 static inline int rig_try_open(struct rig *rig, struct bn_error *err)
 {
 	struct bn_objects_config config = {
@@ -103,8 +115,10 @@ static inline int rig_try_open(struct rig *rig, struct bn_error *err)
 		.node_name = "node-a",
 		.service_cidrs = rig->cidrs,
 		.n_service_cidrs = rig->n_cidrs,
+		.frontend_kinds = rig->kinds,
 		.commit = rig_commit,
 		.pod_changed = rig_pod_changed,
+		.host_port_free = rig_host_port_free,
 		.user = rig,
 	};
 
