@@ -313,6 +313,9 @@ static int build_service(struct bn_objects *objects, struct bn_arena *arena,
 	struct builder b = {.objects = objects, .arena = arena, .service = service};
 	int r;
 
+	static const char *const distributions[] = {NULL, "PreferClose", "PreferSameZone",
+						    "PreferSameNode"};
+
 	*ret = (struct bn_service_spec){
 		.namespace = service->o.namespace,
 		.name = service->o.name,
@@ -321,6 +324,7 @@ static int build_service(struct bn_objects *objects, struct bn_arena *arena,
 		.is_headless = service->headless,
 		.internal_local = service->internal_local,
 		.external_local = service->external_local,
+		.distribution = distributions[service->distribution],
 		.health_port = service->health_port,
 	};
 	bn_chooser_open(&b.chooser, objects, service);

@@ -10,11 +10,15 @@
 struct bn_candidate {
 	struct bn_backend_spec spec;
 	uint16_t weight; /* its own */
+	int16_t group;   /* of the service's weight groups; -1: none */
+	/* EndpointSlice hints: whether there are any, and whether they name this place */
+	bool zone_hints, for_zone, node_hints, for_node;
 };
 
 struct bn_chooser {
 	struct bn_objects *objects;
 	const struct bn_service_object *service;
+	const char *zone; /* of this node, or NULL */
 	struct bn_candidate *v;
 	size_t n, room;
 };

@@ -185,7 +185,7 @@ static int link_label(struct bn_objects *objects, struct bn_object *object,
 	return 0;
 }
 
-static bool has_label(const struct bn_pod_object *pod, const struct bn_label *label)
+bool bn_pod_has_label(const struct bn_pod_object *pod, const struct bn_label *label)
 {
 	for (size_t i = 0; i < pod->n_labels; i++) {
 		if (!strcmp(pod->labels[i].key, label->key))
@@ -197,7 +197,7 @@ static bool has_label(const struct bn_pod_object *pod, const struct bn_label *la
 bool bn_pod_selected(const struct bn_pod_object *pod, const struct bn_service_object *service)
 {
 	for (size_t i = 0; i < service->n_selector; i++) {
-		if (!has_label(pod, &service->selector[i]))
+		if (!bn_pod_has_label(pod, &service->selector[i]))
 			return false;
 	}
 	return service->n_selector && !strcmp(pod->o.namespace, service->o.namespace);
@@ -373,6 +373,25 @@ const char *bn_index_zone(struct bn_objects *objects, const char *node)
 	return found ? ((const struct bn_node_object *)found)->zone : NULL;
 }
 
+void bn_index_touch_zone(struct bn_objects *objects, const char *node)
+{
+	struct bn_service_object *service;
+	struct bn_service_ref *ref, *next;
+	struct bn_slice_object *slice;
+
+	LIST_FOREACH(service, &objects->zoned_services, zoned)
+		touch_service(objects, service->ref);
+	/* given hints are compared with this node's zone alone */
+	if (strcmp(node, objects->config.node_name))
+		return;
+	HASH_ITER(hh, objects->services, ref, next) {
+		LIST_FOREACH(slice, &ref->slices, entry) {
+			if (slice->hinted)
+				touch_service(objects, ref);
+		}
+	}
+}
+
 bool bn_index_is_served(const struct bn_objects *objects, const struct bn_service_ref *ref)
 {
 	uint32_t kinds = objects->config.frontend_kinds;
@@ -439,6 +458,8 @@ static int link_service(struct bn_objects *objects, struct bn_service_object *se
 	if (r < 0)
 		return r;
 	service->ref->service = service;
+	if (service->distribution)
+		LIST_INSERT_HEAD(&objects->zoned_services, service, zoned);
 	if (!service->n_selector)
 		return 0;
 	if (!service->under)
@@ -517,6 +538,8 @@ void bn_index_unlink(struct bn_objects *objects, struct bn_object *object)
 
 		if (service->ref) {
 			touch_service(objects, service->ref);
+			if (service->distribution)
+				LIST_REMOVE(service, zoned);
 			service->ref->service = NULL;
 			service->ref = NULL;
 		}

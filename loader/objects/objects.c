@@ -85,6 +85,7 @@ int bn_objects_new(const struct bn_objects_config *config, struct bn_objects **r
 		return -ENOMEM;
 	STAILQ_INIT(&objects->touched_services);
 	LIST_INIT(&objects->idle_labels);
+	LIST_INIT(&objects->zoned_services);
 	r = copy_config(objects, config);
 	if (r == 0)
 		r = bn_allot_open(objects);

@@ -294,6 +294,9 @@ int bn_parse_pod(const struct bn_field *root, struct bn_pod_object *pod)
 	if (bn_field_string(&deletion, &text) < 0)
 		return -EINVAL;
 	pod->terminating = text;
+	pod->weight = 1;
+	if (bn_parse_weight(root, &pod->weight) < 0)
+		return -EINVAL;
 	r = parse_spec(root, pod);
 	if (r == 0)
 		r = parse_status(root, pod);

@@ -297,6 +297,9 @@ static int parse_traffic(const struct bn_field *spec, struct bn_service_object *
 	static const char *const policies[] = {"Cluster", "Local", NULL};
 	bool external = service->type == BN_TYPE_NODE_PORT ||
 			service->type == BN_TYPE_LOAD_BALANCER || service->n_external_ips;
+	static const char *const distributions[] = {"PreferClose", "PreferSameZone",
+						    "PreferSameNode", NULL};
+	struct bn_field distribution = bn_field_get(spec, "trafficDistribution");
 	struct bn_field in = bn_field_get(spec, "internalTrafficPolicy");
 	struct bn_field ex = bn_field_get(spec, "externalTrafficPolicy");
 	struct bn_field health = bn_field_get(spec, "healthCheckNodePort");
@@ -305,6 +308,9 @@ static int parse_traffic(const struct bn_field *spec, struct bn_service_object *
 	bool wanted;
 	int v = 0;
 
+	if (bn_field_choice(&distribution, distributions, -1, &v) < 0)
+		return -EINVAL;
+	service->distribution = (uint8_t)(v + 1);
 	if (bn_field_choice(&in, policies, 0, &v) < 0)
 		return -EINVAL;
 	service->internal_local = v;
@@ -428,6 +434,8 @@ int bn_parse_service(const struct bn_field *root, struct bn_service_object *serv
 		r = parse_traffic(&spec, service);
 	if (r == 0)
 		r = parse_load_balancer(root, &spec, service);
+	if (r == 0)
+		r = bn_parse_weight_groups(root, service);
 	if (r < 0)
 		return r;
 	/* room for two addresses, every node port and the health check's; allot.c fills it */

@@ -113,37 +113,81 @@ static int parse_target(const struct bn_field *endpoint, struct bn_slice_object 
 	return bn_parse_copy(&slice->o.arena, n, ret);
 }
 
-static int check_zones(const struct bn_field *endpoint)
+/* forZones or forNodes: names of at most eight places. */
+static int parse_places(const struct bn_field *hints, const char *key, struct bn_arena *arena,
+			const char *names[8], uint8_t *ret_n)
 {
-	struct bn_field zone = bn_field_get(endpoint, "zone");
-	struct bn_field hints = bn_field_get(endpoint, "hints");
-	struct bn_field list = bn_field_get(&hints, "forZones");
-	const char *text = NULL;
+	struct bn_field list = bn_field_get(hints, key);
 	size_t n;
 
-	if (bn_field_string(&zone, &text) < 0 || bn_field_object(&hints) < 0 ||
-	    bn_field_array(&list, 8, &n) < 0)
+	if (bn_field_array(&list, 8, &n) < 0)
 		return -EINVAL;
 	for (size_t i = 0; i < n; i++) {
 		struct bn_field item = bn_field_item(&list, i);
 		struct bn_field name = bn_field_get(&item, "name");
+		const char *text = NULL;
 
 		if (bn_field_required(&item) < 0 || bn_field_object(&item) < 0 ||
 		    bn_field_required(&name) < 0 || bn_field_string(&name, &text) < 0)
 			return -EINVAL;
+		if (bn_parse_copy(arena, text, &names[i]) < 0)
+			return -ENOMEM;
+		++*ret_n;
 	}
 	return 0;
 }
 
-/* The node's name; neighbours mostly share one, so the last endpoint's copy is tried first. */
-static int parse_node_name(const struct bn_field *endpoint, struct bn_slice_object *slice,
-			   const char *last, const char **ret)
+static bool same_places(const char *const a[8], size_t n_a, const char *const b[8], size_t n_b)
 {
-	struct bn_field node = bn_field_get(endpoint, "nodeName");
-	const char *text = NULL;
+	for (size_t i = 0; n_a == n_b && i < n_a; i++) {
+		if (strcmp(a[i], b[i]))
+			return false;
+	}
+	return n_a == n_b;
+}
 
-	if (bn_field_name(&node, bn_name_subdomain, &text) < 0)
+/* Neighbours mostly have the same hints, so the last endpoint's are taken where they are. */
+static int parse_hints(const struct bn_field *endpoint, struct bn_slice_object *slice,
+		       const struct bn_slice_hints *last, const struct bn_slice_hints **ret)
+{
+	struct bn_field field = bn_field_get(endpoint, "hints");
+	struct bn_arena scratch = {0};
+	struct bn_slice_hints hints = {0}, *copy;
+	int r;
+
+	if (bn_field_object(&field) < 0)
 		return -EINVAL;
+	r = parse_places(&field, "forZones", &scratch, hints.zones, &hints.n_zones);
+	if (r == 0)
+		r = parse_places(&field, "forNodes", &scratch, hints.nodes, &hints.n_nodes);
+	if (r < 0 || !(hints.n_zones + hints.n_nodes))
+		goto out;
+	slice->hinted = true;
+	if (last && same_places(hints.zones, hints.n_zones, last->zones, last->n_zones) &&
+	    same_places(hints.nodes, hints.n_nodes, last->nodes, last->n_nodes)) {
+		*ret = last;
+		goto out;
+	}
+	copy = bn_arena_alloc(&slice->o.arena, 1, sizeof(*copy));
+	r = copy ? 0 : -ENOMEM;
+	for (size_t i = 0; r == 0 && i < hints.n_zones; i++)
+		r = bn_parse_copy(&slice->o.arena, hints.zones[i], &copy->zones[i]);
+	for (size_t i = 0; r == 0 && i < hints.n_nodes; i++)
+		r = bn_parse_copy(&slice->o.arena, hints.nodes[i], &copy->nodes[i]);
+	if (r == 0) {
+		copy->n_zones = hints.n_zones;
+		copy->n_nodes = hints.n_nodes;
+		*ret = copy;
+	}
+out:
+	bn_arena_done(&scratch);
+	return r;
+}
+
+/* A copy of what neighbours mostly share, so the last endpoint's is taken where it is the same. */
+static int share_copy(struct bn_slice_object *slice, const char *text, const char *last,
+		      const char **ret)
+{
 	if (text && last && !strcmp(text, last)) {
 		*ret = last;
 		return 0;
@@ -151,10 +195,26 @@ static int parse_node_name(const struct bn_field *endpoint, struct bn_slice_obje
 	return bn_parse_copy(&slice->o.arena, text, ret);
 }
 
+/* Where an endpoint is: the names of its node and zone. */
+static int parse_place(const struct bn_field *endpoint, struct bn_slice_object *slice,
+		       const struct bn_slice_endpoint *last, struct bn_slice_endpoint *ret)
+{
+	struct bn_field node = bn_field_get(endpoint, "nodeName");
+	struct bn_field zone = bn_field_get(endpoint, "zone");
+	const char *node_name = NULL, *zone_name = NULL;
+	int r;
+
+	if (bn_field_name(&node, bn_name_subdomain, &node_name) < 0 ||
+	    bn_field_string(&zone, &zone_name) < 0)
+		return -EINVAL;
+	r = share_copy(slice, node_name, last ? last->node : NULL, &ret->node);
+	return r < 0 ? r : share_copy(slice, zone_name, last ? last->zone : NULL, &ret->zone);
+}
+
 static int parse_endpoints(const struct bn_field *root, struct bn_slice_object *slice)
 {
 	struct bn_field list = bn_field_get(root, "endpoints");
-	const char *node = NULL;
+	const struct bn_slice_endpoint *last = NULL;
 	size_t n;
 	int r;
 
@@ -169,14 +229,16 @@ static int parse_endpoints(const struct bn_field *root, struct bn_slice_object *
 
 		if (bn_field_required(&item) < 0 || bn_field_object(&item) < 0 ||
 		    parse_addresses(&item, slice->family, &endpoint->addr) < 0 ||
-		    parse_conditions(&item, &endpoint->state) < 0 || check_zones(&item) < 0)
+		    parse_conditions(&item, &endpoint->state) < 0)
 			return -EINVAL;
-		r = parse_node_name(&item, slice, node, &endpoint->node);
+		r = parse_place(&item, slice, last, endpoint);
+		if (r == 0)
+			r = parse_hints(&item, slice, last ? last->hints : NULL, &endpoint->hints);
 		if (r == 0)
 			r = parse_target(&item, slice, &endpoint->pod);
 		if (r < 0)
 			return r;
-		node = endpoint->node;
+		last = endpoint;
 		slice->n_endpoints++;
 	}
 	return 0;

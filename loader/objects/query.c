@@ -214,15 +214,33 @@ static json_t *need_slice(struct deriver *d, json_t *ports)
 	return json_array_append_new(d->slices, slice) < 0 ? NULL : slice;
 }
 
+/* What Kubernetes' controller hints at for a trafficDistribution; NULL: nothing. */
+static json_t *derive_hints(const struct bn_service_object *service, const char *node,
+			    const char *zone)
+{
+	bool by_node = service->distribution == BN_DISTRIBUTION_NODE && node;
+	json_t *hints;
+
+	if (!service->distribution || (!zone && !by_node))
+		return NULL;
+	hints = json_object();
+	if (zone)
+		json_object_set_new(hints, "forZones", json_pack("[{s:s}]", "name", zone));
+	if (by_node)
+		json_object_set_new(hints, "forNodes", json_pack("[{s:s}]", "name", node));
+	return hints;
+}
+
 static int derive_pod(void *user, const struct bn_pod_object *pod)
 {
 	struct deriver *d = user;
 	uint8_t state = bn_build_pod_state(d->service, pod);
 	const char *node = pod->running ? d->q->objects->config.node_name : pod->node;
+	const char *zone = node ? bn_index_zone(d->q->objects, node) : NULL;
 	const union bn_addr *ips;
 	size_t i, n = bn_pod_ips(pod, &ips);
 	char buf[BN_ADDR_STRLEN];
-	json_t *slice, *endpoint;
+	json_t *slice, *endpoint, *hints;
 
 	for (i = 0; i < n && bn_addr_family(&ips[i]) != d->family; i++)
 		;
@@ -234,6 +252,11 @@ static int derive_pod(void *user, const struct bn_pod_object *pod)
 			     state == BN_BACKEND_ACTIVE, "serving", pod->ready, "terminating",
 			     pod->terminating, "nodeName", node, "targetRef", "kind", "Pod", "name",
 			     pod->o.name, "namespace", pod->o.namespace);
+	if (zone)
+		json_object_set_new(endpoint, "zone", json_string(zone));
+	hints = state == BN_BACKEND_ACTIVE ? derive_hints(d->service, node, zone) : NULL;
+	if (hints)
+		json_object_set_new(endpoint, "hints", hints);
 	return json_array_append_new(json_object_get(slice, "endpoints"), endpoint) < 0 ? -ENOMEM
 											: 0;
 }

@@ -128,6 +128,7 @@ struct bn_pod_object {
 	struct bn_host_port *host_ports;
 	size_t n_ports, n_host_ports;
 	union bn_addr ips[2]; /* at most one of a family */
+	uint16_t weight;      /* by annotation; 1 */
 	uint8_t n_ips;
 	bool ready, terminating, finished, host_network;
 };
@@ -155,11 +156,31 @@ enum bn_family_policy {
 	BN_FAMILY_REQUIRE_DUAL,
 };
 
+/* trafficDistribution: what hints the derived endpoints get (KEP-4444, KEP-3015). */
+enum bn_distribution {
+	BN_DISTRIBUTION_NONE,
+	BN_DISTRIBUTION_CLOSE, /* the old name of the next */
+	BN_DISTRIBUTION_ZONE,
+	BN_DISTRIBUTION_NODE,
+};
+
+#define BN_WEIGHT_GROUPS_MAX 16
+
+/* Pods with a label, and what they get together of the service's new flows. */
+struct bn_weight_group {
+	struct bn_label label;
+	uint16_t share;
+};
+
 struct bn_service_ref;
 
 struct bn_service_object {
 	struct bn_object o;
 	struct bn_service_ref *ref;
+	LIST_ENTRY(bn_service_object) zoned; /* those with a distribution */
+	struct bn_weight_group *groups;
+	uint8_t n_groups;
+	uint8_t distribution; /* enum bn_distribution */
 	struct bn_label *selector;
 	size_t n_selector;
 	const struct bn_label *under; /* of the selector, that link hangs under; NULL: not yet */
@@ -187,11 +208,19 @@ struct bn_slice_port {
 	uint8_t protocol;
 };
 
+/* Where an endpoint is for; most of a slice share one. */
+struct bn_slice_hints {
+	const char *zones[8], *nodes[8]; /* Kubernetes' limits */
+	uint8_t n_zones, n_nodes;
+};
+
 struct bn_slice_endpoint {
 	union bn_addr addr;
 	uint8_t state; /* enum bn_backend_state */
 	const char *node;
 	const char *pod;
+	const char *zone;
+	const struct bn_slice_hints *hints; /* NULL: none */
 };
 
 struct bn_slice_object {
@@ -203,6 +232,7 @@ struct bn_slice_object {
 	struct bn_slice_endpoint *endpoints;
 	uint32_t n_ports, n_endpoints;
 	uint8_t family;
+	bool hinted; /* an endpoint has hints */
 };
 
 /*
@@ -256,6 +286,7 @@ struct bn_objects {
 	struct bn_label_ref *labels;
 	LIST_HEAD(, bn_label_ref) idle_labels;
 	struct bn_service_ref *services;
+	LIST_HEAD(, bn_service_object) zoned_services;
 	STAILQ_HEAD(, bn_service_ref) touched_services;
 	struct bn_touched_addr *touched_addrs;
 	struct bn_allotter allotter;
@@ -302,6 +333,9 @@ int bn_parse_node(const struct bn_field *root, struct bn_node_object *node);
 int bn_parse_pod(const struct bn_field *root, struct bn_pod_object *pod);
 int bn_parse_service(const struct bn_field *root, struct bn_service_object *service);
 int bn_parse_slice(const struct bn_field *root, struct bn_slice_object *slice);
+/* Annotations that give weights. Absent: *ret stays as it is. */
+int bn_parse_weight(const struct bn_field *root, uint16_t *ret);
+int bn_parse_weight_groups(const struct bn_field *root, struct bn_service_object *service);
 /* A copy in the arena; -ENOMEM. */
 int bn_parse_copy(struct bn_arena *arena, const char *s, const char **ret);
 
@@ -324,10 +358,13 @@ void bn_index_free(struct bn_objects *objects);
 struct bn_peer_spec bn_index_peer(struct bn_objects *objects, const union bn_addr *addr);
 /* The zone of a node, by its Node object; NULL: unknown. */
 const char *bn_index_zone(struct bn_objects *objects, const char *node);
+/* After a change of a node's zone: touches what chooses by zones. */
+void bn_index_touch_zone(struct bn_objects *objects, const char *node);
 /* Whether there is something of it that the datapath is told. */
 bool bn_index_is_served(const struct bn_objects *objects, const struct bn_service_ref *ref);
 /* The addresses that a pod answers on. */
 size_t bn_pod_ips(const struct bn_pod_object *pod, const union bn_addr **ret);
+bool bn_pod_has_label(const struct bn_pod_object *pod, const struct bn_label *label);
 bool bn_pod_selected(const struct bn_pod_object *pod, const struct bn_service_object *service);
 /* Calls fn for every pod that the service's selector matches. */
 int bn_index_each_selected(struct bn_objects *objects, const struct bn_service_object *service,

@@ -83,6 +83,15 @@ static int fail_duplicate(const struct bn_document *document, const struct bn_ob
 				bn_object_describe(object, what, sizeof(what)), where);
 }
 
+static const char *zone_of(const struct bn_object *object)
+{
+	const char *zone = NULL;
+
+	if (object && object->kind == BN_KIND_NODE)
+		zone = ((const struct bn_node_object *)object)->zone;
+	return zone ? zone : "";
+}
+
 /* Replaces old by new in the model; both may be NULL, and nothing changes on failure. */
 static int replace(struct bn_objects *objects, struct bn_object *old, struct bn_object *new)
 {
@@ -93,6 +102,8 @@ static int replace(struct bn_objects *objects, struct bn_object *old, struct bn_
 	r = new ? bn_index_link(objects, new) : 0;
 	if (r < 0 && old)
 		bn_index_link(objects, old);
+	if (strcmp(zone_of(old), zone_of(new)))
+		bn_index_touch_zone(objects, old ? old->name : new->name);
 	return r;
 }
 

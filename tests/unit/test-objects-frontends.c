@@ -9,74 +9,6 @@
 	", labels: {app: web}}\nspec: {" spec "}\nstatus: {" status "}\n"
 #define PORTS(list) "containers: [{ports: [" list "]}]"
 
-static void print_backends(FILE *f, const struct bn_backend_spec *backends, size_t n)
-{
-	static const char *const states[] = {"?", "", " terminating", " not-ready"};
-	char addr[BN_ADDR_STRLEN];
-
-	for (size_t i = 0; i < n; i++) {
-		const struct bn_backend_spec *b = &backends[i];
-
-		fprintf(f, " %s:%u%s%s", bn_addr_format(&b->addr, addr), b->port,
-			b->local ? " local" : "", states[b->state]);
-		if (b->use & BN_USE_CLUSTER)
-			fprintf(f, " C%u", b->weight);
-		if (b->use & BN_USE_LOCAL)
-			fprintf(f, " L%u", b->local_weight);
-		fputs(i + 1 < n ? "," : "", f);
-	}
-	fputc('\n', f);
-}
-
-static int print_service(void *user, const struct bn_service_spec *s)
-{
-	static const char *const kinds[] = {"ClusterIP", "NodePort", "LoadBalancer", "ExternalIP",
-					    "HostPort"};
-	char addr[BN_CIDR_STRLEN];
-	FILE *f = user;
-
-	for (size_t i = 0; i < s->n_frontends; i++) {
-		const struct bn_frontend_spec *fs = &s->frontends[i];
-
-		fprintf(f, "%s %s:%u/%u", kinds[fs->kind], bn_addr_format(&fs->addr, addr),
-			fs->port, fs->protocol);
-		if (fs->affinity_seconds)
-			fprintf(f, " affinity %u", fs->affinity_seconds);
-		fprintf(f, "%s%s%s", fs->local_inside ? " inside-local" : "",
-			fs->local_outside ? " outside-local" : "",
-			fs->consistent ? " consistent" : "");
-		if (fs->restricted) {
-			fputs(" from", f);
-			for (size_t k = 0; k < fs->n_source_ranges; k++)
-				fprintf(f, " %s", bn_cidr_format(&fs->source_ranges[k], addr));
-		}
-		fputs(" ->", f);
-		print_backends(f, fs->backends, fs->n_backends);
-	}
-	for (size_t i = 0; i < s->n_headless; i++) {
-		fprintf(f, "headless %s/%u ->",
-			s->headless[i].port_name ? s->headless[i].port_name : "",
-			s->headless[i].protocol);
-		print_backends(f, s->headless[i].backends, s->headless[i].n_backends);
-	}
-	if (s->health_port)
-		fprintf(f, "health %u: %zu\n", s->health_port, s->local_ready);
-	return 0;
-}
-
-static void expect_service(struct rig *rig, const char *name, const char *want)
-{
-	char *text = NULL;
-	size_t n = 0;
-	FILE *f = open_memstream(&text, &n);
-	int r = bn_objects_service(rig->objects, "default", name, print_service, f);
-
-	fclose(f);
-	assert_int_equal(r, 0);
-	assert_string_equal(text, want);
-	free(text);
-}
-
 static void test_kinds(void **state)
 {
 	struct rig rig;
@@ -102,7 +34,7 @@ static void test_kinds(void **state)
 		"{ip: 192.0.2.1}, {ip: 192.0.2.10, ipMode: Proxy}, {ip: 192.0.2.11, ipMode: "
 		"VIP}]}}\n",
 		NULL);
-	expect_service(
+	rig_service(
 		&rig, "web",
 		"ClusterIP 10.96.0.5:80/6 affinity 60 inside-local -> 10.0.0.1:8080 local C1 L1, "
 		"10.0.0.2:8080 C1\n"
@@ -132,7 +64,7 @@ static void test_kinds(void **state)
 		  "ipFamilyPolicy: SingleStack, ports: [{port: 53, nodePort: 30080, protocol: "
 		  "UDP}]}\nstatus: {loadBalancer: {ingress: [{ip: 192.0.2.9}]}}\n",
 		  NULL);
-	expect_service(&rig, "web",
+	rig_service(&rig, "web",
 		       "ClusterIP 10.96.0.5:53/17 ->\nNodePort 0.0.0.0:30080/17 consistent ->\n");
 	rig_refuse(
 		&rig,
@@ -158,8 +90,8 @@ static void test_headless(void **state)
 			  SVC("bare", "clusterIP: None, selector: {app: web}, ipFamilyPolicy: "
 				      "RequireDualStack"),
 		  NULL);
-	expect_service(&rig, "db", "headless sql/6 -> 10.0.0.1:5432 C1\n");
-	expect_service(&rig, "bare", "headless /6 -> 10.0.0.1:0 C1\nheadless /6 -> fd00::1:0 C1\n");
+	rig_service(&rig, "db", "headless sql/6 -> 10.0.0.1:5432 C1\n");
+	rig_service(&rig, "bare", "headless /6 -> 10.0.0.1:0 C1\nheadless /6 -> fd00::1:0 C1\n");
 	rig_json(rig.services, "{\"default/db\": {}, \"default/bare\": {}}");
 	rig_teardown(&rig);
 }
@@ -193,7 +125,7 @@ static void test_host_ports(void **state)
 							       "hostPort: 80}"),
 				    "phase: Failed, podIP: 10.0.0.5"),
 		NULL);
-	expect_service(&rig, "pod/a",
+	rig_service(&rig, "pod/a",
 		       "HostPort 0.0.0.0:80/6 -> 10.0.0.1:8080 local C1 L1\n"
 		       "HostPort :::80/6 -> fd00::1:8080 local C1 L1\n"
 		       "HostPort 127.0.0.1:53/17 -> 10.0.0.1:53 local C1 L1\n"
@@ -338,7 +270,7 @@ static void test_mask(void **state)
 			      "ports: [{port: 1}]"),
 		  NULL);
 	rig_json(rig.services, "{\"default/s\": {\"10.96.0.7:1/6\": []}}");
-	expect_service(&rig, "s", "ClusterIP 10.96.0.7:1/6 ->\n");
+	rig_service(&rig, "s", "ClusterIP 10.96.0.7:1/6 ->\n");
 	rig_teardown(&rig);
 }
 

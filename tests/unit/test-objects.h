@@ -270,3 +270,72 @@ static inline union bn_addr rig_addr(const char *text)
 	assert_int_equal(bn_addr_parse(text, &addr, NULL), 0);
 	return addr;
 }
+
+/* A service as text: a line a frontend, with the backends and what they get ("C", "L": weight). */
+static inline void rig_print_backends(FILE *f, const struct bn_backend_spec *backends, size_t n)
+{
+	static const char *const states[] = {"?", "", " terminating", " not-ready"};
+	char addr[BN_ADDR_STRLEN];
+
+	for (size_t i = 0; i < n; i++) {
+		const struct bn_backend_spec *b = &backends[i];
+
+		fprintf(f, " %s:%u%s%s", bn_addr_format(&b->addr, addr), b->port,
+			b->local ? " local" : "", states[b->state]);
+		if (b->use & BN_USE_CLUSTER)
+			fprintf(f, " C%u", b->weight);
+		if (b->use & BN_USE_LOCAL)
+			fprintf(f, " L%u", b->local_weight);
+		fputs(i + 1 < n ? "," : "", f);
+	}
+	fputc('\n', f);
+}
+
+static inline int rig_print_service(void *user, const struct bn_service_spec *s)
+{
+	static const char *const kinds[] = {"ClusterIP", "NodePort", "LoadBalancer", "ExternalIP",
+					    "HostPort"};
+	char addr[BN_CIDR_STRLEN];
+	FILE *f = user;
+
+	for (size_t i = 0; i < s->n_frontends; i++) {
+		const struct bn_frontend_spec *fs = &s->frontends[i];
+
+		fprintf(f, "%s %s:%u/%u", kinds[fs->kind], bn_addr_format(&fs->addr, addr),
+			fs->port, fs->protocol);
+		if (fs->affinity_seconds)
+			fprintf(f, " affinity %u", fs->affinity_seconds);
+		fprintf(f, "%s%s%s", fs->local_inside ? " inside-local" : "",
+			fs->local_outside ? " outside-local" : "",
+			fs->consistent ? " consistent" : "");
+		if (fs->restricted) {
+			fputs(" from", f);
+			for (size_t k = 0; k < fs->n_source_ranges; k++)
+				fprintf(f, " %s", bn_cidr_format(&fs->source_ranges[k], addr));
+		}
+		fputs(" ->", f);
+		rig_print_backends(f, fs->backends, fs->n_backends);
+	}
+	for (size_t i = 0; i < s->n_headless; i++) {
+		fprintf(f, "headless %s/%u ->",
+			s->headless[i].port_name ? s->headless[i].port_name : "",
+			s->headless[i].protocol);
+		rig_print_backends(f, s->headless[i].backends, s->headless[i].n_backends);
+	}
+	if (s->health_port)
+		fprintf(f, "health %u: %zu\n", s->health_port, s->local_ready);
+	return 0;
+}
+
+static inline void rig_service(struct rig *rig, const char *name, const char *want)
+{
+	char *text = NULL;
+	size_t n = 0;
+	FILE *f = open_memstream(&text, &n);
+	int r = bn_objects_service(rig->objects, "default", name, rig_print_service, f);
+
+	fclose(f);
+	assert_int_equal(r, 0);
+	assert_string_equal(text, want);
+	free(text);
+}
