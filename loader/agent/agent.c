@@ -8,6 +8,7 @@
 #include "agent/agent.h"
 
 #include "log.h"
+#include "net/hostcheck.h"
 
 #include <bpf/bpf.h>
 #include <bpfnet/access.h>
@@ -258,6 +259,19 @@ int bn_agent_reload(struct bn_agent *a, struct bn_error *err)
 	return 0;
 }
 
+/* What `status` says of the host as long as it is so, also where nobody asks. */
+static void report_host(struct bn_agent *a)
+{
+	struct bn_hostcheck check = BN_HOSTCHECK_INIT;
+
+	bn_agent_hostcheck(a, &check);
+	for (size_t i = 0; i < check.n; i++) {
+		if (check.findings[i].severity == BN_HOSTCHECK_DEGRADED)
+			bn_log(BN_LOG_WARNING, check.findings[i].text, NULL);
+	}
+	bn_hostcheck_done(&check);
+}
+
 static int start(struct bn_agent *a, const struct bn_agent_config *config, sd_event *event,
 		 struct bn_error *err)
 {
@@ -322,6 +336,7 @@ static int start(struct bn_agent *a, const struct bn_agent_config *config, sd_ev
 	r = start_server(a, err);
 	if (r < 0)
 		return r;
+	report_host(a);
 	a->live = true;
 	malloc_trim(0);
 	return 0;

@@ -30,6 +30,8 @@
 
 #include <systemd/sd-event.h>
 
+struct bn_hostcheck;
+
 /* A device that leads out of the node. */
 struct bn_uplink {
 	int ifindex;
@@ -111,6 +113,8 @@ int bn_agent_sweep_start(struct bn_agent *a);
 int bn_agent_methods(struct bn_agent *a, struct bn_error *err);
 int bn_agent_method_status(struct bn_request *r, void *user);
 int bn_agent_method_map_list(struct bn_request *r, void *user);
+/* What of the host gets in the way; *ret is to be emptied, also after an error. */
+int bn_agent_hostcheck(struct bn_agent *a, struct bn_hostcheck *ret);
 void bn_agent_collect_maps(struct bn_metrics_out *out, void *user);
 /* agent/tables.c */
 int bn_agent_method_ct_list(struct bn_request *r, void *user);

@@ -4,6 +4,7 @@
 #include "net/hostcheck.h"
 
 #include <bpfnet/access.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -115,11 +116,24 @@ static void folder_reason(void *user, const char *dir, const char *problem)
 	add_reason(rs, json_sprintf("manifests in %s: %s", dir, problem));
 }
 
+int bn_agent_hostcheck(struct bn_agent *a, struct bn_hostcheck *ret)
+{
+	const char **names = calloc(a->n_uplinks + 1, sizeof(*names));
+	int r = -ENOMEM;
+
+	for (size_t i = 0; names && i < a->n_uplinks; i++)
+		names[i] = a->uplinks[i].name;
+	if (names)
+		r = bn_hostcheck_run(names, a->n_uplinks, true, ret, NULL);
+	free(names);
+	return r < 0 ? r
+		     : bn_hostcheck_ports(ret, a->config->nat_ports.min, a->config->nat_ports.max);
+}
+
 static json_t *find_reasons(struct bn_agent *a, json_t **ret_notes)
 {
 	struct reasons rs = {.array = json_array()};
 	struct bn_hostcheck check = BN_HOSTCHECK_INIT;
-	const char **names = calloc(a->n_uplinks + 1, sizeof(*names));
 
 	*ret_notes = json_array();
 	if (a->refused)
@@ -131,23 +145,18 @@ static json_t *find_reasons(struct bn_agent *a, json_t **ret_notes)
 			      "not watched since the last reload, see the log");
 	bn_endpoints_each(a->endpoints, endpoint_reason, &rs);
 	for (size_t i = 0; i < a->n_uplinks; i++) {
-		if (names)
-			names[i] = a->uplinks[i].name;
 		if (!a->uplinks[i].attached)
 			add_reason(&rs, json_sprintf("device %s: no program is attached",
 						     a->uplinks[i].name));
 	}
-	if (names && bn_hostcheck_run(names, a->n_uplinks, true, &check, NULL) >= 0) {
-		for (size_t i = 0; i < check.n; i++) {
-			json_t *to = check.findings[i].severity == BN_HOSTCHECK_DEGRADED
-					     ? rs.array
-					     : *ret_notes;
+	bn_agent_hostcheck(a, &check);
+	for (size_t i = 0; i < check.n; i++) {
+		json_t *to = check.findings[i].severity == BN_HOSTCHECK_DEGRADED ? rs.array
+										 : *ret_notes;
 
-			json_array_append_new(to, json_string(check.findings[i].text));
-		}
+		json_array_append_new(to, json_string(check.findings[i].text));
 	}
 	bn_hostcheck_done(&check);
-	free(names);
 	return rs.array;
 }
 

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct bn_error;
 
@@ -36,6 +37,12 @@ struct bn_hostcheck {
 int bn_hostcheck_run(const char *const *uplinks, size_t n_uplinks, bool v6,
 		     struct bn_hostcheck *ret, struct bn_error *err);
 void bn_hostcheck_done(struct bn_hostcheck *h);
+
+/*
+ * Adds a finding where the node's own connections take ports that are also given to translated
+ * flows: a reply could then be either's.
+ */
+int bn_hostcheck_ports(struct bn_hostcheck *h, uint16_t nat_min, uint16_t nat_max);
 
 /* For the files that look, see hostcheck-nft.c and hostcheck-legacy.c. */
 int bn_hostcheck_add(struct bn_hostcheck *h, const char *name, enum bn_hostcheck_severity severity,

@@ -12,6 +12,10 @@
 #define BN_SLOTS 4096
 #define BN_SLOT_NONE 0
 
+/* NodePorts are allotted and accepted from here (kube-apiserver's default range). */
+#define BN_NODE_PORT_FIRST 30000
+#define BN_NODE_PORT_LAST 32767
+
 /* Ways of one set of the transient table: tags and deadlines of a set fill one cache line. */
 #define BN_WAYS 7
 

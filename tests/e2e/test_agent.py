@@ -259,6 +259,19 @@ service-cidr: [{", ".join(SERVICE_CIDRS)}]
     assert node.json("status")["node"] == "from-the-command-line"
 
 
+def test_ports_of_translation_and_of_the_node_overlap(make_node, tmp_path):
+    config = tmp_path / "bpfnetd.yaml"
+    config.write_text("nat: {ports: 40000-41000}\n")
+    node = make_node(options=["--config", str(config)])
+    status = json.loads(node.bpfnet("-o", "json", "status", check=False).stdout)
+    reason = next(r for r in status["reasons"] if "nat.ports" in r)
+    assert "40000-41000" in reason and "ip_local_port_range" in reason
+    assert reason in node.log()
+    assert node.status() == 3
+    netns.sysctl(node.ns, ipv4__ip_local_port_range="42000 60999")
+    assert node.status() == 0
+
+
 @pytest.mark.parametrize("text,named", [
     ("no-such-key: 1\n", "no-such-key"), ("masquerade: perhaps\n", "masquerade"),
     ("service-cidr: [10.0.0.0/33]\n", "10.0.0.0/33"), ("maps: {flows: -1}\n", "flows"),

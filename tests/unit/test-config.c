@@ -343,6 +343,8 @@ static void test_bad_files(void **state)
 		{"lifetimes: {syn: 1209601}\n", "lifetimes.syn"},
 		{"flows: {history: 0}\n", "flows.history"},
 		{"nat: {ports: 61000}\n", "nat.ports"},
+		{"nat: {ports: 32767-40000}\n", "NodePorts are from 30000 to 32767"},
+		{"nat: {ports: 20000-30000}\n", "NodePorts are from 30000 to 32767"},
 		{"nat: {ports: 5000-4000}\n", "nat.ports"},
 		{"nat: {ports: 80-90}\n", "nat.ports"},
 		{"nat: {ports: 2000-65536}\n", "nat.ports"},

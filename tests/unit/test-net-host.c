@@ -208,6 +208,21 @@ static void test_firewalls(void **state)
 	}
 }
 
+static void test_ports(void **state)
+{
+	struct bn_hostcheck h = BN_HOSTCHECK_INIT;
+
+	tn_sh(-1, "echo 32768 60999 > /proc/sys/net/ipv4/ip_local_port_range");
+	assert_int_equal(bn_hostcheck_ports(&h, 61000, 65535), 0);
+	assert_int_equal(bn_hostcheck_ports(&h, 2000, 32767), 0);
+	assert_int_equal(h.n, 0);
+	assert_int_equal(bn_hostcheck_ports(&h, 60999, 65535), 0);
+	assert_true(tn_has(finding(&h, "nat-ports-conflict"), "32768 60999"));
+	assert_int_equal(bn_hostcheck_ports(&h, 40000, 40000), 0);
+	assert_int_equal(h.n, 2);
+	bn_hostcheck_done(&h);
+}
+
 /* Looking makes no table. */
 static void test_no_trace(void **state)
 {
@@ -262,6 +277,7 @@ int main(void)
 		cmocka_unit_test_setup(test_remembered, setup),
 		cmocka_unit_test_setup(test_settings, setup),
 		cmocka_unit_test_setup(test_firewalls, setup),
+		cmocka_unit_test_setup(test_ports, setup),
 		cmocka_unit_test_setup(test_no_trace, setup),
 		cmocka_unit_test_setup(test_identities, setup),
 	};
