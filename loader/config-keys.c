@@ -120,6 +120,8 @@ const struct bn_key bn_keys[] = {
 	       "CIDRs with a meaning to the datapath"),
 	NUMBER("maps", "fragments", sizes.fragments, 1, 1 << 20, BN_DEFAULT_FRAGMENTS,
 	       "datagrams with fragments under way"),
+	NUMBER("maps", "datagram-peers", sizes.datagram_peers, 2, 1 << 22,
+	       BN_DEFAULT_DATAGRAM_PEERS, "services of unconnected sockets; 2 entries each"),
 	{.section = "maps", .name = "events", .arg = "BYTES", .type = &bn_type_number,
 		.offset = AT(sizes.event_bytes), .min = 1 << 16, .max = 1 << 30, .power = true,
 		.number = BN_DEFAULT_EVENT_BYTES,

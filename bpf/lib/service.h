@@ -21,7 +21,7 @@ static __always_inline bool service_owns(const union bn_addr *addr)
 	return service_lookup(addr, 0, 0) != NULL;
 }
 
-static __noinline __u32 range_flags(const union bn_addr *addr)
+static __noinline __attribute__((unused)) __u32 range_flags(const union bn_addr *addr)
 {
 	struct bn_range_key key = {.prefixlen = 128};
 	struct bn_range *r;

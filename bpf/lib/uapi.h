@@ -65,6 +65,10 @@
 
 #define IPPROTO_ICMPV6 58
 
+#define EPERM 1
+#define EADDRINUSE 98
+#define ECONNREFUSED 111
+
 #define AF_INET 2
 #define AF_INET6 10
 

@@ -87,6 +87,8 @@ static uint32_t configured_size(const struct bn_sizes *s, enum bn_map_id id)
 		return or_default(s->ranges, BN_DEFAULT_RANGES);
 	case BN_MAP_bn_fragments:
 		return or_default(s->fragments, BN_DEFAULT_FRAGMENTS);
+	case BN_MAP_bn_sock_dgram:
+		return or_default(s->datagram_peers, BN_DEFAULT_DATAGRAM_PEERS);
 	case BN_MAP_bn_events:
 		return or_default(s->event_bytes, BN_DEFAULT_EVENT_BYTES);
 	default:

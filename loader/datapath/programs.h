@@ -29,7 +29,10 @@
 	X(bn_drops, "drops by reason") \
 	X(bn_counters, "counters") \
 	X(bn_ranges, "CIDRs") \
-	X(bn_events, "events to the agent")
+	X(bn_events, "events to the agent") \
+	X(bn_sock_netns, "namespaces whose sockets are balanced") \
+	X(bn_sock_dgram, "services that unconnected sockets talk to") \
+	X(bn_sock_peer, "services that sockets are connected to")
 
 enum bn_map_id {
 #define BN_X(name, text) BN_MAP_##name,
@@ -48,7 +51,7 @@ enum bn_program_id {
 /* Entry counts; 0 takes the default of limits.h. */
 struct bn_sizes {
 	uint32_t flows, transient_sets, services, backends, service_slots, addresses, ranges,
-		fragments, event_bytes;
+		fragments, datagram_peers, event_bytes;
 };
 
 struct bn_programs_config {

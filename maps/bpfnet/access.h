@@ -11,6 +11,7 @@
 #include <bpfnet/event.h>
 #include <bpfnet/flow.h>
 #include <bpfnet/service.h>
+#include <bpfnet/sock.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -11,6 +11,7 @@
 #include <bpfnet/event.h>
 #include <bpfnet/flow.h>
 #include <bpfnet/service.h>
+#include <bpfnet/sock.h>
 #include <bpf/bpf_helpers.h>
 
 #define BN_MAP(_name, _type, _key, _value, _max) \
@@ -35,6 +36,9 @@ BN_MAP(bn_node, BPF_MAP_TYPE_ARRAY, __u32, struct bn_node, 1);
 BN_MAP(bn_policy, BPF_MAP_TYPE_HASH, struct bn_policy_key, struct bn_policy_verdict, 16384);
 BN_MAP(bn_fragments, BPF_MAP_TYPE_LRU_HASH, struct bn_fragment_key, struct bn_fragment,
        BN_DEFAULT_FRAGMENTS);
+BN_MAP(bn_sock_netns, BPF_MAP_TYPE_HASH, __u64, struct bn_sock_netns, BN_SLOTS);
+BN_MAP(bn_sock_dgram, BPF_MAP_TYPE_LRU_HASH, struct bn_sock_dgram_key, struct bn_sock_peer,
+       BN_DEFAULT_DATAGRAM_PEERS);
 BN_MAP(bn_drops, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct bn_drop_counter, BN_DROP_MAX);
 BN_MAP(bn_counters, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, BN_CNT_MAX);
 
@@ -54,6 +58,14 @@ struct {
 	__type(key, struct bn_range_key);
 	__type(value, struct bn_range);
 } bn_ranges SEC(".maps");
+
+/* A socket's own: made with its first connect() to a service, gone with it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct bn_sock_peer);
+} bn_sock_peer SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * Balancing at the socket: a service's address becomes a backend's before the first packet, so a
+ * connection costs no translation at all. The programs are attached to a cgroup that holds
+ * more than this node's sockets: those of other namespaces pass untouched, and so does whatever
+ * is no frontend of a service.
+ */
+#include "lib/sock-dgram.h"
+
+static __always_inline int sock_connect(struct bpf_sock_addr *ctx, __u8 family)
+{
+	struct bn_sock_peer *stored, peer = {};
+	struct bn_service *svc;
+	struct bn_sock_end to;
+	__u32 netns;
+
+	peer.netns = bpf_get_netns_cookie(ctx);
+	netns = sock_netns(peer.netns);
+	if (!netns)
+		return 1;
+	sock_end_load(&to, ctx, family);
+	svc = sock_frontend(&to, (__u8)ctx->protocol, netns);
+	if (!svc || sock_is_kernels(ctx->sk)) {
+		/* UDP may be connected again, to something else */
+		if (ctx->protocol == IPPROTO_UDP)
+			bpf_sk_storage_delete(&bn_sock_peer, ctx->sk);
+		return 1;
+	}
+	peer.cookie = bpf_get_socket_cookie(ctx);
+	if (sock_choose(&peer, svc, &to))
+		return sock_refuse(netns);
+	/* out of memory: it talks to the backend, and getpeername() says so */
+	stored = bpf_sk_storage_get(&bn_sock_peer, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (stored)
+		*stored = peer;
+	sock_end_store(ctx, family, &peer.backend, peer.backend_port);
+	return 1;
+}
+
+/* What the process is told of its peer. */
+static __always_inline int sock_tell(struct bpf_sock_addr *ctx, __u8 family, bool datagram)
+{
+	const struct bn_sock_peer *p;
+	struct bn_sock_end from;
+
+	p = bpf_sk_storage_get(&bn_sock_peer, ctx->sk, NULL, 0);
+	if (!p && !datagram)
+		return 1;
+	sock_end_load(&from, ctx, family);
+	if (p && !sock_peer_is(p, &from))
+		p = NULL;
+	if (!p && datagram && sock_netns(bpf_get_netns_cookie(ctx)))
+		p = dgram_answer(ctx, &from);
+	if (p)
+		sock_end_store(ctx, family, &p->service, p->service_port);
+	return 1;
+}
+
+SEC("cgroup/connect4")
+int bn_connect4(struct bpf_sock_addr *ctx)
+{
+	return sock_connect(ctx, BN_IPV4);
+}
+
+SEC("cgroup/connect6")
+int bn_connect6(struct bpf_sock_addr *ctx)
+{
+	return sock_connect(ctx, BN_IPV6);
+}
+
+SEC("cgroup/sendmsg4")
+int bn_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	return dgram_send(ctx, BN_IPV4);
+}
+
+SEC("cgroup/sendmsg6")
+int bn_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	return dgram_send(ctx, BN_IPV6);
+}
+
+SEC("cgroup/recvmsg4")
+int bn_recvmsg4(struct bpf_sock_addr *ctx)
+{
+	return sock_tell(ctx, BN_IPV4, true);
+}
+
+SEC("cgroup/recvmsg6")
+int bn_recvmsg6(struct bpf_sock_addr *ctx)
+{
+	return sock_tell(ctx, BN_IPV6, true);
+}
+
+SEC("cgroup/getpeername4")
+int bn_getpeername4(struct bpf_sock_addr *ctx)
+{
+	return sock_tell(ctx, BN_IPV4, false);
+}
+
+SEC("cgroup/getpeername6")
+int bn_getpeername6(struct bpf_sock_addr *ctx)
+{
+	return sock_tell(ctx, BN_IPV6, false);
+}
+
+/* Whether a port of the node is a service's: under an address of its own, or under all. */
+static __always_inline bool port_taken(const struct bn_sock_end *at, __u8 protocol)
+{
+	struct bn_service *svc = service_lookup(&at->addr, at->port, protocol);
+	union bn_addr any;
+
+	if (!svc && !sock_is_any(&at->addr)) {
+		sock_any(&any, &at->addr);
+		svc = service_lookup(&any, at->port, protocol);
+	}
+	return svc && (svc->kind == BN_FRONTEND_NODE_PORT || svc->kind == BN_FRONTEND_HOST_PORT);
+}
+
+/* A socket that would never get what is sent to its port may not believe that it has it. */
+static __always_inline int sock_bound(struct bpf_sock *ctx, struct bn_sock_end *at)
+{
+	if (sock_netns(bpf_get_netns_cookie(ctx)) != BN_NETNS_NODE)
+		return 1;
+	at->port = bpf_htons((__u16)ctx->src_port);
+	if (!port_taken(at, (__u8)ctx->protocol))
+		return 1;
+	if (bn_config.features & BN_FEATURE_SET_RETVAL)
+		bpf_set_retval(-EADDRINUSE);
+	return 0;
+}
+
+SEC("cgroup/post_bind4")
+int bn_post_bind4(struct bpf_sock *ctx)
+{
+	struct bn_sock_end at = {};
+
+	bn_addr_set_v4(&at.addr, ctx->src_ip4);
+	return sock_bound(ctx, &at);
+}
+
+/* A socket bound to :: answers IPv4 too, unless it said otherwise, which can't be seen here. */
+SEC("cgroup/post_bind6")
+int bn_post_bind6(struct bpf_sock *ctx)
+{
+	struct bn_sock_end at = {};
+	int r;
+
+	at.addr.w[0] = ctx->src_ip6[0];
+	at.addr.w[1] = ctx->src_ip6[1];
+	at.addr.w[2] = ctx->src_ip6[2];
+	at.addr.w[3] = ctx->src_ip6[3];
+	r = sock_bound(ctx, &at);
+	if (!r || !bn_addr_zero(&at.addr))
+		return r;
+	bn_addr_set_v4(&at.addr, 0);
+	return sock_bound(ctx, &at);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
