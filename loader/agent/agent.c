@@ -8,6 +8,7 @@
 #include "agent/agent.h"
 
 #include "log.h"
+#include "net/attach-cgroup.h"
 #include "net/hostcheck.h"
 
 #include <bpf/bpf.h>
@@ -289,6 +290,9 @@ static int start(struct bn_agent *a, const struct bn_agent_config *config, sd_ev
 	r = start_datapath(a, err);
 	if (r < 0)
 		return r;
+	r = bn_agent_sockets_start(a, err);
+	if (r < 0)
+		return r;
 	r = start_ranges(a, err);
 	if (r < 0)
 		return r;
@@ -328,6 +332,7 @@ static int start(struct bn_agent *a, const struct bn_agent_config *config, sd_ev
 	r = bn_agent_uplinks_scan(a, err);
 	if (r < 0)
 		return r;
+	bn_agent_sockets_attach(a);
 	bn_programs_carry_over(&a->programs);
 	bn_attach_sweep(&a->attach, NULL);
 	r = bn_agent_reload(a, err);
@@ -381,6 +386,7 @@ void bn_agent_done(struct bn_agent *a)
 	bn_nl_free(a->nl);
 	bn_services_free(a->services);
 	bn_addresses_free(a->addresses);
+	bn_agent_sockets_done(a);
 	if (a->loaded)
 		bn_programs_done(&a->programs);
 	free(a->refused);
@@ -425,6 +431,7 @@ int bn_agent_uninstall(const struct bn_agent_config *config, struct bn_error *er
 			bn_endpoints_free(endpoints);
 		}
 	}
+	keep(bn_cgroup_detach(links, err), &r);
 	if (access(links, F_OK) == 0)
 		keep(bn_attach_uninstall(&attach, err), &r);
 	if (access(config->bpffs, F_OK) == 0)

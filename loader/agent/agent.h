@@ -15,6 +15,7 @@
 #include "datapath/addresses.h"
 #include "datapath/programs.h"
 #include "datapath/services.h"
+#include "datapath/sockets.h"
 #include "error.h"
 #include "flows/names.h"
 #include "flows/observer.h"
@@ -52,6 +53,8 @@ struct bn_agent {
 	struct bn_attach attach;
 	struct bn_services *services;
 	struct bn_addresses *addresses;
+	struct bn_sockets *sockets;
+	char *sockets_off; /* why sockets are not balanced; NULL: they are */
 
 	struct bn_nl *nl;
 	struct bn_monitor *monitor;
@@ -105,6 +108,15 @@ int bn_agent_attach_endpoints(struct bn_agent *a, struct bn_error *err);
 int bn_agent_uplinks_start(struct bn_agent *a, struct bn_error *err);
 int bn_agent_uplinks_scan(struct bn_agent *a, struct bn_error *err);
 void bn_agent_uplinks_done(struct bn_agent *a);
+
+/* agent/sockets.c: balancing at the socket. */
+int bn_agent_sockets_start(struct bn_agent *a, struct bn_error *err);
+void bn_agent_sockets_attach(struct bn_agent *a);
+int bn_agent_sockets_endpoint_set(struct bn_agent *a, const struct bn_endpoint_info *info,
+				  struct bn_error *err);
+void bn_agent_sockets_endpoint_remove(struct bn_agent *a, const struct bn_endpoint_info *info);
+void bn_agent_sockets_status(struct bn_agent *a, json_t *features, json_t *attachments);
+void bn_agent_sockets_done(struct bn_agent *a);
 
 /* agent/idle.c: removing idle flows. */
 int bn_agent_sweep_start(struct bn_agent *a);

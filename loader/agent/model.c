@@ -216,6 +216,8 @@ static int endpoint_publish(void *user, const struct bn_endpoint_info *info, str
 	if (r < 0)
 		return r;
 	r = bn_addresses_endpoint_set(a->addresses, &i, err);
+	if (!r)
+		r = bn_agent_sockets_endpoint_set(a, info, err);
 	if (r && !a->relabelling)
 		bn_objects_endpoint_remove(a->objects, info->namespace, info->pod, NULL);
 	if (r)
@@ -270,6 +272,7 @@ static void endpoint_withdraw(void *user, const struct bn_endpoint_info *info)
 	interface_of(&i, info);
 	bn_objects_endpoint_remove(a->objects, info->namespace, info->pod, NULL);
 	bn_addresses_endpoint_remove(a->addresses, &i);
+	bn_agent_sockets_endpoint_remove(a, info);
 	for (size_t n = 0; n < info->n_ips; n++)
 		bn_names_remove(a->names, &info->ips[n]);
 	if (info->ifindex) {

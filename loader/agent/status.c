@@ -170,11 +170,11 @@ int bn_agent_method_status(struct bn_request *r, void *user)
 	each_map(a, map_json, maps);
 	bn_attach_list(&a->attach, attachment_json, attachments, NULL);
 	reasons = find_reasons(a, &notes);
-	/* balancing at the socket is not there yet, so --cgroup is accepted and not used */
-	features = json_pack("{s:s, s:b, s:b, s:i, s:b}", "attach",
+	features = json_pack("{s:s, s:b, s:i, s:b}", "attach",
 			     bn_attach_mechanism_name(a->attach.mechanism), "masquerade",
-			     a->config->masquerade != BN_MASQUERADE_OFF, "socket_balancing", 0,
-			     "hz", (int)a->programs.hz, "flow_events", a->config->flow_events);
+			     a->config->masquerade != BN_MASQUERADE_OFF, "hz",
+			     (int)a->programs.hz, "flow_events", a->config->flow_events);
+	bn_agent_sockets_status(a, features, attachments);
 	bn_reply(r, json_pack("{s:s, s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:o}", "state",
 			      !a->live                        ? "starting"
 			      : json_array_size(reasons) != 0 ? "degraded"

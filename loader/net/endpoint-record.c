@@ -80,6 +80,7 @@ void bn_endpoint_info_fill(const struct endpoint *e, struct bn_endpoint_info *re
 		.n_ips = e->n_ips,
 		.slot = e->slot,
 		.identity = e->identity,
+		.netns_cookie = e->netns_cookie,
 		.mtu = e->veth.mtu > UINT16_MAX ? UINT16_MAX : (uint16_t)e->veth.mtu,
 		.state = e->state,
 		.reason = e->state == BN_ENDPOINT_DEGRADED ? e->reason : NULL,
@@ -113,6 +114,8 @@ int bn_endpoint_write(const char *folder, const struct endpoint *e, struct bn_er
 	/* The name of a namespace is a path as typed: maybe no UTF-8, and then not kept. */
 	if (record)
 		json_object_set_new(record, "netns", json_string(e->netns));
+	if (record && e->netns_cookie)
+		json_object_set_new(record, "netns_cookie", json_integer((json_int_t)e->netns_cookie));
 	r = record_path(folder, e->host_ifname, path);
 	if (!record)
 		r = bn_error_set(err, -ENOMEM, "cannot write the endpoint down: out of memory");
@@ -141,15 +144,16 @@ static int read_ips(struct endpoint *e, const json_t *ips)
 static int read_record(struct endpoint *e, json_t *record, const char *host_ifname)
 {
 	const char *state, *namespace, *pod, *ifname, *host, *netns = "";
-	json_int_t dev, ino, mtu;
+	json_int_t dev, ino, mtu, cookie = 0;
 	int version, slot;
 	json_t *ips;
 
-	if (json_unpack(record, "{sisssssssssssisisosIsIsisIs?s}", "version", &version, "state",
+	if (json_unpack(record, "{sisssssssssssisisosIsIsisIs?ss?I}", "version", &version, "state",
 			&state, "namespace", &namespace, "pod", &pod, "ifname", &ifname,
 			"host_ifname", &host, "ifindex", &e->veth.ifindex, "peer_ifindex",
 			&e->veth.peer_ifindex, "ips", &ips, "netns_dev", &dev, "netns_ino", &ino,
-			"slot", &slot, "mtu", &mtu, "netns", &netns) < 0)
+			"slot", &slot, "mtu", &mtu, "netns", &netns,
+			"netns_cookie", &cookie) < 0)
 		return -EBADMSG;
 	if (version != VERSION || strcmp(host, host_ifname) != 0 || strlen(host) >= IF_NAMESIZE ||
 	    strlen(ifname) >= IF_NAMESIZE || !bn_endpoint_ifname_ok(ifname) ||
@@ -163,6 +167,7 @@ static int read_record(struct endpoint *e, json_t *record, const char *host_ifna
 	bn_veth_pod_mac(e->veth.ifindex, e->veth.mac);
 	e->veth.mtu = (uint32_t)mtu;
 	e->netns_id = (struct bn_netns_id){.dev = (uint64_t)dev, .ino = (uint64_t)ino};
+	e->netns_cookie = (uint64_t)cookie;
 	e->slot = (uint16_t)slot;
 	e->state = !strcmp(state, "ready") ? BN_ENDPOINT_READY : BN_ENDPOINT_ADDING;
 	return set_names(e, namespace, pod, netns);

@@ -20,6 +20,7 @@ struct endpoint {
 	char *netns; /* as given, "" where unknown */
 	char *reason;
 	struct bn_netns_id netns_id;
+	uint64_t netns_cookie; /* 0: the kernel does not tell */
 	char ifname[IF_NAMESIZE];
 	char host_ifname[IF_NAMESIZE];
 	union bn_addr ips[BN_VETH_IPS_MAX];

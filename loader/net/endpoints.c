@@ -218,6 +218,7 @@ int bn_endpoints_add(struct bn_endpoints *e, const struct bn_endpoint_request *r
 	if (r < 0)
 		goto fail;
 	ep->netns_id = netns;
+	bn_netns_cookie(request->netns_fd, &ep->netns_cookie);
 	r = find_slot(e, &ep->slot, &why);
 	if (r == 0)
 		r = bn_endpoint_identify(e, ep, &ep->identity, &why);

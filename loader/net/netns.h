@@ -33,3 +33,9 @@ int bn_netns_open(const char *name, int *ret_fd, struct bn_error *err);
  * fn must not wait for anything. Returns what fn returns, or -errno when entering failed.
  */
 int bn_netns_run(int fd, int (*fn)(void *user), void *user);
+
+/*
+ * What BPF programs know the namespace by, fd -1: the caller's. Unique while the machine runs.
+ * -ENOPROTOOPT where the kernel does not tell.
+ */
+int bn_netns_cookie(int fd, uint64_t *ret);
