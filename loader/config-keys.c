@@ -141,10 +141,22 @@ const struct bn_key bn_keys[] = {
 	NUMBER("flows", "drop-rate", drop_rate, 0, 1000000, 1000,
 	       "drop records a second, for each reason and CPU"),
 
+	{.section = "services", .name = "node-port-range", .arg = "MIN-MAX",
+		.type = &bn_type_ports, .offset = AT(node_ports), .min = 1024,
+		.fallback = "30000-32767", .expects = "MIN-MAX, ports from 1024 to 65535",
+		.help = "node ports of services, given or allotted"},
+	{.section = "services", .name = "node-port-addresses", .arg = "CIDR|primary",
+		.type = &bn_type_node_addresses, .offset = AT(node_port_addresses),
+		.fallback_shown = "every address",
+		.expects = "ADDRESS/PREFIX without bits past the prefix, or primary alone",
+		.help = "the node's addresses that take node ports; primary: those that it is "
+			"known by"},
+
 	{.section = "nat", .name = "ports", .arg = "MIN-MAX", .type = &bn_type_ports,
 		.offset = AT(nat_ports), .min = 1024, .fallback = "61000-65535",
 		.expects = "MIN-MAX, ports from 1024 to 65535",
-		.help = "source ports of masquerade; keep clear of net.ipv4.ip_local_port_range"},
+		.help = "source ports of masquerade; keep clear of net.ipv4.ip_local_port_range "
+			"and of node ports"},
 	{.section = "nat", .name = "exclude", .arg = "CIDR", .type = &bn_type_cidrs,
 		.offset = AT(nat_exclude), .fallback_shown = "none",
 		.expects = "ADDRESS/PREFIX without bits past the prefix",

@@ -248,6 +248,37 @@ static void clear_cidrs(void *field)
 	*list = (struct bn_cidr_list){0};
 }
 
+/* CIDRs, or the one word. */
+static int read_node_address(const struct bn_key *key, void *field, const char *text,
+			     enum bn_value_form form)
+{
+	struct bn_node_addresses *list = field;
+
+	if (list->primary)
+		return strcmp(text, "primary") ? -EINVAL : -EEXIST;
+	if (strcmp(text, "primary"))
+		return read_cidr(key, &list->cidrs, text, form);
+	if (list->cidrs.n)
+		return -EINVAL;
+	list->primary = true;
+	return 0;
+}
+
+static json_t *show_node_addresses(const struct bn_key *key, const void *field)
+{
+	const struct bn_node_addresses *list = field;
+
+	return list->primary ? json_pack("[s]", "primary") : show_cidrs(key, &list->cidrs);
+}
+
+static void clear_node_addresses(void *field)
+{
+	struct bn_node_addresses *list = field;
+
+	clear_cidrs(&list->cidrs);
+	list->primary = false;
+}
+
 /* YAML 1.1 has on and off as booleans, so programs that write files write them as true, false. */
 static const char *plain_switch(const char *text, enum bn_value_form form)
 {
@@ -345,21 +376,20 @@ static int read_ports(const struct bn_key *key, void *field, const char *text,
 {
 	const char *dash = strchr(text, '-');
 	uint64_t min, max;
-	uint16_t *ports = field;
+	struct bn_port_range *ports = field;
 
 	if (!dash || !digits(text, (size_t)(dash - text), UINT16_MAX, &min) ||
 	    !digits(dash + 1, strlen(dash + 1), UINT16_MAX, &max) || min < key->min || min > max)
 		return -EINVAL;
-	ports[0] = (uint16_t)min;
-	ports[1] = (uint16_t)max;
+	*ports = (struct bn_port_range){(uint16_t)min, (uint16_t)max};
 	return 0;
 }
 
 static json_t *show_ports(const struct bn_key *key, const void *field)
 {
-	const uint16_t *ports = field;
+	const struct bn_port_range *ports = field;
 
-	return json_sprintf("%u-%u", ports[0], ports[1]);
+	return json_sprintf("%u-%u", ports->min, ports->max);
 }
 
 const struct bn_key_type bn_type_path = {false, read_path, show_string, clear_string};
@@ -369,6 +399,8 @@ const struct bn_key_type bn_type_group = {false, read_group, show_string, clear_
 const struct bn_key_type bn_type_node_name = {false, read_node_name, show_string, clear_string};
 const struct bn_key_type bn_type_interfaces = {true, read_interface, show_strings, clear_strings};
 const struct bn_key_type bn_type_cidrs = {true, read_cidr, show_cidrs, clear_cidrs};
+const struct bn_key_type bn_type_node_addresses = {true, read_node_address, show_node_addresses,
+						   clear_node_addresses};
 const struct bn_key_type bn_type_on_off = {false, read_on_off, show_on_off, NULL};
 const struct bn_key_type bn_type_choice = {false, read_choice, show_choice, NULL};
 const struct bn_key_type bn_type_switch = {false, read_switch, show_choice, NULL};

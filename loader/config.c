@@ -11,7 +11,6 @@
 #include "error.h"
 #include "mounts.h"
 
-#include <bpfnet/limits.h>
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
@@ -283,13 +282,15 @@ static int check_folders(const struct bn_agent_config *config, struct bn_error *
 /* A reply to a translated flow and a NodePort would be one and the same packet. */
 static int check_ports(const struct bn_agent_config *config, struct bn_error *err)
 {
-	if (config->nat_ports.min > BN_NODE_PORT_LAST || config->nat_ports.max < BN_NODE_PORT_FIRST)
+	const struct bn_port_range *nat = &config->nat_ports, *node = &config->node_ports;
+
+	if (nat->min > node->max || node->min > nat->max)
 		return 0;
-	return bn_error_set(err, -EINVAL,
-			    "can't use the configuration %s: nat.ports is %u-%u, but NodePorts are "
-			    "from %u to %u: take a range without those",
-			    config->file ? config->file : "", config->nat_ports.min,
-			    config->nat_ports.max, BN_NODE_PORT_FIRST, BN_NODE_PORT_LAST);
+	return bn_error_set(
+		err, -EINVAL,
+		"can't use the configuration %s: nat.ports is %u-%u, but NodePorts are from %u to %u "
+		"(services.node-port-range): take ranges apart from each other",
+		config->file ? config->file : "", nat->min, nat->max, node->min, node->max);
 }
 
 /* What can only be said when all layers have spoken. Removing needs less than running. */
@@ -297,7 +298,7 @@ static int finish(struct bn_agent_config *config, bool run, struct bn_error *err
 {
 	int r = check_folders(config, err);
 
-	if (r == 0)
+	if (r == 0 && run)
 		r = check_ports(config, err);
 	if (r == 0)
 		r = name_node(config, err);

@@ -44,6 +44,16 @@ struct bn_cidr_list {
 	size_t n;
 };
 
+/* Which of the node's addresses take node ports; empty: every one. */
+struct bn_node_addresses {
+	struct bn_cidr_list cidrs;
+	bool primary; /* only those that the node is known by */
+};
+
+struct bn_port_range {
+	uint16_t min, max;
+};
+
 /* Everything is owned and in force: nothing is left at "default" but an empty `devices`. */
 struct bn_agent_config {
 	char *file; /* NULL: none was given */
@@ -67,9 +77,9 @@ struct bn_agent_config {
 	uint32_t flow_history;
 	bool flow_events;
 	uint32_t drop_rate; /* records a second, per reason and CPU */
-	struct {
-		uint16_t min, max;
-	} nat_ports;
+	struct bn_port_range nat_ports;
+	struct bn_port_range node_ports;
+	struct bn_node_addresses node_port_addresses;
 	struct bn_cidr_list nat_exclude;
 };
 

@@ -10,6 +10,7 @@
 #include "log.h"
 #include "net/attach-cgroup.h"
 #include "net/hostcheck.h"
+#include "net/port.h"
 
 #include <bpf/bpf.h>
 #include <bpfnet/access.h>
@@ -191,6 +192,11 @@ static int start_flows(struct bn_agent *a, struct bn_error *err)
 	return r < 0 ? bn_error_set(err, r, "can't prepare metrics: %s", strerror(-r)) : 0;
 }
 
+static bool host_port_free(void *user, const union bn_addr *addr, uint16_t port, uint8_t protocol)
+{
+	return bn_port_is_free(addr, port, protocol);
+}
+
 static int start_objects(struct bn_agent *a, struct bn_error *err)
 {
 	struct bn_objects_config config = {
@@ -198,9 +204,12 @@ static int start_objects(struct bn_agent *a, struct bn_error *err)
 		.node_name = a->config->node_name,
 		.service_cidrs = a->config->service_cidrs.items,
 		.n_service_cidrs = a->config->service_cidrs.n,
+		.node_port_min = a->config->node_ports.min,
+		.node_port_max = a->config->node_ports.max,
 		.frontend_kinds = 1u << BN_FRONTEND_CLUSTER_IP,
 		.commit = bn_agent_commit,
 		.pod_changed = bn_agent_pod_changed,
+		.host_port_free = host_port_free,
 		.user = a,
 	};
 	int r;

@@ -126,8 +126,14 @@ int bn_agent_hostcheck(struct bn_agent *a, struct bn_hostcheck *ret)
 	if (names)
 		r = bn_hostcheck_run(names, a->n_uplinks, true, ret, NULL);
 	free(names);
-	return r < 0 ? r
-		     : bn_hostcheck_ports(ret, a->config->nat_ports.min, a->config->nat_ports.max);
+	if (r == 0)
+		r = bn_hostcheck_ports(ret, "nat-ports-conflict", "translated flows", "nat.ports",
+				       a->config->nat_ports.min, a->config->nat_ports.max);
+	if (r == 0)
+		r = bn_hostcheck_ports(ret, "node-ports-conflict", "services",
+				       "services.node-port-range", a->config->node_ports.min,
+				       a->config->node_ports.max);
+	return r;
 }
 
 static json_t *find_reasons(struct bn_agent *a, json_t **ret_notes)
@@ -172,8 +178,8 @@ int bn_agent_method_status(struct bn_request *r, void *user)
 	reasons = find_reasons(a, &notes);
 	features = json_pack("{s:s, s:b, s:i, s:b}", "attach",
 			     bn_attach_mechanism_name(a->attach.mechanism), "masquerade",
-			     a->config->masquerade != BN_MASQUERADE_OFF, "hz",
-			     (int)a->programs.hz, "flow_events", a->config->flow_events);
+			     a->config->masquerade != BN_MASQUERADE_OFF, "hz", (int)a->programs.hz,
+			     "flow_events", a->config->flow_events);
 	bn_agent_sockets_status(a, features, attachments);
 	bn_reply(r, json_pack("{s:s, s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:o}", "state",
 			      !a->live                        ? "starting"

@@ -64,8 +64,8 @@ int bn_sock_programs_load(struct bn_sock_programs *ret, const struct bn_programs
 				     strerror(-r));
 	}
 	if (!r) {
-#define BN_X(name, hook)                                                                           \
-	ret->fds[BN_SOCK_##name] =                                                                 \
+#define BN_X(name, hook) \
+	ret->fds[BN_SOCK_##name] = \
 		fcntl(bpf_program__fd(sock->progs.bn_##name), F_DUPFD_CLOEXEC, 3);
 		BN_SOCK_PROGRAMS(BN_X)
 #undef BN_X

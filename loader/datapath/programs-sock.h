@@ -27,7 +27,7 @@ enum bn_sock_program {
 #define BN_X(name, hook) BN_SOCK_##name,
 	BN_SOCK_PROGRAMS(BN_X)
 #undef BN_X
-	BN_SOCK_MAX,
+		BN_SOCK_MAX,
 };
 
 struct bn_sock_programs {

@@ -115,7 +115,8 @@ int bn_endpoint_write(const char *folder, const struct endpoint *e, struct bn_er
 	if (record)
 		json_object_set_new(record, "netns", json_string(e->netns));
 	if (record && e->netns_cookie)
-		json_object_set_new(record, "netns_cookie", json_integer((json_int_t)e->netns_cookie));
+		json_object_set_new(record, "netns_cookie",
+				    json_integer((json_int_t)e->netns_cookie));
 	r = record_path(folder, e->host_ifname, path);
 	if (!record)
 		r = bn_error_set(err, -ENOMEM, "cannot write the endpoint down: out of memory");
@@ -152,8 +153,7 @@ static int read_record(struct endpoint *e, json_t *record, const char *host_ifna
 			&state, "namespace", &namespace, "pod", &pod, "ifname", &ifname,
 			"host_ifname", &host, "ifindex", &e->veth.ifindex, "peer_ifindex",
 			&e->veth.peer_ifindex, "ips", &ips, "netns_dev", &dev, "netns_ino", &ino,
-			"slot", &slot, "mtu", &mtu, "netns", &netns,
-			"netns_cookie", &cookie) < 0)
+			"slot", &slot, "mtu", &mtu, "netns", &netns, "netns_cookie", &cookie) < 0)
 		return -EBADMSG;
 	if (version != VERSION || strcmp(host, host_ifname) != 0 || strlen(host) >= IF_NAMESIZE ||
 	    strlen(ifname) >= IF_NAMESIZE || !bn_endpoint_ifname_ok(ifname) ||

@@ -43,7 +43,7 @@ struct bn_endpoint_info {
 	uint16_t slot;     /* 1 to BN_SLOTS - 1 */
 	uint32_t identity; /* BN_IDENTITY_FIRST and up */
 	uint16_t mtu;
-	uint8_t mac[6]; /* the pod's */
+	uint8_t mac[6];        /* the pod's */
 	uint64_t netns_cookie; /* 0: not known */
 	enum bn_endpoint_state state;
 	const char *reason; /* why degraded, or NULL */

@@ -122,20 +122,6 @@ static int check_v6(struct bn_hostcheck *h, bool v6)
 				"this kernel runs without IPv6: boot it without ipv6.disable=1");
 }
 
-int bn_hostcheck_ports(struct bn_hostcheck *h, uint16_t nat_min, uint16_t nat_max)
-{
-	char value[BN_SYSCTL_VALUE_MAX];
-	unsigned int first, last;
-
-	if (bn_sysctl_read("net/ipv4/ip_local_port_range", value) < 0 ||
-	    sscanf(value, "%u %u", &first, &last) != 2 || nat_min > last || nat_max < first)
-		return 0;
-	return bn_hostcheck_add(
-		h, "nat-ports-conflict", BN_HOSTCHECK_DEGRADED,
-		"translated flows take ports %u-%u (nat.ports), which this node's own connections take as well (net.ipv4.ip_local_port_range is %u %u), so replies may reach the wrong one: make one of the ranges smaller",
-		nat_min, nat_max, first, last);
-}
-
 int bn_hostcheck_run(const char *const *uplinks, size_t n_uplinks, bool v6,
 		     struct bn_hostcheck *ret, struct bn_error *err)
 {

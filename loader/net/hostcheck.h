@@ -7,7 +7,6 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 struct bn_error;
 
@@ -39,10 +38,11 @@ int bn_hostcheck_run(const char *const *uplinks, size_t n_uplinks, bool v6,
 void bn_hostcheck_done(struct bn_hostcheck *h);
 
 /*
- * Adds a finding where the node's own connections take ports that are also given to translated
- * flows: a reply could then be either's.
+ * Adds a finding where the node's own connections take ports that are also given to `whom`: a
+ * packet could then be either's. `key` of the configuration is where they are given.
  */
-int bn_hostcheck_ports(struct bn_hostcheck *h, uint16_t nat_min, uint16_t nat_max);
+int bn_hostcheck_ports(struct bn_hostcheck *h, const char *name, const char *whom, const char *key,
+		       unsigned min, unsigned max);
 
 /* For the files that look, see hostcheck-nft.c and hostcheck-legacy.c. */
 int bn_hostcheck_add(struct bn_hostcheck *h, const char *name, enum bn_hostcheck_severity severity,

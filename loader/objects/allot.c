@@ -9,16 +9,18 @@
  */
 #include "state.h"
 
+#include <bpfnet/limits.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define ALLOT_NODE_PORT_FIRST 30000
-#define ALLOT_NODE_PORT_LAST 32767
-#define ALLOT_NODE_PORT_BAND 86 /* those below FIRST + BAND last */
-
 int bn_allot_open(struct bn_objects *objects)
 {
+	if (!objects->config.node_port_min) {
+		objects->config.node_port_min = BN_NODE_PORT_FIRST;
+		objects->config.node_port_max = BN_NODE_PORT_LAST;
+	}
 	objects->allotter.cursors =
 		calloc(objects->config.n_service_cidrs + 1, sizeof(*objects->allotter.cursors));
 	return objects->allotter.cursors ? 0 : -ENOMEM;
@@ -105,6 +107,34 @@ static void keep_node_ports(struct bn_service_object *service, const struct bn_s
 				port->node_port = was->node_port;
 		}
 	}
+}
+
+static int check_port(const struct bn_objects *objects, const struct bn_field *field, uint16_t port,
+		      const struct bn_service_object *old)
+{
+	unsigned min = objects->config.node_port_min, max = objects->config.node_port_max;
+
+	if (!port || (port >= min && port <= max) || (old && uses_node_port(old, port)))
+		return 0;
+	return bn_field_fail(field, "must be %u to %u, not %u", min, max, port);
+}
+
+int bn_allot_check_ports(const struct bn_objects *objects, const struct bn_field *root,
+			 const struct bn_service_object *service,
+			 const struct bn_service_object *old)
+{
+	struct bn_field spec = bn_field_get(root, "spec");
+	struct bn_field ports = bn_field_get(&spec, "ports");
+	struct bn_field health = bn_field_get(&spec, "healthCheckNodePort");
+
+	for (size_t i = 0; i < service->n_ports; i++) {
+		struct bn_field item = bn_field_item(&ports, i);
+		struct bn_field port = bn_field_get(&item, "nodePort");
+
+		if (check_port(objects, &port, service->ports[i].node_port, old) < 0)
+			return -EINVAL;
+	}
+	return check_port(objects, &health, service->health_port, old);
 }
 
 static int refuse_change(const struct bn_field *spec, size_t i, const char *to,
@@ -284,17 +314,21 @@ static int settle_families(struct bn_objects *objects, struct bn_service_object 
 	return 0;
 }
 
-static int allot_node_port(struct bn_objects *objects, uint16_t *ret)
+/* A socket of the host's on a port is passed by: what is allotted has to work. */
+static int allot_node_port(struct bn_objects *objects, uint8_t protocol, uint16_t *ret)
 {
-	unsigned n = ALLOT_NODE_PORT_LAST - ALLOT_NODE_PORT_FIRST + 1;
-	unsigned at = objects->allotter.node_port;
+	unsigned first = objects->config.node_port_min, last = objects->config.node_port_max;
+	unsigned n = last - first + 1, band = n / 32, at = objects->allotter.node_port;
 
-	if (at < ALLOT_NODE_PORT_FIRST)
-		at = ALLOT_NODE_PORT_FIRST + ALLOT_NODE_PORT_BAND;
+	/* Kubernetes' band (KEP-3668) */
+	band = band < 16 ? 16 : band > 128 ? 128 : band;
+	if (at < first || at > last)
+		at = first + (band < n ? band : 0);
 	for (; n; n--, at++) {
-		if (at > ALLOT_NODE_PORT_LAST)
-			at = ALLOT_NODE_PORT_FIRST;
-		if (bn_index_claimed(objects, NULL, at))
+		if (at > last)
+			at = first;
+		if (bn_index_claimed(objects, NULL, at) ||
+		    !bn_conflict_node_port_free(objects, (uint16_t)at, protocol))
 			continue;
 		*ret = (uint16_t)at;
 		objects->allotter.node_port = (uint16_t)(at + 1);
@@ -312,20 +346,38 @@ static int allot_node_ports(struct bn_objects *objects, struct bn_service_object
 	for (size_t i = 0; r == 0 && i < service->n_ports && has_node_ports(service); i++) {
 		if (service->ports[i].node_port)
 			continue;
-		r = allot_node_port(objects, &service->ports[i].node_port);
+		r = allot_node_port(objects, service->ports[i].protocol,
+				    &service->ports[i].node_port);
 		if (r == 0)
 			r = claim_late(objects, service, NULL, service->ports[i].node_port);
 	}
 	if (r == 0 && health && !service->health_port) {
-		r = allot_node_port(objects, &service->health_port);
+		r = allot_node_port(objects, IPPROTO_TCP, &service->health_port);
 		if (r == 0)
 			r = claim_late(objects, service, NULL, service->health_port);
 	}
 	if (r == -ENOSPC)
-		return bn_document_fail(document, err, r,
-					"spec.ports: every node port from %d to %d is taken",
-					ALLOT_NODE_PORT_FIRST, ALLOT_NODE_PORT_LAST);
+		return bn_document_fail(
+			document, err, r, "spec.ports: every node port from %u to %u is taken",
+			objects->config.node_port_min, objects->config.node_port_max);
 	return r;
+}
+
+/* An address of a family that the service has not would never answer. */
+static int check_external(const struct bn_service_object *service,
+			  const struct bn_document *document, struct bn_error *err)
+{
+	for (size_t i = 0; i < service->n_external_ips; i++) {
+		int family = bn_addr_family(&service->external_ips[i]);
+
+		if (family != service->families[0] &&
+		    (service->n_families < 2 || family != service->families[1]))
+			return bn_document_fail(document, err, -EINVAL,
+						"spec.externalIPs[%zu]: is an IPv%d address, the "
+						"Service has IPv%d alone; set spec.ipFamilyPolicy",
+						i, family, service->families[0]);
+	}
+	return 0;
 }
 
 int bn_allot_service(struct bn_objects *objects, struct bn_service_object *service,
@@ -339,6 +391,8 @@ int bn_allot_service(struct bn_objects *objects, struct bn_service_object *servi
 	while (r == 0 && !service->headless && service->n_cluster_ips < service->n_families)
 		r = allot_address(objects, service, service->families[service->n_cluster_ips],
 				  document, err);
+	if (r == 0)
+		r = check_external(service, document, err);
 	return r < 0 ? r : allot_node_ports(objects, service, document, err);
 }
 

@@ -25,6 +25,7 @@ struct bn_objects_config {
 	const char *node_name;
 	const struct bn_cidr *service_cidrs; /* of both families; the first one's is the default */
 	size_t n_service_cidrs;
+	uint16_t node_port_min, node_port_max; /* 0: as in Kubernetes, 30000 to 32767 */
 	uint32_t frontend_kinds; /* that commit is given: 1 << BN_FRONTEND_..., or'ed; 0: all */
 
 	/*

@@ -10,8 +10,6 @@
 
 #define SERVICE_PORTS_MAX 1000
 #define SERVICE_IPS_MAX 256
-#define SERVICE_NODE_PORT_FIRST 30000
-#define SERVICE_NODE_PORT_LAST 32767
 
 static int parse_target_port(const struct bn_field *port, struct bn_service_port *p,
 			     struct bn_arena *arena)
@@ -57,7 +55,7 @@ static int parse_port(const struct bn_field *item, struct bn_service_port *p,
 		return -EINVAL;
 	if (json_is_integer(node.value) && !json_integer_value(node.value))
 		node.value = NULL;
-	if (bn_field_int(&node, SERVICE_NODE_PORT_FIRST, SERVICE_NODE_PORT_LAST, 0, &node_port) < 0)
+	if (bn_field_int(&node, 1, 65535, 0, &node_port) < 0)
 		return -EINVAL;
 	if (node_port && service->type != BN_TYPE_NODE_PORT &&
 	    service->type != BN_TYPE_LOAD_BALANCER)
@@ -324,7 +322,7 @@ static int parse_traffic(const struct bn_field *spec, struct bn_service_object *
 	service->external_local = v;
 	if (json_is_integer(health.value) && !json_integer_value(health.value))
 		health.value = NULL;
-	if (bn_field_int(&health, SERVICE_NODE_PORT_FIRST, SERVICE_NODE_PORT_LAST, 0, &port) < 0)
+	if (bn_field_int(&health, 1, 65535, 0, &port) < 0)
 		return -EINVAL;
 	if (port && (service->type != BN_TYPE_LOAD_BALANCER || !service->external_local))
 		return bn_field_fail(&health, "needs the type LoadBalancer and the "

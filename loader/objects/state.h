@@ -274,8 +274,8 @@ enum bn_result {
 };
 
 struct bn_allotter {
-	uint64_t *cursors; /* one a service CIDR: the next host number to try */
-	uint16_t node_port;
+	uint64_t *cursors;  /* one a service CIDR: the next host number to try */
+	uint16_t node_port; /* the next to try */
 };
 
 struct bn_objects {
@@ -377,6 +377,10 @@ void bn_allot_close(struct bn_objects *objects);
 /* Takes over what Kubernetes keeps across an update; refuses what it holds immutable. */
 int bn_allot_update(const struct bn_field *root, struct bn_service_object *service,
 		    const struct bn_service_object *old);
+/* Node ports that `old`, which may be NULL, has not must be of the range. */
+int bn_allot_check_ports(const struct bn_objects *objects, const struct bn_field *root,
+			 const struct bn_service_object *service,
+			 const struct bn_service_object *old);
 /* Before linking: claims for the addresses and node ports that are known by now. */
 void bn_allot_prepare(struct bn_service_object *service);
 /* Families, cluster IPs and node ports that are still open; the service is linked. */

@@ -107,16 +107,23 @@ static int replace(struct bn_objects *objects, struct bn_object *old, struct bn_
 	return r;
 }
 
-/* What an update may not change, and what it takes over. */
-static int stage_update(const struct bn_document *document, json_t *tree, struct bn_object *old,
-			struct bn_object *new, struct bn_error *err)
+/* What an update may not change, and what it takes over; `old` is NULL for a new object. */
+static int stage_update(const struct bn_objects *objects, const struct bn_document *document,
+			json_t *tree, struct bn_object *old, struct bn_object *new,
+			struct bn_error *err)
 {
 	struct bn_field root = bn_field_root(document, tree, err);
+	struct bn_service_object *service = (struct bn_service_object *)new;
+	int r;
 
-	if (new->kind == BN_KIND_SERVICE)
-		return bn_allot_update(&root, (struct bn_service_object *)new,
-				       (struct bn_service_object *)old);
-	if (new->kind == BN_KIND_SLICE &&
+	if (new->kind == BN_KIND_SERVICE) {
+		r = bn_allot_check_ports(objects, &root, service,
+					 (const struct bn_service_object *)old);
+		return r < 0 || !old ? r
+				     : bn_allot_update(&root, service,
+						       (const struct bn_service_object *)old);
+	}
+	if (old && new->kind == BN_KIND_SLICE &&
 	    ((struct bn_slice_object *)new)->family != ((struct bn_slice_object *)old)->family) {
 		struct bn_field type = bn_field_get(&root, "addressType");
 
@@ -176,11 +183,12 @@ static int stage_new(struct transaction *t, const struct bn_document *document, 
 			r = add_entry(t, document, old, old, BN_RESULT_UNCHANGED);
 			return r < 0 ? r : 1;
 		}
-		if (r == 0)
-			r = stage_update(document, tree, old, new, err);
 		if (r < 0)
 			return r;
 	}
+	r = stage_update(objects, document, tree, old, new, err);
+	if (r < 0)
+		return r;
 	if (new->kind == BN_KIND_SERVICE)
 		bn_allot_prepare((struct bn_service_object *)new);
 	r = bn_store_put(objects->store, row, err);

@@ -114,6 +114,10 @@ static void test_defaults(void **state)
 #undef BN_X
 	assert_int_equal(c->nat_ports.min, 61000);
 	assert_int_equal(c->nat_ports.max, 65535);
+	assert_int_equal(c->node_ports.min, 30000);
+	assert_int_equal(c->node_ports.max, 32767);
+	assert_int_equal(c->node_port_addresses.cidrs.n, 0);
+	assert_false(c->node_port_addresses.primary);
 	assert_int_equal(c->log_level, BN_LOG_INFO);
 	assert_int_equal(c->log_format, BN_LOG_TEXT);
 	done(&result);
@@ -240,6 +244,7 @@ static void test_file(void **state)
 		"maps: {flows: 10, transient-sets: 8, events: 65536}\n"
 		"lifetimes:\n  udp-lasting: 7\n  syn: 1209600\n"
 		"flows: {history: 5, events: false, drop-rate: 0}\n"
+		"services: {node-port-range: 3000-4000, node-port-addresses: primary}\n"
 		"nat:\n  ports: 2000-2000\n  exclude: [10.0.0.0/8, \"fd00::/8\"]\n";
 	struct result result = parse_good(yaml, "");
 	const struct bn_agent_config *c = &result.config;
@@ -266,6 +271,9 @@ static void test_file(void **state)
 	assert_int_equal(c->flow_history, 5);
 	assert_false(c->flow_events);
 	assert_int_equal(c->drop_rate, 0);
+	assert_int_equal(c->node_ports.min, 3000);
+	assert_int_equal(c->node_ports.max, 4000);
+	assert_true(c->node_port_addresses.primary);
 	assert_int_equal(c->nat_ports.min, 2000);
 	assert_int_equal(c->nat_ports.max, 2000);
 	done(&result);
@@ -342,6 +350,15 @@ static void test_bad_files(void **state)
 		{"lifetimes: {syn: 0}\n", "lifetimes.syn"},
 		{"lifetimes: {syn: 1209601}\n", "lifetimes.syn"},
 		{"flows: {history: 0}\n", "flows.history"},
+		{"services: {node-port-range: 30000}\n", "services.node-port-range"},
+		{"services: {node-port-range: 1000-2000}\n", "services.node-port-range"},
+		{"services: {node-port-addresses: [primary, 10.0.0.0/8]}\n",
+		 "services.node-port-addresses"},
+		{"services: {node-port-addresses: [10.0.0.0/8, primary]}\n",
+		 "services.node-port-addresses"},
+		{"services: {node-port-addresses: [secondary]}\n", "or primary alone"},
+		{"services: {node-port-range: 60000-61000}\n",
+		 "nat.ports is 61000-65535, but NodePorts are from 60000 to 61000"},
 		{"nat: {ports: 61000}\n", "nat.ports"},
 		{"nat: {ports: 32767-40000}\n", "NodePorts are from 30000 to 32767"},
 		{"nat: {ports: 20000-30000}\n", "NodePorts are from 30000 to 32767"},

@@ -4,10 +4,15 @@
 
 #include "net/hostcheck.h"
 #include "net/identity.h"
+#include "net/port.h"
 #include "net/sysctl.h"
 
+#include <address.h>
+#include <arpa/inet.h>
 #include <bpfnet/limits.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 static void assert_sysctl(const char *key, const char *value)
 {
@@ -140,6 +145,94 @@ static void test_settings(void **state)
 	bn_hostcheck_done(&h);
 }
 
+static void check_ports(unsigned min, unsigned max, const char *says)
+{
+	struct bn_hostcheck h = BN_HOSTCHECK_INIT;
+
+	assert_int_equal(bn_hostcheck_ports(&h, "x-conflict", "services", "a.b", min, max), 0);
+	assert_int_equal(h.n, says ? 1 : 0);
+	if (says)
+		assert_true(tn_has(finding(&h, "x-conflict"), says));
+	bn_hostcheck_done(&h);
+}
+
+static void test_local_ports(void **state)
+{
+	tn_sh(-1, "sysctl -qw net.ipv4.ip_local_port_range='32768 60999'");
+	check_ports(30000, 32767, NULL);
+	check_ports(61000, 65535, NULL);
+	check_ports(30000, 32768, "services take ports 30000-32768 (a.b), which");
+	check_ports(30000, 32768, "add 32768-32768 to net.ipv4.ip_local_reserved_ports");
+	check_ports(60000, 65535, "add 60000-60999");
+	tn_sh(-1, "sysctl -qw net.ipv4.ip_local_port_range='1024 65535'");
+	check_ports(30000, 32767, "is 1024 65535");
+	tn_sh(-1, "sysctl -qw net.ipv4.ip_local_reserved_ports=8080,30000-30999,31000-40000");
+	check_ports(30000, 32767, NULL);
+	check_ports(29999, 32767, "add 29999-32767");
+	check_ports(40000, 40001, "add 40000-40001");
+	tn_sh(-1, "sysctl -qw net.ipv4.ip_local_reserved_ports=30000-31000,31002-40000");
+	check_ports(30000, 32767, "services take");
+}
+
+/* Listens, or only binds where `type` is SOCK_DGRAM; the socket. */
+static int hold(int type, const char *text, uint16_t port, bool v6only)
+{
+	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+	struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(port)};
+	bool v6 = strchr(text, ':');
+	int fd = socket(v6 ? AF_INET6 : AF_INET, type | SOCK_CLOEXEC, 0), on = v6only;
+
+	assert_true(fd >= 0);
+	assert_int_equal(inet_pton(v6 ? AF_INET6 : AF_INET, text,
+				   v6 ? (void *)&six.sin6_addr : (void *)&four.sin_addr),
+			 1);
+	if (v6)
+		assert_int_equal(setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)), 0);
+	assert_int_equal(bind(fd, v6 ? (struct sockaddr *)&six : (struct sockaddr *)&four,
+			      v6 ? sizeof(six) : sizeof(four)),
+			 0);
+	if (type == SOCK_STREAM)
+		assert_int_equal(listen(fd, 1), 0);
+	return fd;
+}
+
+static bool is_free(const char *text, uint16_t port, uint8_t protocol)
+{
+	union bn_addr addr;
+
+	assert_int_equal(bn_addr_parse(text, &addr, NULL), 0);
+	return bn_port_is_free(&addr, port, protocol);
+}
+
+static void test_held_ports(void **state)
+{
+	int fd;
+
+	tn_sh(-1, "ip link set lo up");
+	assert_true(is_free("0.0.0.0", 7000, IPPROTO_TCP));
+	fd = hold(SOCK_STREAM, "127.0.0.1", 7000, false);
+	assert_false(is_free("0.0.0.0", 7000, IPPROTO_TCP));
+	assert_false(is_free("127.0.0.1", 7000, IPPROTO_TCP));
+	assert_true(is_free("127.0.0.2", 7000, IPPROTO_TCP));
+	assert_true(is_free("::", 7000, IPPROTO_TCP));
+	assert_true(is_free("0.0.0.0", 7000, IPPROTO_UDP));
+	assert_true(is_free("0.0.0.0", 7001, IPPROTO_TCP));
+	close(fd);
+	assert_true(is_free("0.0.0.0", 7000, IPPROTO_TCP));
+	/* of both families by one socket, and of IPv6 alone */
+	fd = hold(SOCK_STREAM, "::", 7000, false);
+	assert_false(is_free("0.0.0.0", 7000, IPPROTO_TCP));
+	assert_false(is_free("::1", 7000, IPPROTO_TCP));
+	close(fd);
+	fd = hold(SOCK_DGRAM, "::", 7000, true);
+	assert_true(is_free("0.0.0.0", 7000, IPPROTO_UDP));
+	assert_false(is_free("::", 7000, IPPROTO_UDP));
+	close(fd);
+	/* neither an address of somebody else's nor a protocol without sockets is held */
+	assert_true(is_free("192.0.2.1", 7000, IPPROTO_TCP));
+	assert_true(is_free("0.0.0.0", 7000, IPPROTO_SCTP));
+}
+
 /* Rules as people and programs make them, and what is found. */
 static const struct firewall {
 	const char *rules;
@@ -208,21 +301,6 @@ static void test_firewalls(void **state)
 	}
 }
 
-static void test_ports(void **state)
-{
-	struct bn_hostcheck h = BN_HOSTCHECK_INIT;
-
-	tn_sh(-1, "echo 32768 60999 > /proc/sys/net/ipv4/ip_local_port_range");
-	assert_int_equal(bn_hostcheck_ports(&h, 61000, 65535), 0);
-	assert_int_equal(bn_hostcheck_ports(&h, 2000, 32767), 0);
-	assert_int_equal(h.n, 0);
-	assert_int_equal(bn_hostcheck_ports(&h, 60999, 65535), 0);
-	assert_true(tn_has(finding(&h, "nat-ports-conflict"), "32768 60999"));
-	assert_int_equal(bn_hostcheck_ports(&h, 40000, 40000), 0);
-	assert_int_equal(h.n, 2);
-	bn_hostcheck_done(&h);
-}
-
 /* Looking makes no table. */
 static void test_no_trace(void **state)
 {
@@ -276,8 +354,9 @@ int main(void)
 		cmocka_unit_test_setup(test_forwarding, setup),
 		cmocka_unit_test_setup(test_remembered, setup),
 		cmocka_unit_test_setup(test_settings, setup),
+		cmocka_unit_test_setup(test_local_ports, setup),
+		cmocka_unit_test_setup(test_held_ports, setup),
 		cmocka_unit_test_setup(test_firewalls, setup),
-		cmocka_unit_test_setup(test_ports, setup),
 		cmocka_unit_test_setup(test_no_trace, setup),
 		cmocka_unit_test_setup(test_identities, setup),
 	};

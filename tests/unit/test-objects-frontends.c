@@ -254,6 +254,46 @@ static void test_host_port_conflicts(void **state)
 	rig_teardown(&rig);
 }
 
+static void test_node_port_range(void **state)
+{
+	struct rig rig;
+	json_t *list;
+	int port = 0;
+
+	rig_setup(&rig);
+	rig_apply(&rig, SVC("old", "type: NodePort, ports: [{port: 1, nodePort: 30001}]"), NULL);
+	rig.node_ports[0] = 20000;
+	rig.node_ports[1] = 20002;
+	rig_reopen(&rig);
+	rig_refuse(&rig, SVC("a", "type: NodePort, ports: [{port: 1, nodePort: 30000}]"),
+		   "in: document 1: spec.ports[0].nodePort: must be 20000 to 20002, not 30000");
+	rig_refuse(&rig,
+		   SVC("a", "type: LoadBalancer, externalTrafficPolicy: Local, "
+			    "healthCheckNodePort: 19999, ports: [{port: 1}]"),
+		   "in: document 1: spec.healthCheckNodePort: must be 20000 to 20002, not 19999");
+	/* what was given under another range stays */
+	rig_apply(&rig, SVC("old", "type: NodePort, ports: [{port: 2, nodePort: 30001}]"), NULL);
+	/* neither a pod's host port nor one that the host listens on is allotted */
+	rig.held = ":::20000/17";
+	rig_apply(&rig,
+		  SVC("a", "type: NodePort, ports: [{port: 1, protocol: UDP}]")
+		      POD("p", "nodeName: node-a, " PORTS("{containerPort: 1, hostPort: 20001}"),
+			  ""),
+		  NULL);
+	list = rig_get(&rig, "svc", NULL, "a");
+	assert_int_equal(
+	    json_unpack(list, "[{s:{s:[{s:i}]}}]", "spec", "ports", "nodePort", &port), 0);
+	json_decref(list);
+	assert_int_equal(port, 20002);
+	rig_apply(&rig, SVC("b", "type: NodePort, ports: [{port: 1}]"), NULL);
+	rig_refuse(&rig, SVC("c", "type: NodePort, ports: [{port: 1}]"),
+		   "in: document 1: spec.ports: every node port from 20000 to 20002 is taken");
+	rig_refuse(&rig, SVC("c", "ports: [{port: 1}], externalIPs: [192.0.2.1, '2001:db8::1']"),
+		   "in: document 1: spec.externalIPs[1]: is an IPv6 address, the Service has IPv4 "
+		   "alone; set spec.ipFamilyPolicy");
+	rig_teardown(&rig);
+}
+
 /* Only what the datapath takes is told and shown. */
 static void test_mask(void **state)
 {
@@ -279,6 +319,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_kinds),      cmocka_unit_test(test_headless),
 		cmocka_unit_test(test_host_ports), cmocka_unit_test(test_host_port_conflicts),
+		cmocka_unit_test(test_node_port_range),
 		cmocka_unit_test(test_mask),
 	};
 

@@ -24,11 +24,12 @@ struct rig {
 	struct bn_objects *objects;
 	struct bn_cidr cidrs[4];
 	size_t n_cidrs;
-	uint32_t kinds;   /* frontends that the datapath takes; 0: all */
-	const char *held; /* "10.0.0.1:80/6 0.0.0.0:53/17": sockets of the host */
-	json_t *services; /* "ns/name": {"10.96.0.1:80/6": ["10.0.0.1:8080", ...]} */
-	json_t *peers;    /* "10.0.0.1": kind */
-	json_t *pods;     /* names given to pod_changed */
+	uint32_t kinds;         /* frontends that the datapath takes; 0: all */
+	uint16_t node_ports[2]; /* 0: the default */
+	const char *held;       /* "10.0.0.1:80/6 0.0.0.0:53/17": sockets of the host */
+	json_t *services;       /* "ns/name": {"10.96.0.1:80/6": ["10.0.0.1:8080", ...]} */
+	json_t *peers;          /* "10.0.0.1": kind */
+	json_t *pods;           /* names given to pod_changed */
 	unsigned commits, services_told, peers_told;
 	int fail; /* what commit returns next */
 };
@@ -115,6 +116,8 @@ static inline int rig_try_open(struct rig *rig, struct bn_error *err)
 		.node_name = "node-a",
 		.service_cidrs = rig->cidrs,
 		.n_service_cidrs = rig->n_cidrs,
+		.node_port_min = rig->node_ports[0],
+		.node_port_max = rig->node_ports[1],
 		.frontend_kinds = rig->kinds,
 		.commit = rig_commit,
 		.pod_changed = rig_pod_changed,
