@@ -354,3 +354,114 @@ def test_foreign_program_that_admits_no_other(make_node, session, node):
     finally:
         eventually(lambda: not os.rmdir(below), "the cgroup is free")
         os.rmdir(above)
+
+
+# -------------------------------------------------------------------- node ports
+def need_kind(node, service, kind):
+    if kind not in {f["kind"] for f in node.service(service)["frontends"]}:
+        pytest.skip(f"the agent does not hand {kind} frontends to the datapath yet")
+
+
+@pytest.fixture(scope="module")
+def node_ports(node):
+    """A NodePort service: {TCP: port, UDP: port}."""
+    ports = {"TCP": 31080, "UDP": 31053}
+    m = service_manifest("np", [(80, 8080), (53, 5353, "UDP")], {"app": "web"},
+                         ips=cluster_ips(50), type="NodePort")
+    for p in m["spec"]["ports"]:
+        p["nodePort"] = ports[p["protocol"]]
+    node.apply(m)
+    need_kind(node, "np", "NodePort")
+    return ports
+
+
+LOOPBACK = {4: "127.0.0.1", 6: "::1"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_node_port_at_the_nodes_address(node, ns, node_ports, family):
+    ip = harness.NODE[family]
+    assert tcp_peer(ns, ip, node_ports["TCP"])[0] == (ip, node_ports["TCP"])
+    seen = {tcp_peer(ns, ip, node_ports["TCP"])[1] for _ in range(60)}
+    assert seen == set(BACKENDS)
+    for connect in (True, False):
+        assert peers.udp(ns, ip, node_ports["UDP"], connect=connect).name in BACKENDS
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_node_port_at_the_loopback(node, node_ports, family):
+    """The node's own; a pod's loopback is the pod's."""
+    for ip in (LOOPBACK[family], {4: "127.9.9.9", 6: "::1"}[family]):
+        peer, name = tcp_peer(node.ns, ip, node_ports["TCP"])
+        assert name in BACKENDS and peer == (ip, node_ports["TCP"])
+    for connect in (True, False):
+        assert peers.udp(node.ns, LOOPBACK[family], node_ports["UDP"], connect=connect).name \
+            in BACKENDS
+    assert peers.tcp_error(node.client.ns, LOOPBACK[family], node_ports["TCP"]) == "ECONNREFUSED"
+    with netns.within(node.client.ns):
+        own = socket.create_server((LOOPBACK[family], node_ports["TCP"]),
+                                   family=peers.family(LOOPBACK[family]))
+    with own, netns.within(node.client.ns):
+        with socket.create_connection((LOOPBACK[family], node_ports["TCP"]), timeout=5) as s:
+            conn, peer = own.accept()
+            conn.close()
+            assert peer[1] == s.getsockname()[1], "somebody else was at the pod's loopback"
+
+
+def bind(ns, address, port, kind=socket.SOCK_STREAM):
+    with netns.within(ns):
+        s = socket.socket(peers.family(address), kind)
+    with s:
+        try:
+            s.bind((address, port))
+        except OSError as e:
+            return errno.errorcode[e.errno]
+    return None
+
+
+def test_node_ports_cannot_be_bound(node, node_ports):
+    """In the node's namespace only, in the same protocol only, and no longer than it is taken."""
+    refused = ("EADDRINUSE", "EPERM")
+    tcp, udp = node_ports["TCP"], node_ports["UDP"]
+    for address in ("0.0.0.0", "::", harness.NODE[4], harness.NODE[6], "127.0.0.1", "::1"):
+        assert bind(node.ns, address, tcp) in refused, address
+        assert bind(node.ns, address, udp, socket.SOCK_DGRAM) in refused, address
+        assert bind(node.ns, address, tcp, socket.SOCK_DGRAM) is None
+        assert bind(node.ns, address, tcp + 1) is None
+        assert bind(node.ns, address, 0) is None
+    pod = node.pods["default/b1"]
+    for address in ("0.0.0.0", "::", pod.ip[4]):
+        assert bind(pod.ns, address, tcp) is None, "a pod's port is its own"
+    assert bind(node.world, "0.0.0.0", tcp) is None
+    m = service_manifest("short", [(80, 8080)], {"app": "web"}, ips=cluster_ips(51),
+                         type="NodePort")
+    m["spec"]["ports"][0]["nodePort"] = 31099
+    node.apply(m)
+    assert bind(node.ns, "0.0.0.0", 31099) in refused
+    node.delete(m)
+    assert bind(node.ns, "0.0.0.0", 31099) is None
+
+
+def test_host_port(node, ns):
+    """A pod's port published on the node, on all addresses and on the loopback alone."""
+    pod = node.pods.get("default/published")
+    if not pod:
+        pod = node.pod("published")
+        pod.tcp(8080)
+    m = harness.pod_manifest(pod, {"app": "published"})
+    m["spec"]["containers"][0]["ports"] = [
+        {"name": "all", "containerPort": 8080, "hostPort": 8088, "protocol": "TCP"},
+        {"name": "lo", "containerPort": 8080, "hostPort": 8089, "protocol": "TCP",
+         "hostIP": "127.0.0.1"}]
+    node.apply(m)
+    if not node.service("pod/published"):
+        pytest.skip("the agent does not hand HostPort frontends to the datapath yet")
+    for family in FAMILIES:
+        assert tcp_peer(ns, harness.NODE[family], 8088)[1] == "published"
+    assert peers.tcp_error(ns, harness.NODE[4], 8089, 0.95) == "ECONNREFUSED"
+    if ns == node.ns:
+        for family in FAMILIES:
+            assert tcp_peer(ns, LOOPBACK[family], 8088)[1] == "published"
+        assert tcp_peer(ns, "127.0.0.1", 8089)[1] == "published"
+        assert bind(ns, "127.0.0.1", 8089) in ("EADDRINUSE", "EPERM")
+        assert bind(ns, harness.NODE[4], 8089) is None
