@@ -395,6 +395,7 @@ void bn_agent_done(struct bn_agent *a)
 	bn_nl_free(a->nl);
 	bn_services_free(a->services);
 	bn_addresses_free(a->addresses);
+	bn_agent_expire_done(a);
 	bn_agent_sockets_done(a);
 	if (a->loaded)
 		bn_programs_done(&a->programs);

@@ -15,6 +15,7 @@
 #include "datapath/addresses.h"
 #include "datapath/programs.h"
 #include "datapath/services.h"
+#include "datapath/sock-iters.h"
 #include "datapath/sockets.h"
 #include "error.h"
 #include "flows/names.h"
@@ -55,6 +56,10 @@ struct bn_agent {
 	struct bn_addresses *addresses;
 	struct bn_sockets *sockets;
 	char *sockets_off; /* why sockets are not balanced; NULL: they are */
+	uint64_t netns_cookie;
+	struct bn_sock_iters *sock_iters;
+	sd_event_source *expire; /* deferred: once for a burst of changes */
+	uint64_t retired_udp;    /* backends, as of the last look */
 
 	struct bn_nl *nl;
 	struct bn_monitor *monitor;
@@ -117,6 +122,12 @@ int bn_agent_sockets_endpoint_set(struct bn_agent *a, const struct bn_endpoint_i
 void bn_agent_sockets_endpoint_remove(struct bn_agent *a, const struct bn_endpoint_info *info);
 void bn_agent_sockets_status(struct bn_agent *a, json_t *features, json_t *attachments);
 void bn_agent_sockets_done(struct bn_agent *a);
+
+/* agent/expire.c: connected UDP sockets whose backend went. */
+int bn_agent_expire_start(struct bn_agent *a, struct bn_error *err);
+/* After a commit. */
+void bn_agent_expire(struct bn_agent *a);
+void bn_agent_expire_done(struct bn_agent *a);
 
 /* agent/idle.c: removing idle flows. */
 int bn_agent_sweep_start(struct bn_agent *a);

@@ -155,6 +155,7 @@ int bn_agent_commit(void *user, const struct bn_change *c, struct bn_error *err)
 		r = bn_addresses_peers(a->addresses, NULL, 0, c->peers_removed, c->n_peers_removed,
 				       err);
 	a->commit_failed = r;
+	bn_agent_expire(a);
 	if (!r) {
 		for (size_t i = 0; i < c->n_removed; i++) {
 			if (gone[i])

@@ -18,19 +18,18 @@
 
 int bn_agent_sockets_start(struct bn_agent *a, struct bn_error *err)
 {
-	uint64_t cookie = 0;
 	int r;
 
 	r = bn_sockets_new(a->programs.maps[BN_MAP_bn_sock_netns], &a->sockets, err);
 	if (r < 0)
 		return r;
-	r = bn_netns_cookie(-1, &cookie);
+	r = bn_netns_cookie(-1, &a->netns_cookie);
 	if (r < 0) {
 		a->sockets_off = strdup("the kernel does not tell network namespaces' cookies "
 					"(SO_NETNS_COOKIE, Linux 5.14 and later)");
 		return 0;
 	}
-	return bn_sockets_netns_set(a->sockets, cookie, BN_NETNS_NODE, err);
+	return bn_sockets_netns_set(a->sockets, a->netns_cookie, BN_NETNS_NODE, err);
 }
 
 static int attach(struct bn_agent *a, struct bn_error *err)
@@ -64,6 +63,10 @@ void bn_agent_sockets_attach(struct bn_agent *a)
 		bn_log(BN_LOG_WARNING, "services are balanced packet by packet only", "reason",
 		       bn_error_text(&err), NULL);
 	}
+	/* sockets that talk to a service stay what they are without it */
+	if (!a->sockets_off && bn_agent_expire_start(a, &err) < 0)
+		bn_log(BN_LOG_WARNING, "sockets are not told when their backend goes", "reason",
+		       bn_error_text(&err), NULL);
 	/* a predecessor's, which had what we have not */
 	if (a->sockets_off && bn_cgroup_detach(a->links_dir, &err) < 0)
 		bn_logf(BN_LOG_ERROR, "%s, ignoring", bn_error_text(&err));

@@ -17,29 +17,6 @@ static bool can_set_retval(void)
 	       libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK, BPF_FUNC_set_retval, NULL) == 1;
 }
 
-static int share_maps(struct bpf_object *obj, const struct bn_programs *programs,
-		      struct bn_error *err)
-{
-	struct bpf_map *m;
-
-	bpf_object__for_each_map(m, obj)
-	{
-		int at = -1;
-
-		for (int i = 0; i < BN_MAP_MAX; i++) {
-			if (!strcmp(bn_map_names[i], bpf_map__name(m)))
-				at = i;
-		}
-		if (at >= 0 && bpf_map__reuse_fd(m, programs->maps[at]))
-			return bn_error_set(err, -errno, "can't share the map %s: %m",
-					    bpf_map__name(m));
-		/* the packet programs' scratch area is no use here */
-		if (at < 0 && !bpf_map__is_internal(m))
-			bpf_map__set_autocreate(m, false);
-	}
-	return 0;
-}
-
 int bn_sock_programs_load(struct bn_sock_programs *ret, const struct bn_programs *programs,
 			  struct bn_error *err)
 {
@@ -54,7 +31,7 @@ int bn_sock_programs_load(struct bn_sock_programs *ret, const struct bn_programs
 	if (can_set_retval())
 		config.features |= BN_FEATURE_SET_RETVAL;
 	memcpy((void *)&sock->rodata->bn_config, &config, sizeof(config));
-	r = share_maps(sock->obj, programs, err);
+	r = bn_programs_share_maps(sock->obj, programs, err);
 	if (!r) {
 		r = bpf_object__load(sock->obj);
 		if (r)

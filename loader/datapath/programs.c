@@ -352,6 +352,29 @@ void bn_programs_carry_over(struct bn_programs *p)
 	p->old_flows = -1;
 }
 
+int bn_programs_share_maps(struct bpf_object *obj, const struct bn_programs *programs,
+			   struct bn_error *err)
+{
+	struct bpf_map *m;
+
+	bpf_object__for_each_map(m, obj)
+	{
+		int at = -1;
+
+		for (int i = 0; i < BN_MAP_MAX; i++) {
+			if (!strcmp(bn_map_names[i], bpf_map__name(m)))
+				at = i;
+		}
+		if (at >= 0 && bpf_map__reuse_fd(m, programs->maps[at]))
+			return bn_error_set(err, -errno, "can't share the map %s: %m",
+					    bpf_map__name(m));
+		/* the packet programs' scratch area is no use here */
+		if (at < 0 && !bpf_map__is_internal(m))
+			bpf_map__set_autocreate(m, false);
+	}
+	return 0;
+}
+
 void bn_programs_done(struct bn_programs *p)
 {
 	if (p->old_flows >= 0)

@@ -34,6 +34,8 @@
 	X(bn_sock_dgram, "services that unconnected sockets talk to") \
 	X(bn_sock_peer, "services that sockets are connected to")
 
+struct bpf_object;
+
 enum bn_map_id {
 #define BN_X(name, text) BN_MAP_##name,
 	BN_MAPS(BN_X)
@@ -82,6 +84,9 @@ int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *c
  * no program uses that table any more.
  */
 void bn_programs_carry_over(struct bn_programs *p);
+/* Gives an object that is not loaded yet the maps; what it declares and nobody else has it goes without. */
+int bn_programs_share_maps(struct bpf_object *obj, const struct bn_programs *programs,
+			   struct bn_error *err);
 /* Closes descriptors; pins and attached programs stay. */
 void bn_programs_done(struct bn_programs *p);
 /* Removes the maps' pins under bpffs and the folder. */

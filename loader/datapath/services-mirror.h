@@ -90,6 +90,7 @@ struct bn_services {
 	uint32_t *gens; /* generations of free indices, by index, lazily sized */
 	uint32_t n_gens;
 	uint64_t n_frontends, n_backends;
+	uint64_t retired_udp;
 	/* the commit under way */
 	struct frontend *changed;
 	struct address *changed_addresses;

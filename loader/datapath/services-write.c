@@ -9,6 +9,7 @@
 
 #include <bpfnet/access.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -146,6 +147,7 @@ int bn_services_retire_backends(struct bn_services *s)
 		if (b->staged_serves || !b->serves)
 			continue;
 		b->gen++;
+		s->retired_udp += b->key.protocol == IPPROTO_UDP;
 		backend_value(b, &value);
 		if (!b->staged)
 			value.state = BN_BACKEND_FREE;

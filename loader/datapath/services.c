@@ -111,5 +111,6 @@ void bn_services_usage(const struct bn_services *s, struct bn_services_usage *re
 		.frontends = s->n_frontends,
 		.backends = s->n_backends,
 		.slots = s->runs.used,
+		.retired_udp = s->retired_udp,
 	};
 }

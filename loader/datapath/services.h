@@ -43,5 +43,6 @@ int bn_services_id(struct bn_services *s, const char *namespace, const char *nam
 
 struct bn_services_usage {
 	uint64_t frontends, backends, slots;
+	uint64_t retired_udp; /* backends that stopped taking new flows, since the start */
 };
 void bn_services_usage(const struct bn_services *s, struct bn_services_usage *ret);

@@ -53,3 +53,13 @@ struct bn_sock_dgram_key {
 	__u8 pad[5];        /* 27 */
 };
 BN_ASSERT_SIZE(struct bn_sock_dgram_key, 32);
+
+/* A connected UDP socket whose backend takes nothing new any more, as the iterator tells it. */
+struct bn_sock_stale {
+	struct bn_sock_peer peer; /* 0 */
+	union bn_addr local;      /* 64 */
+	__be16 local_port;        /* 80 */
+	__u8 family;              /* 82  enum bn_family of the socket; IPv4 may be mapped in IPv6 */
+	__u8 pad[5];              /* 83 */
+};
+BN_ASSERT_SIZE(struct bn_sock_stale, 88);

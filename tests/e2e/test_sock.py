@@ -2,6 +2,7 @@
 """Balancing at the socket: what a process sees of it, whose sockets it is for, and its life."""
 import errno
 import ipaddress
+import itertools
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from harness import BPFTOOL, FAMILIES, cluster_ips, eventually, service_manifest
 BACKENDS = ("b1", "b2", "b3")
 HOOKS = {f"{hook}{family}" for hook in ("connect", "sendmsg", "recvmsg", "getpeername", "post_bind")
          for family in FAMILIES}
+numbers = itertools.count(60)
 VIP = dict(zip(FAMILIES, cluster_ips(1)))
 
 pytestmark = pytest.mark.skipif(not harness.cgroup2_root(), reason="cgroup2 is not mounted")
@@ -465,3 +467,59 @@ def test_host_port(node, ns):
         assert tcp_peer(ns, "127.0.0.1", 8089)[1] == "published"
         assert bind(ns, "127.0.0.1", 8089) in ("EADDRINUSE", "EPERM")
         assert bind(ns, harness.NODE[4], 8089) is None
+
+
+# -------------------------------------------------------------------- backends that go
+@pytest.mark.parametrize("mapped", [False, True], ids=["plain", "mapped"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_connected_udp_is_told_when_its_backend_goes(node, ns, family, mapped):
+    """Its next call fails; connected again it has the other backend. Nobody else is disturbed."""
+    if mapped and family == 6:
+        pytest.skip("only IPv4 is mapped")
+    n = next(numbers)
+    name, vip = f"leaves{n}", dict(zip(FAMILIES, cluster_ips(n)))[family]
+    b1, b2 = (node.pods[f"default/{b}"].ip[family] for b in BACKENDS[:2])
+    ports = [("dns", 5353, "UDP")]
+    node.apply(service_manifest(name, [(53, 5353, "UDP", "dns")], ips=[vip], families=(family,)),
+               slice_manifest(name, "a", family, ports, [b1]))
+    vip = "::ffff:" + vip if mapped else vip
+    with peers.udp_socket(ns, vip, 53) as s, peers.udp_socket(ns, b1, 5353) as direct, \
+            peers.udp_socket(ns, VIP[family], 53) as other:
+        assert peers.udp_exchange(s).name == "b1"
+        assert peers.udp_exchange(direct).name == "b1" and peers.udp_exchange(other)
+        node.apply(slice_manifest(name, "a", family, ports, [b2]))
+        with pytest.raises(OSError) as e:
+            s.recv(100)
+        assert e.value.errno == errno.ECONNABORTED
+        s.connect((vip, 53))
+        assert peers.udp_exchange(s).name == "b2"
+        assert peers.udp_exchange(direct).name == "b1", "the backend itself still answers"
+        assert peers.udp_exchange(other).name in BACKENDS
+    assert "not told" not in node.log()
+
+
+def test_connected_udp_is_told_when_no_agent_ran(make_node):
+    """The backend goes while the agent is dead: its successor tells the socket."""
+    node = cluster(make_node(cgroup=True))
+    n = next(numbers)
+    b1, b2 = (node.pods[f"default/{b}"].ip[4] for b in BACKENDS[:2])
+    ports, folder = [("dns", 5353, "UDP")], os.path.join(node.dir, "manifests")
+    os.makedirs(folder)
+    node.stop()
+    node.options += ["--manifests", folder]
+
+    def write(backend):
+        with open(folder + "/slice.yaml", "w") as f:
+            f.write(node.documents([
+                service_manifest("w", [(53, 5353, "UDP", "dns")], ips=[cluster_ips(n)[0]],
+                                 families=(4,)), slice_manifest("w", "a", 4, ports, [backend])]))
+    write(b1)
+    node.start()
+    with peers.udp_socket(node.client.ns, cluster_ips(n)[0], 53) as s:
+        assert peers.udp_exchange(s).name == "b1"
+        node.kill()
+        write(b2)
+        node.start()
+        with pytest.raises(OSError) as e:
+            s.recv(100)
+        assert e.value.errno == errno.ECONNABORTED
