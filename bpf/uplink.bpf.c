@@ -3,15 +3,34 @@
 #include "lib/fast.h"
 #include "lib/slow.h"
 
+/* Whether a packet that could not be parsed to its end has the port of a service of this node. */
+static __noinline bool broken_for_service(struct __sk_buff *skb, struct bn_scratch *s)
+{
+	struct bn_tuple *t;
+	__be16 ports[2];
+
+	if (!s)
+		return false;
+	t = &s->pkt.tuple;
+	if (!s->pkt.l4_off || s->pkt.flags & BN_PKT_FRAG_LATER ||
+	    (t->protocol != IPPROTO_TCP && t->protocol != IPPROTO_UDP &&
+	     t->protocol != IPPROTO_SCTP) ||
+	    bpf_skb_load_bytes(skb, s->pkt.l4_off, ports, sizeof(ports)))
+		return false;
+	t->sport = ports[0];
+	t->dport = ports[1];
+	return service_lookup(&t->daddr, t->dport, t->protocol) || service_of_node(t);
+}
+
 /*
- * From outside. Packets for local pods are decided here; what is for the node itself passes,
- * unless it is the reply to a masqueraded flow. Whatever else is routed through this node is not
- * ours.
+ * From outside. Packets for local pods and for services are decided here; what is for the node
+ * itself passes, unless it is for a service's port or a reply to a translated flow. Whatever else
+ * is routed through this node is not ours.
  */
 static __noinline int slow_from_uplink(struct __sk_buff *skb, const struct bn_looked *looked)
 {
 	struct bn_scratch *s = bn_scratch_get();
-	int where, r;
+	int r;
 
 	if (!s || !looked)
 		return TC_ACT_SHOT;
@@ -23,18 +42,17 @@ static __noinline int slow_from_uplink(struct __sk_buff *skb, const struct bn_lo
 	if (s->src.kind == BN_ADDR_LOCAL_POD || s->src.kind == BN_ADDR_HOST)
 		return bn_drop(BN_DROP_UPLINK_SPOOF);
 	party_of_address(&s->dst, &s->pkt.tuple.daddr);
-	if (s->dst.kind == BN_ADDR_LOCAL_POD)
+	if (s->dst.kind == BN_ADDR_LOCAL_POD ||
+	    (s->dst.kind != BN_ADDR_HOST && service_owns(&s->pkt.tuple.daddr)))
 		return r ? bn_drop(r) : slow_packet(skb, s);
-	if (r)
-		return TC_ACT_UNSPEC; /* malformed, but the node's own affair */
-	if (s->dst.kind != BN_ADDR_HOST || !(bn_config.features & BN_FEATURE_MASQUERADE))
+	if (s->dst.kind != BN_ADDR_HOST)
 		return TC_ACT_UNSPEC;
+	if (r)
+		return broken_for_service(skb, s) ? bn_drop(r) : TC_ACT_UNSPEC;
+	/* what we know nothing of is the node's own affair */
 	if (s->pkt.flags & BN_PKT_ICMP_ERROR)
 		return icmp_error_translate(skb) ? TC_ACT_UNSPEC : slow_send(skb);
 	if (s->pkt.flags & (BN_PKT_FRAG_FIRST | BN_PKT_FRAG_LATER) && frag_ports())
-		return TC_ACT_UNSPEC;
-	where = flow_lookup();
-	if (!where || s->fwd.action != BN_ACT_PEER || !(s->fwd.flags & BN_FLOW_MASQ))
 		return TC_ACT_UNSPEC;
 	return slow_flow(skb);
 }

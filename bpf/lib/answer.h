@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Answers to a pod whose packet goes no further: a reset for TCP (RFC 9293 3.10.7.1), an ICMP
+ * Answers to a sender whose packet goes no further: a reset for TCP (RFC 9293 3.10.7.1), an ICMP
  * error for the rest (RFC 792, RFC 4443), an echo reply of a service's address. The packet in
- * hand becomes the answer and goes back to its sender. Always before NAT, so that the sender sees
- * its packet quoted as it was sent.
+ * hand becomes the answer and goes back the way it came. Always before NAT, so that the sender
+ * sees its packet quoted as it was sent.
+ *
+ * A packet with an unfinished checksum (CHECKSUM_PARTIAL) keeps that mark, whatever becomes of it.
+ * A pod's stack takes such an answer as it is; on its way out of the node it will still be
+ * finished, so the answer must be right after that (answer_finished()). Before 6.2 nobody tells: an
+ * answer to a neighbour on the same machine that left its checksum to us comes out wrong there.
  */
 #pragma once
 
 #include "lib/csum.h"
 #include "lib/endpoint.h"
+#include "lib/nat.h"
 
 /* The frame's and the network header's part of an answer, at s->header. */
 struct bn_answer4 {
@@ -22,10 +28,30 @@ struct bn_answer6 {
 	struct ipv6hdr ip;
 } __attribute__((packed));
 
-static __always_inline void answer_eth(struct ethhdr *eth, __u32 ifindex, __be16 protocol)
+/* Back to the pod, or to whoever passed the packet on to this node. */
+static __always_inline void answer_eth(struct __sk_buff *skb, const struct bn_scratch *s,
+				       struct ethhdr *eth, __be16 protocol)
 {
-	mac_set(eth, ifindex);
+	if (s->pkt.hook == BN_HOOK_FROM_UPLINK) {
+		bpf_skb_load_bytes(skb, 0, eth->h_source, 6);
+		bpf_skb_load_bytes(skb, 6, eth->h_dest, 6);
+	} else {
+		mac_set(eth, s->pkt.ifindex);
+	}
 	eth->h_proto = protocol;
+}
+
+/* Where the transport header is in a packet without options or extension headers. */
+static __always_inline __u32 answer_l4_off(const struct bn_scratch *s)
+{
+	return ETH_HLEN +
+	       (s->pkt.tuple.family == BN_IPV4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+}
+
+/* Whether the checksum of the packet in hand will still be finished on its way out. */
+static __always_inline bool answer_partial(struct __sk_buff *skb, const struct bn_scratch *s)
+{
+	return s->pkt.hook == BN_HOOK_FROM_UPLINK && nat_ip_summed(skb) == CHECKSUM_PARTIAL;
 }
 
 static __always_inline void answer_ip4(struct iphdr *ip, const union bn_addr *from,
@@ -66,11 +92,18 @@ static __always_inline __u64 answer_pseudo(const union bn_addr *from, const unio
 	return sum;
 }
 
-static __always_inline int answer_send(struct __sk_buff *skb)
+static __always_inline int answer_send(struct __sk_buff *skb, const struct bn_scratch *s)
+{
+	bpf_skb_change_type(skb, PACKET_HOST);
+	if (s->pkt.hook == BN_HOOK_FROM_UPLINK)
+		return bpf_redirect(skb->ifindex, 0);
+	return bpf_redirect_peer(skb->ifindex, 0);
+}
+
+static __always_inline int answer_reject(struct __sk_buff *skb, const struct bn_scratch *s)
 {
 	bn_count(BN_CNT_REJECTS, 1);
-	bpf_skb_change_type(skb, PACKET_HOST);
-	return bpf_redirect_peer(skb->ifindex, 0);
+	return answer_send(skb, s);
 }
 
 /* A reset in answer to the TCP segment in hand; a reset itself gets none. */
@@ -80,6 +113,7 @@ BN_GLOBAL int answer_reset(struct __sk_buff *skb)
 	const union bn_addr *from, *to;
 	struct tcphdr th;
 	__u32 seq, ack, len, off;
+	__u64 sum;
 	__u8 flags;
 
 	if (!s || s->pkt.tcp_flags & TCP_RST)
@@ -106,14 +140,20 @@ BN_GLOBAL int answer_reset(struct __sk_buff *skb)
 	th.ack_seq = ack;
 	th.doff = 5;
 	((__u8 *)&th)[13] = flags;
-	th.check =
-		~csum_fold16(answer_pseudo(from, to, s->pkt.tuple.family, IPPROTO_TCP, sizeof(th)) +
-			     (bpf_csum_diff(NULL, 0, (__be32 *)&th, sizeof(th), 0) & 0xffffffff));
+	sum = answer_pseudo(from, to, s->pkt.tuple.family, IPPROTO_TCP, sizeof(th));
+	off = answer_l4_off(s);
+	if (!answer_partial(skb, s)) {
+		sum += bpf_csum_diff(NULL, 0, (__be32 *)&th, sizeof(th), 0) & 0xffffffff;
+		th.check = ~csum_fold16(sum);
+	} else if (s->pkt.l4_off == off) {
+		th.check = csum_fold16(sum);
+	} else {
+		return TC_ACT_SHOT; /* it would be finished in another place */
+	}
 	if (s->pkt.tuple.family == BN_IPV4) {
 		struct bn_answer4 *h = (void *)s->header;
 
-		off = ETH_HLEN + sizeof(h->ip);
-		answer_eth(&h->eth, s->pkt.ifindex, bpf_htons(ETH_P_IP));
+		answer_eth(skb, s, &h->eth, bpf_htons(ETH_P_IP));
 		answer_ip4(&h->ip, from, to, IPPROTO_TCP, sizeof(th));
 		if (bpf_skb_change_tail(skb, off + sizeof(th), 0) ||
 		    bpf_skb_store_bytes(skb, 0, h, ETH_HLEN + sizeof(h->ip), BPF_F_INVALIDATE_HASH))
@@ -121,8 +161,7 @@ BN_GLOBAL int answer_reset(struct __sk_buff *skb)
 	} else {
 		struct bn_answer6 *h = (void *)s->header;
 
-		off = ETH_HLEN + sizeof(h->ip);
-		answer_eth(&h->eth, s->pkt.ifindex, bpf_htons(ETH_P_IPV6));
+		answer_eth(skb, s, &h->eth, bpf_htons(ETH_P_IPV6));
 		answer_ip6(&h->ip, from, to, IPPROTO_TCP, sizeof(th));
 		if (bpf_skb_change_tail(skb, off + sizeof(th), 0) ||
 		    bpf_skb_store_bytes(skb, 0, h, sizeof(*h), BPF_F_INVALIDATE_HASH))
@@ -130,7 +169,7 @@ BN_GLOBAL int answer_reset(struct __sk_buff *skb)
 	}
 	if (bpf_skb_store_bytes(skb, off, &th, sizeof(th), 0))
 		return TC_ACT_SHOT;
-	return answer_send(skb);
+	return answer_reject(skb, s);
 }
 
 /* An echo request to a service's address, answered in its place. */
@@ -150,8 +189,7 @@ BN_GLOBAL int answer_echo(struct __sk_buff *skb)
 	word[0] = type;
 	__builtin_memcpy(&after, word, 2);
 	check = csum_apply(check, csum_fold16(csum_u16_delta(before, after)));
-	eth.h_proto = skb->protocol;
-	mac_set(&eth, s->pkt.ifindex);
+	answer_eth(skb, s, &eth, skb->protocol);
 	if (bpf_skb_store_bytes(skb, s->pkt.l4_off, word, 2, BPF_F_RECOMPUTE_CSUM) ||
 	    bpf_skb_store_bytes(skb, s->pkt.l4_off + 2, &check, 2, BPF_F_RECOMPUTE_CSUM) ||
 	    bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth), 0))
@@ -168,8 +206,7 @@ BN_GLOBAL int answer_echo(struct __sk_buff *skb)
 				       BPF_F_RECOMPUTE_CSUM)) {
 		return TC_ACT_SHOT;
 	}
-	bpf_skb_change_type(skb, PACKET_HOST);
-	return bpf_redirect_peer(skb->ifindex, 0);
+	return answer_send(skb, s);
 }
 
 /* The sum of `len` bytes at s->quote (len <= BN_QUOTE_MAX, padded with zeros to a word). */
@@ -201,6 +238,43 @@ BN_GLOBAL __u32 answer_quote_sum(__u32 len)
 		at += 512;
 	}
 	return sum;
+}
+
+/*
+ * What finishing the checksum of the packet quoted, which sums to `sum` with its IP header, will
+ * add to the sum of an ICMP error that quotes it; -1 where that can't be told (options, extension
+ * headers, SCTP's CRC32c).
+ */
+BN_GLOBAL int answer_finished(__u32 sum)
+{
+	struct bn_scratch *s = bn_scratch_get();
+	__u16 before, after;
+
+	if (!s || s->pkt.l4_off != answer_l4_off(s))
+		return -1;
+	if (s->pkt.tuple.family == BN_IPV4) {
+		/* an IPv4 header sums to nothing */
+		if (s->pkt.tuple.protocol == IPPROTO_TCP)
+			before = *(__u16 *)(s->quote + sizeof(struct iphdr) + BN_CHECK_TCP);
+		else if (s->pkt.tuple.protocol == IPPROTO_UDP)
+			before = *(__u16 *)(s->quote + sizeof(struct iphdr) + BN_CHECK_UDP);
+		else
+			return -1;
+	} else {
+		if (s->pkt.tuple.protocol == IPPROTO_TCP)
+			before = *(__u16 *)(s->quote + sizeof(struct ipv6hdr) + BN_CHECK_TCP);
+		else if (s->pkt.tuple.protocol == IPPROTO_UDP)
+			before = *(__u16 *)(s->quote + sizeof(struct ipv6hdr) + BN_CHECK_UDP);
+		else
+			return -1;
+		sum = csum_fold16((__u64)sum + (bpf_csum_diff((__be32 *)s->quote,
+							      sizeof(struct ipv6hdr), NULL, 0, 0) &
+						0xffffffff));
+	}
+	after = ~csum_fold16(sum);
+	if (!after)
+		after = 0xffff;
+	return csum_fold16(csum_u16_delta(before, after));
 }
 
 struct bn_icmp_header {
@@ -251,6 +325,13 @@ BN_GLOBAL int answer_icmp(struct __sk_buff *skb, __u32 spec, __u32 mtu)
 	if (bpf_skb_load_bytes(skb, ETH_HLEN, s->quote, quote))
 		return TC_ACT_SHOT;
 	sum = answer_quote_sum(quote);
+	if (answer_partial(skb, s)) {
+		int finished = answer_finished(sum);
+
+		if (finished < 0)
+			return TC_ACT_SHOT;
+		sum += (__u32)finished;
+	}
 	if (skb->len != ETH_HLEN + quote && bpf_skb_change_tail(skb, ETH_HLEN + quote, 0))
 		return TC_ACT_SHOT;
 	if (s->pkt.tuple.family == BN_IPV4) {
@@ -260,7 +341,7 @@ BN_GLOBAL int answer_icmp(struct __sk_buff *skb, __u32 spec, __u32 mtu)
 		icmp.code = spec >> 16;
 		off = ETH_HLEN + sizeof(h->ip);
 		grow = sizeof(h->ip) + sizeof(icmp);
-		answer_eth(&h->eth, s->pkt.ifindex, bpf_htons(ETH_P_IP));
+		answer_eth(skb, s, &h->eth, bpf_htons(ETH_P_IP));
 		answer_ip4(&h->ip, from, to, IPPROTO_ICMP, sizeof(icmp) + quote);
 	} else {
 		struct bn_answer6 *h = (void *)s->header;
@@ -269,7 +350,7 @@ BN_GLOBAL int answer_icmp(struct __sk_buff *skb, __u32 spec, __u32 mtu)
 		icmp.code = spec;
 		off = ETH_HLEN + sizeof(h->ip);
 		grow = sizeof(h->ip) + sizeof(icmp);
-		answer_eth(&h->eth, s->pkt.ifindex, bpf_htons(ETH_P_IPV6));
+		answer_eth(skb, s, &h->eth, bpf_htons(ETH_P_IPV6));
 		answer_ip6(&h->ip, from, to, IPPROTO_ICMPV6, sizeof(icmp) + quote);
 		sum += answer_pseudo(from, to, BN_IPV6, IPPROTO_ICMPV6, sizeof(icmp) + quote);
 	}
@@ -280,7 +361,7 @@ BN_GLOBAL int answer_icmp(struct __sk_buff *skb, __u32 spec, __u32 mtu)
 				BPF_F_INVALIDATE_HASH) ||
 	    bpf_skb_store_bytes(skb, off, &icmp, sizeof(icmp), 0))
 		return TC_ACT_SHOT;
-	return answer_send(skb);
+	return answer_reject(skb, s);
 }
 
 /* This node's errors come from its own address, or from the pods' gateway. */

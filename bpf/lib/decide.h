@@ -9,6 +9,7 @@
 #include "lib/answer.h"
 #include "lib/epoch.h"
 #include "lib/flow.h"
+#include "lib/outside.h"
 #include "lib/policy.h"
 #include "lib/rewrite.h"
 #include "lib/route.h"
@@ -50,7 +51,9 @@ static __noinline int decide_reply(struct bn_scratch *s)
 		r->out_ifindex = s->src.ifindex;
 		r->mtu = s->src.mtu;
 	} else {
-		r->action = BN_ACT_PASS;
+		r->action = s->back.action; /* nothing set: by the stack */
+		r->out_ifindex = s->back.out_ifindex;
+		r->mtu = s->back.mtu;
 	}
 	return nat_prepare(r, &s->peer);
 }
@@ -64,23 +67,6 @@ static __always_inline bool decide_masquerades(const struct bn_scratch *s)
 	return bn_config.features & feature && s->src.kind == BN_ADDR_LOCAL_POD && !s->dst.kind &&
 	       s->fwd.action == BN_ACT_NEIGH &&
 	       !(range_flags(&s->fwd.to_daddr) & (BN_RANGE_POD | BN_RANGE_DIRECT));
-}
-
-/* Gives the flow the node's address; false where the device has none of the family. */
-static __always_inline bool decide_masquerade(struct bn_scratch *s)
-{
-	__u32 ifindex = s->fwd.out_ifindex;
-	struct bn_device *dev = bpf_map_lookup_elem(&bn_devices, &ifindex);
-	const union bn_addr *a;
-
-	if (!dev)
-		return false;
-	a = s->pkt.tuple.family == BN_IPV4 ? &dev->v4 : &dev->v6;
-	if (bn_addr_zero(a))
-		return false;
-	s->fwd.to_saddr = *a;
-	s->fwd.flags |= BN_FLOW_NAT | BN_FLOW_MASQ;
-	return true;
 }
 
 static __always_inline bool decide_has_ports(__u8 protocol)
@@ -157,7 +143,7 @@ BN_GLOBAL int decide_record(void)
  * A flow whose reply direction was thrown out of the transient table: its entry is made again, so
  * that replies don't pass untranslated. Returns 0, or the reason where the tuple is taken by now.
  */
-BN_GLOBAL int decide_mend(void)
+BN_GLOBAL int decide_mend(struct __sk_buff *skb)
 {
 	struct bn_scratch *s = bn_scratch_get();
 	struct bn_place place;
@@ -169,6 +155,9 @@ BN_GLOBAL int decide_mend(void)
 	if (place.set)
 		return 0;
 	party_of_address(&s->dst, &s->fwd.to_daddr);
+	if (s->pkt.hook == BN_HOOK_FROM_UPLINK && s->fwd.flags & BN_FLOW_SERVICE &&
+	    outside_route_back(skb, s))
+		return BN_DROP_NO_ROUTE;
 	decide_reply(s);
 	s->rev.state = s->fwd.state & (BN_FS_ESTABLISHED | BN_FS_REPLIED);
 	if (decide_taken(s) ||
@@ -212,12 +201,42 @@ static __always_inline void decide_begin(struct bn_scratch *s)
 	}
 }
 
-/* Returns 0 or the reason. */
+/* decide_new(): the packet means this node itself, and no service. */
+#define BN_DECIDE_NOT_OURS (-1)
+
+/*
+ * The service that the packet means, and one of its backends: s->dst becomes who gets it, service
+ * or not. 0, the reason, or BN_DECIDE_NOT_OURS.
+ */
+static __always_inline int decide_service(struct bn_scratch *s)
+{
+	const struct bn_tuple *t = &s->pkt.tuple;
+	struct bn_service *svc = service_lookup(&t->daddr, t->dport, t->protocol);
+	int r;
+
+	if (!svc) {
+		party_of_address(&s->dst, &t->daddr);
+		if (s->dst.kind == BN_ADDR_HOST) {
+			svc = service_of_node(t);
+			if (!svc)
+				return s->pkt.hook == BN_HOOK_FROM_UPLINK ? BN_DECIDE_NOT_OURS : 0;
+		}
+	}
+	if (!svc)
+		return service_owns(&t->daddr) ? BN_DROP_SERVICE_UNKNOWN : 0;
+	if (s->pkt.hook == BN_HOOK_FROM_UPLINK && outside_martian(t))
+		return BN_DROP_MARTIAN_SOURCE;
+	r = service_choose(s, svc);
+	if (!r)
+		party_of_address(&s->dst, &s->fwd.to_daddr);
+	return r;
+}
+
+/* Returns 0, the reason, or BN_DECIDE_NOT_OURS. */
 BN_GLOBAL int decide_new(struct __sk_buff *skb)
 {
 	struct bn_scratch *s = bn_scratch_get();
 	const struct bn_epochs *ep = epochs_get();
-	struct bn_service *svc;
 	__u32 epoch;
 	struct bn_flow *f;
 	int r;
@@ -225,21 +244,19 @@ BN_GLOBAL int decide_new(struct __sk_buff *skb)
 	if (!s || !ep)
 		return BN_DROP_INTERNAL;
 	f = &s->fwd;
-	bn_count(BN_CNT_DECISIONS, 1);
 	decide_begin(s);
 	/* the node's epoch before the tables; the ends' come with what is read of them */
 	epoch = ep->slot[BN_SLOT_NONE];
-	if (s->pkt.hook == BN_HOOK_FROM_POD) {
-		svc = service_lookup(&f->to_daddr, f->to_dport, s->pkt.tuple.protocol);
-		if (svc) {
-			r = service_choose(s, svc);
-			if (r)
-				return r;
-		} else if (service_owns(&f->to_daddr)) {
-			return BN_DROP_SERVICE_UNKNOWN;
-		}
-	}
-	party_of_address(&s->dst, &f->to_daddr);
+	r = 0;
+	if (s->pkt.hook == BN_HOOK_TO_POD)
+		party_of_address(&s->dst, &f->to_daddr);
+	else
+		r = decide_service(s);
+	if (r == BN_DECIDE_NOT_OURS)
+		return r;
+	bn_count(BN_CNT_DECISIONS, 1);
+	if (r)
+		return r;
 	f->epoch = epoch + (s->src.slot ? s->src.epoch : epoch) +
 		   (s->dst.slot ? s->dst.epoch : epoch);
 	f->src_slot = s->src.slot;
@@ -262,8 +279,13 @@ BN_GLOBAL int decide_new(struct __sk_buff *skb)
 		return r;
 	}
 	route_set(skb, f, &s->dst, s->pkt.tuple.family, s->pkt.tuple.protocol, s->pkt.hook);
-	if (decide_masquerades(s))
-		decide_masquerade(s);
+	if (s->pkt.hook == BN_HOOK_FROM_UPLINK && f->flags & BN_FLOW_SERVICE) {
+		r = outside_decide(skb, s);
+		if (r)
+			return r;
+	} else if (decide_masquerades(s)) {
+		outside_address(s);
+	}
 	r = decide_record();
 	if (r)
 		return r;
@@ -318,9 +340,18 @@ BN_GLOBAL int decide_again(struct __sk_buff *skb, __u32 where)
 	}
 	if (f->flags & BN_FLOW_ORIGIN) {
 		route_set(skb, f, hop, s->pkt.tuple.family, s->pkt.tuple.protocol, s->pkt.hook);
+		/* with this node's address, the stack would not take it back from a device */
+		if (s->pkt.hook == BN_HOOK_FROM_UPLINK && f->flags & BN_FLOW_MASQ &&
+		    f->action != BN_ACT_NEIGH)
+			return BN_DROP_NO_ROUTE;
 	} else if (hop->kind == BN_ADDR_LOCAL_POD) {
 		f->out_ifindex = hop->ifindex;
 		f->mtu = hop->mtu;
+	} else if (f->action == BN_ACT_NEIGH) {
+		f->action = BN_ACT_PASS;
+		route_fib(skb, f, s->pkt.tuple.family, s->pkt.tuple.protocol);
+		if (f->action != BN_ACT_NEIGH)
+			return BN_DROP_NO_ROUTE;
 	}
 	f->epoch = epoch;
 	live = flow_live(s, where, &place);

@@ -48,6 +48,14 @@ struct bn_party {
 	__u8 pad[3];
 };
 
+/* A direction's next hop, as in struct bn_flow. */
+struct bn_hop {
+	__u32 out_ifindex;
+	__u16 mtu;
+	__u8 action; /* enum bn_action */
+	__u8 pad;
+};
+
 /* What the established path has looked for already, so that nobody looks twice. */
 enum bn_looked_flag {
 	BN_LOOKED_FLOWS = 1 << 0,     /* not in bn_flows */
@@ -71,6 +79,7 @@ struct bn_scratch {
 	struct bn_flow rev;
 	struct bn_transient_entry ended; /* origin direction of a flow whose end is told */
 	struct bn_flow ended_reply;      /* packets 0: not known */
+	struct bn_hop back;    /* of replies to a sender outside */
 	struct bn_tuple inner; /* quoted by an ICMP error, as quoted */
 	struct bn_tuple inner_to;
 	__u32 crc;             /* sctp.h's accumulator */

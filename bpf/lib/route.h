@@ -34,7 +34,9 @@ static __noinline int route_fib(struct __sk_buff *skb, struct bn_flow *f, __u8 f
 		__builtin_memcpy(p.ipv6_dst, &f->to_daddr, 16);
 	}
 	r = bpf_fib_lookup(skb, &p, sizeof(p), 0);
-	if (r != BPF_FIB_LKUP_RET_SUCCESS && r != BPF_FIB_LKUP_RET_NO_NEIGH)
+	/* too large for the device: the route is known all the same, and the MTU is checked later */
+	if (r != BPF_FIB_LKUP_RET_SUCCESS && r != BPF_FIB_LKUP_RET_NO_NEIGH &&
+	    r != BPF_FIB_LKUP_RET_FRAG_NEEDED)
 		return 0;
 	ifindex = p.ifindex;
 	dev = bpf_map_lookup_elem(&bn_devices, &ifindex);
@@ -64,6 +66,6 @@ static __always_inline void route_set(struct __sk_buff *skb, struct bn_flow *f,
 		}
 		return;
 	}
-	if (hook == BN_HOOK_FROM_POD && dst->kind != BN_ADDR_HOST)
+	if (hook != BN_HOOK_TO_POD && dst->kind != BN_ADDR_HOST)
 		route_fib(skb, f, family, protocol);
 }

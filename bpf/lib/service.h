@@ -21,6 +21,19 @@ static __always_inline bool service_owns(const union bn_addr *addr)
 	return service_lookup(addr, 0, 0) != NULL;
 }
 
+/*
+ * NodePorts and host ports on all addresses of this node stand under the unspecified address of
+ * the family: ::ffff:0.0.0.0 or ::.
+ */
+static __always_inline struct bn_service *service_of_node(const struct bn_tuple *t)
+{
+	union bn_addr any = {};
+
+	if (t->family == BN_IPV4)
+		bn_addr_set_v4(&any, 0);
+	return service_lookup(&any, t->dport, t->protocol);
+}
+
 static __noinline __attribute__((unused)) __u32 range_flags(const union bn_addr *addr)
 {
 	struct bn_range_key key = {.prefixlen = 128};

@@ -18,6 +18,7 @@ static __always_inline void slow_begin(struct __sk_buff *skb, struct bn_scratch 
 	__builtin_memset(&s->src, 0, sizeof(s->src));
 	__builtin_memset(&s->dst, 0, sizeof(s->dst));
 	__builtin_memset(&s->fwd, 0, sizeof(s->fwd));
+	__builtin_memset(&s->back, 0, sizeof(s->back));
 	s->placed_hash = ~0ull;
 	s->pkt.hook = hook;
 	s->pkt.looked = looked->flags;
@@ -43,6 +44,17 @@ static __always_inline bool slow_fits(struct __sk_buff *skb, const struct bn_scr
 	return headers + skb->gso_size <= s->fwd.mtu;
 }
 
+/* Whether the packet leaves with an address of this node, which the stack takes from no device. */
+static __noinline bool slow_poses_as_node(const struct bn_scratch *s)
+{
+	struct bn_party from;
+
+	if (!s || bn_addr_equal(&s->fwd.to_saddr, &s->pkt.tuple.saddr))
+		return false;
+	party_of_address(&from, &s->fwd.to_saddr);
+	return from.kind == BN_ADDR_HOST || service_owns(&s->fwd.to_saddr);
+}
+
 /* Sends the packet on as s->fwd says: TTL and MTU first, then NAT, then out. */
 BN_GLOBAL int slow_send(struct __sk_buff *skb)
 {
@@ -58,7 +70,7 @@ BN_GLOBAL int slow_send(struct __sk_buff *skb)
 		if (s->pkt.ttl <= 1)
 			return answer_ttl(skb, s);
 		if (!slow_fits(skb, s)) {
-			if (s->pkt.flags & BN_PKT_DF)
+			if (s->pkt.flags & BN_PKT_DF || slow_poses_as_node(s))
 				return answer_too_big(skb, s, s->fwd.mtu);
 			action = BN_ACT_PASS; /* the stack fragments it */
 			hop = 0;
@@ -86,7 +98,7 @@ BN_GLOBAL int slow_send(struct __sk_buff *skb)
 
 static __always_inline int slow_refuse(struct __sk_buff *skb, struct bn_scratch *s, __u32 reason)
 {
-	if (s->pkt.hook == BN_HOOK_FROM_POD &&
+	if (s->pkt.hook != BN_HOOK_TO_POD &&
 	    (reason == BN_DROP_SERVICE_UNKNOWN || reason == BN_DROP_SERVICE_NO_BACKEND)) {
 		if (s->pkt.flags & BN_PKT_ECHO_REQUEST && service_owns(&s->pkt.tuple.daddr))
 			return answer_echo(skb);
@@ -184,7 +196,7 @@ BN_GLOBAL int slow_flow(struct __sk_buff *skb)
 	}
 	if (where == BN_IN_TRANSIENT &&
 	    (s->fwd.flags & (BN_FLOW_NAT | BN_FLOW_ORIGIN)) == (BN_FLOW_NAT | BN_FLOW_ORIGIN)) {
-		r = decide_mend();
+		r = decide_mend(skb);
 		if (r)
 			return bn_drop(r);
 	}
@@ -194,9 +206,15 @@ BN_GLOBAL int slow_flow(struct __sk_buff *skb)
 	}
 	if (s->pkt.hook == BN_HOOK_TO_POD && slow_by_stack(skb))
 		return TC_ACT_UNSPEC;
-	if (s->pkt.flags & BN_PKT_ECHO_REPLY)
+	if (s->pkt.flags & BN_PKT_ECHO_REPLY) {
+		/* perhaps the node itself asked for it */
+		if (s->pkt.hook == BN_HOOK_FROM_UPLINK && s->dst.kind == BN_ADDR_HOST)
+			return TC_ACT_UNSPEC;
 		return bn_drop(BN_DROP_ICMP_UNSOLICITED);
+	}
 	r = decide_new(skb);
+	if (r == BN_DECIDE_NOT_OURS)
+		return TC_ACT_UNSPEC;
 	if (r)
 		return slow_refuse(skb, s, r);
 	return slow_send(skb);

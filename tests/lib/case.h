@@ -91,6 +91,22 @@ struct bn_tuple bn_tuple_make(int family, __u8 protocol, const char *src, __u16 
 #define DNAT(d, dp) .outcome = BN_FORWARDED, .to_dst = (d), .to_dport = (dp)
 #define SNAT(s, sp) .outcome = BN_FORWARDED, .to_src = (s), .to_sport = (sp)
 #define DROP(r) .outcome = BN_DROPPED, .reason = BN_DROP_##r
+/* Refused, and the sender told. */
+#define REFUSED(r) .reason = BN_DROP_##r, .count = {[BN_CNT_DECISIONS] = 1, [BN_CNT_REJECTS] = 1}
+#define RESET(v, vp, c, cp, f, ...) \
+	.outcome = BN_ANSWERED, .answer = {.protocol = IPPROTO_TCP, \
+					   .src = (v), \
+					   .sport = (vp), \
+					   .dst = (c), \
+					   .dport = (cp), \
+					   .tcp_flags = (f), \
+					   ##__VA_ARGS__}
+#define UNREACHABLE4(...) \
+	.outcome = BN_ANSWERED, .quote = true, \
+	.answer = {.protocol = IPPROTO_ICMP, .type = 3, .code = 3, ##__VA_ARGS__}
+#define UNREACHABLE6(...) \
+	.outcome = BN_ANSWERED, .quote = true, \
+	.answer = {.protocol = 58, .type = 1, .code = 4, ##__VA_ARGS__}
 #define SYN BN_TCP_SYN
 #define ACK BN_TCP_ACK
 #define FIN BN_TCP_FIN

@@ -40,6 +40,18 @@ static const struct service services[] = {
 	{"VIP3", SCTP_PROTOCOL, 3868, {{0}}},
 	{"HAIRPIN", IPPROTO_TCP, 80, {{"A", 8080}}},
 	{"HAIRPIN", IPPROTO_UDP, 53, {{"A", 5353}}},
+	{"LB", IPPROTO_TCP, 80, {{"B", 8080}}},
+	{"LB", IPPROTO_TCP, 81, {{"REMOTE", 8082}}},
+	{"LB", IPPROTO_TCP, 82, {{0}}},
+	{"ANY", IPPROTO_TCP, 30080, {{"B", 8080}}},
+	{"ANY", IPPROTO_UDP, 30053, {{"B", 5353}}},
+	{"ANY", SCTP_PROTOCOL, 30038, {{"B", 3869}}},
+	{"ANY", IPPROTO_TCP, 30081, {{"REMOTE", 8082}}},
+	{"ANY", IPPROTO_UDP, 30054, {{"REMOTE", 5354}}},
+	{"ANY", SCTP_PROTOCOL, 30039, {{"REMOTE", 3868}}},
+	{"ANY", IPPROTO_TCP, 30082, {{0}}},
+	{"ANY", IPPROTO_UDP, 30055, {{0}}},
+	{"ANY", IPPROTO_TCP, 30083, {{"A", 8080}}},
 };
 
 static void service_add(struct bn_rig *rig, const struct service *s, int family)
@@ -55,7 +67,9 @@ static void service_add(struct bn_rig *rig, const struct service *s, int family)
 	first = bn_rig_service(rig, &vip, s->port, s->protocol, backends, n);
 	if (n > 1)
 		vip2_backends[family == 6][s->protocol == IPPROTO_UDP] = first;
-	bn_rig_own_address(rig, &vip);
+	/* a NodePort makes nobody the owner of the node's addresses */
+	if (s->name[0] != 'A')
+		bn_rig_own_address(rig, &vip);
 }
 
 void bn_program_services(struct bn_rig *rig)

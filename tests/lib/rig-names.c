@@ -15,6 +15,8 @@ static const struct {
 	{"VIP3", "10.96.0.30", "fd00:96::30"},    /* no backend */
 	{"HAIRPIN", "10.96.0.40", "fd00:96::40"}, /* one backend, A */
 	{"UNOWNED", "10.96.0.99", "fd00:96::99"}, /* in the range, nobody's */
+	{"LB", "203.0.113.80", "2001:db8::80"},   /* a load balancer's */
+	{"ANY", "0.0.0.0", "::"},                 /* NodePorts: every address of the node */
 	{"NODE", "172.31.0.2", "fd00:31::2"},
 	{"WORLD", "203.0.113.9", "2001:db8::9"},
 	{"ROUTER", "172.31.0.1", "fd00:31::1"},

@@ -10,15 +10,6 @@
 
 #define OPENED [BN_CNT_FLOWS_OPENED] = 1, [BN_CNT_DECISIONS] = 1
 #define SCTP_PROTOCOL 132
-#define RESET(v, vp, c, cp, f, ...) \
-	.outcome = BN_ANSWERED, .answer = {.protocol = IPPROTO_TCP, \
-					   .src = (v), \
-					   .sport = (vp), \
-					   .dst = (c), \
-					   .dport = (cp), \
-					   .tcp_flags = (f), \
-					   ##__VA_ARGS__}
-#define REFUSED(r) .reason = BN_DROP_##r, .count = {[BN_CNT_DECISIONS] = 1, [BN_CNT_REJECTS] = 1}
 
 static __u16 port_at(const struct bn_packet *p, int offset)
 {
@@ -237,13 +228,6 @@ static void policy_off(struct bn_rig *rig, int family)
 	bn_rig_endpoint_set(rig, BN_POD_A, 0);
 	bn_rig_endpoint_set(rig, BN_POD_B, 0);
 }
-
-#define UNREACHABLE4(...) \
-	.outcome = BN_ANSWERED, .quote = true, \
-	.answer = {.protocol = IPPROTO_ICMP, .type = 3, .code = 3, ##__VA_ARGS__}
-#define UNREACHABLE6(...) \
-	.outcome = BN_ANSWERED, .quote = true, \
-	.answer = {.protocol = 58, .type = 1, .code = 4, ##__VA_ARGS__}
 
 static const struct bn_case cases[] = {
 	{"the choice covers all backends", .run = all_backends},

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Services for what comes from outside the node. A backend here gets the packet with its sender's
+ * address. One elsewhere would answer the sender past this node, so it gets it from this node's
+ * address, with a source port of the range. Replies leave with the address that the sender knows,
+ * by redirect: the stack takes no packet from a pod that claims to come from the node itself.
+ */
+#pragma once
+
+#include "lib/endpoint.h"
+#include "lib/route.h"
+
+/* Sources that nobody has (RFC 6890), or that have no meaning past their link. */
+static __always_inline bool outside_martian(const struct bn_tuple *t)
+{
+	const __u8 *b = t->saddr.b;
+
+	if (t->family == BN_IPV4)
+		return b[12] == 0 || b[12] == 127 || b[12] >= 224 || (b[12] == 169 && b[13] == 254);
+	return b[0] == 0xff || (b[0] == 0xfe && (b[1] & 0xc0) == 0x80) ||
+	       (!t->saddr.d[0] && !t->saddr.w[2] && !(t->saddr.w[3] & bpf_htonl(~1u)));
+}
+
+/* Where replies to the sender of the packet in hand leave the node; 0 or the reason. */
+static __noinline int outside_route_back(struct __sk_buff *skb, struct bn_scratch *s)
+{
+	struct bn_flow *r;
+
+	if (!s)
+		return BN_DROP_INTERNAL;
+	r = &s->rev;
+	__builtin_memset(r, 0, sizeof(*r));
+	r->to_saddr = s->pkt.tuple.daddr;
+	r->to_daddr = s->pkt.tuple.saddr;
+	r->action = BN_ACT_PASS;
+	route_fib(skb, r, s->pkt.tuple.family, s->pkt.tuple.protocol);
+	if (r->action != BN_ACT_NEIGH)
+		return BN_DROP_NO_ROUTE;
+	s->back.out_ifindex = r->out_ifindex;
+	s->back.mtu = r->mtu;
+	s->back.action = r->action;
+	return 0;
+}
+
+/* The flow takes the address that the node has on its way out; false where it has none. */
+static __always_inline bool outside_address(struct bn_scratch *s)
+{
+	__u32 ifindex = s->fwd.out_ifindex;
+	struct bn_device *dev = bpf_map_lookup_elem(&bn_devices, &ifindex);
+	const union bn_addr *a;
+
+	if (!dev)
+		return false;
+	a = s->pkt.tuple.family == BN_IPV4 ? &dev->v4 : &dev->v6;
+	if (bn_addr_zero(a))
+		return false;
+	s->fwd.to_saddr = *a;
+	s->fwd.flags |= BN_FLOW_NAT | BN_FLOW_MASQ;
+	return true;
+}
+
+/* A service's flow from outside, its backend chosen and routed: both ways. 0 or the reason. */
+static __always_inline int outside_decide(struct __sk_buff *skb, struct bn_scratch *s)
+{
+	int r = outside_route_back(skb, s);
+
+	if (r || s->dst.kind == BN_ADDR_LOCAL_POD)
+		return r;
+	return s->fwd.action == BN_ACT_NEIGH && outside_address(s) ? 0 : BN_DROP_NO_ROUTE;
+}
