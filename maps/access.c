@@ -15,7 +15,6 @@
 /* what the kernel says of a map without the operation; user space has no name for it */
 #define ENOTSUPP 524
 #define BATCH 4096u
-#define TOKEN_SIZE 64 /* of a batch: at least the largest key */
 
 int bn_map_shape(int fd, struct bn_map_shape *ret)
 {
@@ -121,59 +120,98 @@ static int each_singly(int fd, const struct bn_map_shape *shape,
 	return r;
 }
 
-int bn_map_each(int fd, int (*fn)(void *, const void *, const void *), void *user)
+struct batch {
+	char *keys, *values;
+	uint32_t cap; /* entries; grows to the fullest bucket */
+};
+
+static void batch_done(struct batch *b)
+{
+	free(b->keys);
+	free(b->values);
+	b->keys = b->values = NULL;
+}
+
+/* The next entries from the cursor on, as many as the batch holds. */
+static int batch_fill(struct batch *b, int fd, const struct bn_map_shape *shape,
+		      struct bn_map_cursor *at, __u32 *ret_n, bool *ret_more)
+{
+	/* a hash's token is a number, other maps' is a key */
+	char out[BN_MAP_TOKEN] = {0};
+
+	for (;;) {
+		__u32 count = b->cap;
+
+		if (!b->keys) {
+			b->keys = malloc((size_t)b->cap * shape->key_size);
+			b->values = malloc((size_t)b->cap * shape->value_size);
+			if (!b->keys || !b->values)
+				return -ENOMEM;
+		}
+		*ret_more = true;
+		if (bpf_map_lookup_batch(fd, at->begun ? at->token : NULL, out, b->keys, b->values,
+					 &count, NULL)) {
+			if (errno == ENOSPC && b->cap < (1u << 20)) {
+				batch_done(b);
+				b->cap *= 2;
+				continue;
+			}
+			if (errno != ENOENT)
+				return -errno;
+			*ret_more = false; /* with count entries: the last of them */
+		}
+		memcpy(at->token, out, sizeof(out));
+		at->begun = *ret_more;
+		*ret_n = count;
+		return 0;
+	}
+}
+
+static int walk(int fd, struct bn_map_cursor *at, struct batch *b, bool *ret_more,
+		int (*fn)(void *, const void *, const void *), void *user)
 {
 	struct bn_map_shape shape;
-	/* a hash's token is a number, other maps' is a key */
-	char token[TOKEN_SIZE] = {0}, out[TOKEN_SIZE];
-	uint32_t cap = BATCH;
-	char *keys = NULL, *values = NULL;
-	bool first = true, end = false;
+	__u32 n = 0;
 	int r;
 
+	*ret_more = false;
 	r = bn_map_shape(fd, &shape);
 	if (r)
 		return r;
-	if (shape.key_size > sizeof(token))
+	if (shape.key_size > sizeof(at->token))
 		return each_singly(fd, &shape, fn, user);
-	while (!end) {
-		__u32 count = cap;
-
-		if (!keys) {
-			keys = malloc((size_t)cap * shape.key_size);
-			values = malloc((size_t)cap * shape.value_size);
-			if (!keys || !values) {
-				r = -ENOMEM;
-				break;
-			}
-		}
-		if (bpf_map_lookup_batch(fd, first ? NULL : token, out, keys, values, &count,
-					 NULL)) {
-			if (errno == ENOSPC && cap < (1u << 20)) {
-				free(keys);
-				free(values);
-				keys = values = NULL;
-				cap *= 2;
-				continue;
-			}
-			if (errno != ENOENT) {
-				r = -errno;
-				if (first && batch_unsupported(errno))
-					r = each_singly(fd, &shape, fn, user);
-				break;
-			}
-			end = true; /* ENOENT with count entries: the last of them */
-		}
-		for (__u32 i = 0; i < count && !r; i++)
-			r = fn(user, keys + (size_t)i * shape.key_size,
-			       values + (size_t)i * shape.value_size);
-		if (r)
-			break;
-		memcpy(token, out, sizeof(token));
-		first = false;
+	r = batch_fill(b, fd, &shape, at, &n, ret_more);
+	if (r && !at->begun && batch_unsupported(-r)) {
+		*ret_more = false;
+		return each_singly(fd, &shape, fn, user);
 	}
-	free(keys);
-	free(values);
+	for (__u32 i = 0; i < n && !r; i++)
+		r = fn(user, b->keys + (size_t)i * shape.key_size,
+		       b->values + (size_t)i * shape.value_size);
+	return r;
+}
+
+int bn_map_walk(int fd, struct bn_map_cursor *at, uint32_t n, bool *ret_more,
+		int (*fn)(void *, const void *, const void *), void *user)
+{
+	struct batch b = {.cap = n};
+	int r = walk(fd, at, &b, ret_more, fn, user);
+
+	batch_done(&b);
+	return r;
+}
+
+int bn_map_each(int fd, int (*fn)(void *, const void *, const void *), void *user)
+{
+	struct batch b = {.cap = BATCH};
+	struct bn_map_cursor at = {0};
+	bool more;
+	int r;
+
+	do
+		r = walk(fd, &at, &b, &more, fn, user);
+	while (!r && more);
+	batch_done(&b);
 	return r;
 }
 

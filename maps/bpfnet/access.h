@@ -16,6 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define BN_MAP_TOKEN 64 /* of a batch: at least the largest key */
+
 struct bn_map_shape {
 	uint32_t type; /* enum bpf_map_type */
 	uint32_t key_size;
@@ -36,6 +38,17 @@ int bn_map_delete(int fd, const void *keys, size_t n);
  * or seen; a return other than 0 ends the walk and is returned.
  */
 int bn_map_each(int fd, int (*fn)(void *user, const void *key, const void *value), void *user);
+/* The same in parts, for who must not take long; zeroed, it begins. */
+struct bn_map_cursor {
+	bool begun;
+	char token[BN_MAP_TOKEN];
+};
+/*
+ * Calls fn for the next `n` entries or so, and tells whether there are more; at the end the cursor
+ * begins anew. A map type without batches is walked whole.
+ */
+int bn_map_walk(int fd, struct bn_map_cursor *at, uint32_t n, bool *ret_more,
+		int (*fn)(void *user, const void *key, const void *value), void *user);
 /* Reads `count` elements of an array from `first`; elem_flags as BPF_F_LOCK. */
 int bn_array_read(int fd, uint32_t first, uint32_t count, void *ret_values, uint64_t elem_flags);
 /* Writes `count` elements of an array from `first`. */
