@@ -135,6 +135,7 @@ int bn_cmd_flows(struct bn_call *call);
 int bn_cmd_ct_list(struct bn_call *call);
 int bn_cmd_nat_list(struct bn_call *call);
 int bn_cmd_map_list(struct bn_call *call);
+int bn_cmd_map_audit(struct bn_call *call);
 int bn_cmd_metrics(struct bn_call *call);
 int bn_cmd_status(struct bn_call *call);
 int bn_cmd_config(struct bn_call *call);

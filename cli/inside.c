@@ -69,6 +69,16 @@ static const struct bn_column map_columns[] = {
 	{0},
 };
 
+static const struct bn_column audit_columns[] = {
+	{.title = "NAME", .key = "name"},
+	{.title = "CHECKED", .key = "checked", .right = true},
+	{.title = "MISSING", .key = "missing", .right = true},
+	{.title = "WRONG", .key = "wrong", .right = true},
+	{.title = "EXTRA", .key = "extra", .right = true},
+	{.title = "FAILED", .key = "failed", .right = true},
+	{0},
+};
+
 static int add_row(const json_t *object, const char *text, size_t len, void *user)
 {
 	return bn_rows_add(user, object);
@@ -105,6 +115,28 @@ int bn_cmd_map_list(struct bn_call *call)
 	r = bn_client_ask(call, &(struct bn_ask)BN_ASK("map.list", NULL), &result);
 	if (!r)
 		r = bn_output(call, map_columns, result);
+	json_decref(result);
+	return r;
+}
+
+/* Drift that was put right is done; drift that could not be is a failure. */
+int bn_cmd_map_audit(struct bn_call *call)
+{
+	json_t *result = NULL, *row;
+	json_int_t failed = 0;
+	size_t i;
+	int r;
+
+	r = bn_client_ask(call, &(struct bn_ask)BN_ASK("map.audit", NULL), &result);
+	if (!r)
+		r = bn_output(call, audit_columns, result);
+	json_array_foreach(result, i, row)
+		failed += json_integer_value(json_object_get(row, "failed"));
+	if (!r && failed) {
+		fprintf(stderr, "bpfnet: %lld entries could not be put right, see bpfnetd's log\n",
+			(long long)failed);
+		r = BN_EXIT_FAILED;
+	}
 	json_decref(result);
 	return r;
 }

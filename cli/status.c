@@ -59,6 +59,25 @@ static void print_attachment(const json_t *a)
 	}
 }
 
+/* When the maps were compared last, and what was put right since the start. */
+static void print_audit(const json_t *audit)
+{
+	const json_t *ago = json_object_get(audit, "ago_s"), *v;
+	json_int_t repaired = 0;
+	const char *key;
+
+	if (!audit)
+		return;
+	json_object_foreach(json_object_get(audit, "repaired"), key, v)
+		repaired += json_integer_value(v);
+	printf("%-13s", "Audit:");
+	if (json_is_integer(ago))
+		printf("%lld s ago", (long long)json_integer_value(ago));
+	else
+		printf("none yet");
+	printf(", %lld entries put right\n", (long long)repaired);
+}
+
 static void print_status(const struct bn_call *call, const json_t *status)
 {
 	static const struct bn_column maps[] = {
@@ -83,6 +102,7 @@ static void print_status(const struct bn_call *call, const json_t *status)
 		print_attachment(item);
 		putchar('\n');
 	}
+	print_audit(json_object_get(status, "audit"));
 	if (json_array_size(json_object_get(status, "maps")) > 0) {
 		putchar('\n');
 		bn_output(call, maps, json_object_get(status, "maps"));

@@ -205,6 +205,14 @@ static const struct bn_command map_commands[] = {
 	{.name = "list",
 	 .help = "list the datapath's maps, how full they are and what they take",
 	 .run = bn_cmd_map_list},
+	{.name = "audit",
+	 .help = "compare the maps and programs with what is wanted and put right what differs",
+	 .text = "bpfnetd does so by itself every ten minutes (audit.interval in bpfnetd(8)). Nothing "
+		 "should ever differ: what does was changed by something else than bpfnetd. Entries "
+		 "are counted as missing, wrong or extra before they are put right, and as failed "
+		 "where they could not be.\n\n"
+		 "Exit code: 0 all is as wanted now; 1 it is not.",
+	 .run = bn_cmd_map_audit},
 	{0},
 };
 

@@ -152,6 +152,10 @@ const struct bn_key bn_keys[] = {
 		.help = "the node's addresses that take node ports; primary: those that it is "
 			"known by"},
 
+	NUMBER("audit", "interval", audit_interval, 0, 604800, 600,
+	       "seconds from one comparison of the maps with what is wanted to the next; 0: only "
+	       "when asked"),
+
 	{.section = "nat", .name = "ports", .arg = "MIN-MAX", .type = &bn_type_ports,
 		.offset = AT(nat_ports), .min = 1024, .fallback = "61000-65535",
 		.expects = "MIN-MAX, ports from 1024 to 65535",

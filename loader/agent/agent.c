@@ -189,6 +189,10 @@ static int start_flows(struct bn_agent *a, struct bn_error *err)
 		r = bn_metrics_register(a->metrics, bn_agent_collect_maps, a);
 	if (r >= 0)
 		r = bn_agent_sweep_start(a);
+	if (r >= 0)
+		r = bn_agent_audit_start(a);
+	if (r >= 0)
+		r = bn_metrics_register(a->metrics, bn_agent_collect_audit, a);
 	return r < 0 ? bn_error_set(err, r, "can't prepare metrics: %s", strerror(-r)) : 0;
 }
 
@@ -386,6 +390,7 @@ void bn_agent_done(struct bn_agent *a)
 	stop_folders(a);
 	bn_agent_uplinks_done(a);
 	sd_event_source_unref(a->sweep);
+	bn_agent_audit_done(a);
 	bn_endpoints_free(a->endpoints);
 	bn_objects_free(a->objects);
 	bn_metrics_free(a->metrics);

@@ -81,6 +81,8 @@ struct bn_agent {
 	sd_event_source *sweep;
 	uint64_t opened_swept; /* flows opened before the last sweep */
 
+	struct bn_agent_audit *audit;
+
 	struct bn_server *server;
 	bool relabelling;   /* inside bn_agent_pod_changed() */
 	bool commit_failed; /* the last commit was refused */
@@ -131,6 +133,16 @@ void bn_agent_expire_done(struct bn_agent *a);
 
 /* agent/idle.c: removing idle flows. */
 int bn_agent_sweep_start(struct bn_agent *a);
+
+/* agent/audit.c: what stands in the kernel against what is wanted, now and then. */
+int bn_agent_audit_start(struct bn_agent *a);
+void bn_agent_audit_done(struct bn_agent *a);
+/* For `status`: {runs, interval_s, ago_s, repaired: {map: entries}}; NULL without memory. */
+json_t *bn_agent_audit_json(struct bn_agent *a);
+/* Calls fn with what the last audit could not put right. */
+void bn_agent_audit_problems(struct bn_agent *a, void (*fn)(void *user, json_t *text), void *user);
+void bn_agent_collect_audit(struct bn_metrics_out *out, void *user);
+int bn_agent_method_map_audit(struct bn_request *r, void *user);
 
 /* agent/methods.c, agent/status.c: the socket's methods. */
 int bn_agent_methods(struct bn_agent *a, struct bn_error *err);

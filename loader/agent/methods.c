@@ -424,6 +424,7 @@ int bn_agent_methods(struct bn_agent *a, struct bn_error *err)
 		{"ct.list", BN_ACCESS_READ, bn_agent_method_ct_list, a},
 		{"nat.list", BN_ACCESS_READ, bn_agent_method_nat_list, a},
 		{"map.list", BN_ACCESS_READ, bn_agent_method_map_list, a},
+		{"map.audit", BN_ACCESS_WRITE, bn_agent_method_map_audit, a},
 		{"metrics", BN_ACCESS_READ, bn_metrics_method, a->metrics},
 		{"status", BN_ACCESS_READ, bn_agent_method_status, a},
 		{"config", BN_ACCESS_READ, method_config, a},

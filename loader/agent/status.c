@@ -136,6 +136,11 @@ int bn_agent_hostcheck(struct bn_agent *a, struct bn_hostcheck *ret)
 	return r;
 }
 
+static void audit_reason(void *user, json_t *text)
+{
+	add_reason(user, text);
+}
+
 static json_t *find_reasons(struct bn_agent *a, json_t **ret_notes)
 {
 	struct reasons rs = {.array = json_array()};
@@ -150,6 +155,7 @@ static json_t *find_reasons(struct bn_agent *a, json_t **ret_notes)
 		folder_reason(&rs, a->config->manifests.items[i],
 			      "not watched since the last reload, see the log");
 	bn_endpoints_each(a->endpoints, endpoint_reason, &rs);
+	bn_agent_audit_problems(a, audit_reason, &rs);
 	for (size_t i = 0; i < a->n_uplinks; i++) {
 		if (!a->uplinks[i].attached)
 			add_reason(&rs, json_sprintf("device %s: no program is attached",
@@ -181,12 +187,13 @@ int bn_agent_method_status(struct bn_request *r, void *user)
 			     a->config->masquerade != BN_MASQUERADE_OFF, "hz", (int)a->programs.hz,
 			     "flow_events", a->config->flow_events);
 	bn_agent_sockets_status(a, features, attachments);
-	bn_reply(r, json_pack("{s:s, s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:o}", "state",
+	bn_reply(r, json_pack("{s:s, s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "state",
 			      !a->live                        ? "starting"
 			      : json_array_size(reasons) != 0 ? "degraded"
 							      : "live",
 			      "reasons", reasons, "notes", notes, "node", a->config->node_name,
 			      "version", BN_VERSION, "kernel", u.release, "features", features,
-			      "attachments", attachments, "maps", maps));
+			      "attachments", attachments, "maps", maps, "audit",
+			      bn_agent_audit_json(a)));
 	return 0;
 }

@@ -4,45 +4,14 @@
  *
  * Invariant: tables are in place before the epoch is bumped that makes flows look at them.
  */
-#include "datapath/addresses.h"
-
-#include "address.h"
+#include "datapath/addresses-mirror.h"
 
 #include <bpf/bpf.h>
-#include <bpfnet/access.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
-
-enum origin {
-	FROM_ENDPOINT,
-	FROM_NODE,
-	FROM_MODEL,
-	ORIGINS,
-};
-
-struct entry {
-	union bn_addr addr;
-	struct bn_address as[ORIGINS];
-	uint8_t has;   /* bits by origin */
-	uint8_t known; /* in the map, with `value` */
-	uint8_t claimed;
-	struct bn_address value;
-	UT_hash_handle hh;
-};
-
-struct bn_addresses {
-	struct bn_addresses_config config;
-	struct entry *entries;
-	struct bn_epochs *epochs; /* the map itself */
-	uint32_t *stale;          /* a predecessor's interfaces and devices, unclaimed */
-	size_t n_stale;
-};
 
 static int remember(void *user, const void *key, const void *value)
 {
@@ -55,18 +24,6 @@ static int remember(void *user, const void *key, const void *value)
 	memcpy(&e->value, value, sizeof(e->value));
 	e->known = 1;
 	HASH_ADD(hh, a->entries, addr, sizeof(e->addr), e);
-	return 0;
-}
-
-static int remember_interface(void *user, const void *key, const void *value)
-{
-	struct bn_addresses *a = user;
-	uint32_t *p = reallocarray(a->stale, a->n_stale + 1, sizeof(*p));
-
-	if (!p)
-		return -ENOMEM;
-	a->stale = p;
-	memcpy(&a->stale[a->n_stale++], key, sizeof(*p));
 	return 0;
 }
 
@@ -87,7 +44,11 @@ int bn_addresses_new(const struct bn_addresses_config *config, struct bn_address
 	} else {
 		r = bn_map_each(config->addresses_fd, remember, a);
 		if (!r)
-			r = bn_map_each(config->endpoints_fd, remember_interface, a);
+			r = bn_wanted_init(&a->endpoints, config->endpoints_fd);
+		if (!r)
+			r = bn_wanted_init(&a->devices, config->devices_fd);
+		if (!r)
+			r = bn_wanted_init(&a->ranges, config->ranges_fd);
 	}
 	if (r) {
 		bn_addresses_free(a);
@@ -110,7 +71,9 @@ void bn_addresses_free(struct bn_addresses *a)
 	}
 	if (a->epochs)
 		munmap(a->epochs, sizeof(*a->epochs));
-	free(a->stale);
+	bn_wanted_done(&a->endpoints);
+	bn_wanted_done(&a->devices);
+	bn_wanted_done(&a->ranges);
 	free(a);
 }
 
@@ -146,22 +109,13 @@ static struct entry *get(struct bn_addresses *a, const union bn_addr *addr)
 	return e;
 }
 
-static const struct bn_address *effective(const struct entry *e)
-{
-	for (int o = 0; o < ORIGINS; o++) {
-		if (e->has & (1 << o))
-			return &e->as[o];
-	}
-	return NULL;
-}
-
 /*
  * Brings the map in line with the entry; the entry is gone if nothing is left of it. Tells by
  * *ret_kind whether what the address is has changed (and not just how it is reached).
  */
 static int put(struct bn_addresses *a, struct entry *e, bool *ret_kind)
 {
-	const struct bn_address *want = effective(e);
+	const struct bn_address *want = bn_mirror_effective(e);
 
 	e->claimed = 1;
 	if (!want) {
@@ -246,12 +200,9 @@ int bn_addresses_endpoint_set(struct bn_addresses *a, const struct bn_interface 
 		else
 			ep.v6 = i->ips[n];
 	}
-	if (bpf_map_update_elem(a->config.endpoints_fd, &i->ifindex, &ep, BPF_ANY))
-		return bn_error_set(err, -errno, "can't write the endpoint's entry: %m");
-	for (size_t n = 0; n < a->n_stale; n++) {
-		if (a->stale[n] == i->ifindex)
-			a->stale[n] = 0;
-	}
+	r = bn_wanted_set(&a->endpoints, &i->ifindex, &ep);
+	if (r)
+		return bn_error_set(err, r, "can't write the endpoint's entry: %s", strerror(-r));
 	for (size_t n = 0; n < i->n_ips && !r; n++)
 		r = put_as(a, &i->ips[n], FROM_ENDPOINT, &value, &kind);
 	bump(a, i->slot); /* to `epoch`: what carries it is in place */
@@ -271,7 +222,7 @@ void bn_addresses_endpoint_remove(struct bn_addresses *a, const struct bn_interf
 
 	for (size_t n = 0; n < i->n_ips; n++)
 		put_as(a, &i->ips[n], FROM_ENDPOINT, NULL, &kind);
-	bpf_map_delete_elem(a->config.endpoints_fd, &i->ifindex);
+	bn_wanted_remove(&a->endpoints, &i->ifindex);
 	bump(a, i->slot);
 	if (kind)
 		bn_addresses_bump(a);
@@ -326,115 +277,6 @@ int bn_addresses_own(struct bn_addresses *a, const union bn_addr *own, size_t n,
 	return r ? bn_error_set(err, r, "can't write this node's addresses: %s", strerror(-r)) : 0;
 }
 
-int bn_addresses_node(struct bn_addresses *a, const union bn_addr *v4, const union bn_addr *v6,
-		      struct bn_error *err)
-{
-	struct bn_node node;
-	uint32_t zero = 0;
-
-	if (bpf_map_lookup_elem(a->config.node_fd, &zero, &node))
-		return bn_error_set(err, -errno, "can't read the node's entry: %m");
-	memset(&node.v4, 0, sizeof(node.v4));
-	memset(&node.v6, 0, sizeof(node.v6));
-	if (v4)
-		node.v4 = *v4;
-	if (v6)
-		node.v6 = *v6;
-	if (bpf_map_update_elem(a->config.node_fd, &zero, &node, BPF_ANY))
-		return bn_error_set(err, -errno, "can't write the node's entry: %m");
-	return 0;
-}
-
-int bn_addresses_device(struct bn_addresses *a, uint32_t ifindex, uint32_t mtu,
-			const union bn_addr *v4, const union bn_addr *v6, struct bn_error *err)
-{
-	struct bn_device dev = {.mtu = mtu};
-	int r = 0;
-
-	if (!mtu) {
-		if (bpf_map_delete_elem(a->config.devices_fd, &ifindex) && errno != ENOENT)
-			r = -errno;
-	} else {
-		if (v4)
-			dev.v4 = *v4;
-		if (v6)
-			dev.v6 = *v6;
-		if (bpf_map_update_elem(a->config.devices_fd, &ifindex, &dev, BPF_ANY))
-			r = -errno;
-	}
-	bn_addresses_bump(a);
-	return r ? bn_error_set(err, r, "can't write the entry of device %u: %s", ifindex,
-				strerror(-r))
-		 : 0;
-}
-
-struct stale_ranges {
-	struct bn_range_key *keys;
-	size_t n;
-};
-
-static int collect_range(void *user, const void *key, const void *value)
-{
-	struct stale_ranges *s = user;
-	struct bn_range_key *p = reallocarray(s->keys, s->n + 1, sizeof(*p));
-
-	if (!p)
-		return -ENOMEM;
-	s->keys = p;
-	memcpy(&s->keys[s->n++], key, sizeof(*p));
-	return 0;
-}
-
-static void range_key(struct bn_range_key *ret, const struct bn_cidr *c)
-{
-	ret->prefixlen = c->prefix + (c->family == BN_IPV4 ? 96u : 0u);
-	memcpy(ret->addr, &c->addr, sizeof(ret->addr));
-}
-
-int bn_addresses_ranges(struct bn_addresses *a, const struct bn_cidr *cidrs, const uint32_t *flags,
-			size_t n, struct bn_error *err)
-{
-	struct stale_ranges old = {0};
-	int r;
-
-	if (n > a->config.max_ranges)
-		return bn_error_set(err, -ENOSPC,
-				    "%zu CIDRs do not fit, %u are the most; raise maps.ranges",
-				    n - a->config.max_ranges, a->config.max_ranges);
-	r = bn_map_each(a->config.ranges_fd, collect_range, &old);
-	for (size_t i = 0; i < n && !r; i++) {
-		struct bn_range value = {0};
-		struct bn_range_key key;
-
-		range_key(&key, &cidrs[i]);
-		for (size_t k = 0; k < n; k++) {
-			struct bn_range_key other;
-
-			range_key(&other, &cidrs[k]);
-			if (!memcmp(&key, &other, sizeof(key)))
-				value.flags |= flags[k];
-		}
-		if (bpf_map_update_elem(a->config.ranges_fd, &key, &value, BPF_ANY))
-			r = -errno;
-	}
-	for (size_t i = 0; i < old.n && !r; i++) {
-		bool still = false;
-
-		for (size_t k = 0; k < n && !still; k++) {
-			struct bn_range_key key;
-
-			range_key(&key, &cidrs[k]);
-			still = !memcmp(&key, &old.keys[i], sizeof(key));
-		}
-		if (!still && bpf_map_delete_elem(a->config.ranges_fd, &old.keys[i]) &&
-		    errno != ENOENT)
-			r = -errno;
-	}
-	free(old.keys);
-	bn_addresses_bump(a);
-	return r ? bn_error_set(err, r, "can't write the CIDRs: %s", strerror(-r)) : 0;
-}
-
 int bn_addresses_prune(struct bn_addresses *a, struct bn_error *err)
 {
 	struct entry *e, *tmp;
@@ -445,13 +287,10 @@ int bn_addresses_prune(struct bn_addresses *a, struct bn_error *err)
 		if (!e->claimed && !r)
 			r = put(a, e, &kind);
 	}
-	for (size_t i = 0; i < a->n_stale; i++) {
-		if (a->stale[i])
-			bpf_map_delete_elem(a->config.endpoints_fd, &a->stale[i]);
-	}
-	free(a->stale);
-	a->stale = NULL;
-	a->n_stale = 0;
+	if (!r)
+		r = bn_wanted_prune(&a->endpoints);
+	if (!r)
+		r = bn_wanted_prune(&a->devices);
 	if (kind)
 		bn_addresses_bump(a);
 	return r ? bn_error_set(err, r, "can't remove stale addresses: %s", strerror(-r)) : 0;

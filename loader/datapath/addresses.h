@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 struct bn_addresses;
+struct bn_audit_report;
 struct bn_cidr;
 
 struct bn_addresses_config {
@@ -61,3 +62,5 @@ int bn_addresses_ranges(struct bn_addresses *a, const struct bn_cidr *cidrs, con
 /* Routes, addresses or devices changed: every flow's next packet looks again. */
 void bn_addresses_bump(struct bn_addresses *a);
 uint64_t bn_addresses_count(const struct bn_addresses *a);
+/* One slice of the audit of all of it. Returns whether there is more. */
+bool bn_addresses_audit(struct bn_addresses *a, struct bn_audit_report *report);

@@ -5,6 +5,7 @@
  *   services-mirror.c  keeping it, and reading what a predecessor left
  *   services-stage.c   working out a commit without touching the kernel
  *   services-write.c   putting it into the maps
+ *   services-audit.c   all of it against the maps
  *   services.c         the commit, and questions
  */
 #pragma once
@@ -122,7 +123,9 @@ int bn_services_stage_references(struct bn_services *s);
 int bn_services_stage_room(struct bn_services *s, struct bn_error *err);
 int bn_services_stage_indices(struct bn_services *s, struct bn_error *err);
 
-/* services-write.c: in this order */
+/* services-write.c: what the map says of a backend */
+void bn_mirror_backend_value(const struct backend *b, struct bn_backend *ret);
+/* in this order */
 int bn_services_write_backends(struct bn_services *s);
 int bn_services_write_places(struct bn_services *s);
 int bn_services_write_frontends(struct bn_services *s);

@@ -49,7 +49,7 @@ static int batch_write(struct batch *b, int fd)
 	return r;
 }
 
-static void backend_value(const struct backend *b, struct bn_backend *ret)
+void bn_mirror_backend_value(const struct backend *b, struct bn_backend *ret)
 {
 	memset(ret, 0, sizeof(*ret));
 	ret->addr = b->key.addr;
@@ -72,7 +72,7 @@ int bn_services_write_backends(struct bn_services *s)
 		if (!b->staged || (!b->born && b->state == b->wanted))
 			continue;
 		b->state = b->wanted;
-		backend_value(b, &value);
+		bn_mirror_backend_value(b, &value);
 		r = batch_add(&values, &b->index, &value);
 	}
 	r2 = batch_write(&values, s->config.backends_fd);
@@ -148,7 +148,7 @@ int bn_services_retire_backends(struct bn_services *s)
 			continue;
 		b->gen++;
 		s->retired_udp += b->key.protocol == IPPROTO_UDP;
-		backend_value(b, &value);
+		bn_mirror_backend_value(b, &value);
 		if (!b->staged)
 			value.state = BN_BACKEND_FREE;
 		r = batch_add(&values, &b->index, &value);

@@ -10,9 +10,11 @@
 #include "model.h"
 
 #include <bpfnet/config.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct bn_services;
+struct bn_audit_report;
 
 struct bn_services_config {
 	int services_fd, slots_fd, backends_fd; /* borrowed */
@@ -46,3 +48,6 @@ struct bn_services_usage {
 	uint64_t retired_udp; /* backends that stopped taking new flows, since the start */
 };
 void bn_services_usage(const struct bn_services *s, struct bn_services_usage *ret);
+
+/* One slice of the audit of all of it. Returns whether there is more. */
+bool bn_services_audit(struct bn_services *s, struct bn_audit_report *report);

@@ -42,6 +42,8 @@
 	X(MAP_ENTRIES, "bpfnet_map_entries", "gauge", "Entries of a BPF map.") \
 	X(MAP_MAX_ENTRIES, "bpfnet_map_max_entries", "gauge", "Entries that a BPF map holds at most.") \
 	X(MAP_BYTES, "bpfnet_map_bytes", "gauge", "Memory of a BPF map.") \
+	X(AUDITS, "bpfnet_audits_total", "counter", "Comparisons of the maps with what is wanted that came to an end.") \
+	X(AUDIT_REPAIRS, "bpfnet_audit_repairs_total", "counter", "Entries that an audit found changed by something else and put right.") \
 	X(AGENT_START, "bpfnet_agent_start_time_seconds", "gauge", "When the agent started, in seconds since the epoch.") \
 	X(AGENT_CPU, "bpfnet_agent_cpu_seconds_total", "counter", "CPU time of the agent.") \
 	X(AGENT_RESIDENT, "bpfnet_agent_resident_memory_bytes", "gauge", "Resident memory of the agent.") \

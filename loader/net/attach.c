@@ -77,6 +77,11 @@ int bn_detach(const struct bn_attach *how, int ifindex, enum bn_attach_point poi
 	return r;
 }
 
+uint32_t bn_attached(const struct bn_attach *how, int ifindex, enum bn_attach_point point)
+{
+	return mechanisms[how->mechanism]->prog_id(how->dir, ifindex, point);
+}
+
 /* mechanism-what-ifindex; `what` is a point's name or "qdisc" (then *ret_qdisc is set). */
 static bool parse(const char *name, struct bn_attachment *ret, bool *ret_qdisc)
 {

@@ -61,6 +61,9 @@ int bn_attach(const struct bn_attach *how, int ifindex, enum bn_attach_point poi
 int bn_detach(const struct bn_attach *how, int ifindex, enum bn_attach_point point,
 	      struct bn_error *err);
 
+/* The id of what of ours runs there by how->mechanism; 0: nothing. */
+uint32_t bn_attached(const struct bn_attach *how, int ifindex, enum bn_attach_point point);
+
 /* Calls fn for everything attached; a negative result ends it and is returned. */
 typedef int (*bn_attach_list_fn)(void *user, const struct bn_attachment *attachment);
 int bn_attach_list(const struct bn_attach *how, bn_attach_list_fn fn, void *user,

@@ -39,7 +39,10 @@ EMPTY = {"namespace": "kube-system", "name": "dns", "type": "NodePort", "fronten
 STATUS = {"state": "live", "reasons": [], "node": "n1", "version": "0.1.0", "kernel": "6.1.0",
           "features": {"tcx": False, "redirect_peer": True, "map_batch": True},
           "attachments": [{"device": "eth0", "hook": "ingress", "kind": "clsact"}],
-          "maps": [{"name": "bn_flows", "entries": 10, "max_entries": 262144, "bytes": 50331648}]}
+          "maps": [{"name": "bn_flows", "entries": 10, "max_entries": 262144, "bytes": 50331648}],
+          "audit": {"runs": 3, "interval_s": 600, "ago_s": 17, "repaired": {"bn_addresses": 2}}}
+AUDIT = [{"name": n, "checked": c, "missing": m, "wrong": 0, "extra": 0, "failed": 0}
+         for n, c, m in (("bn_addresses", 12345, 2), ("programs", 7, 0))]
 CT = [{"protocol": "TCP", "source": "10.0.0.2", "source_port": 40112, "destination": "10.96.0.10",
        "destination_port": 80, "state": "established", "nat": "10.0.0.3:8080", "packets": 10,
        "bytes": 1234, "expires_s": 86399},
@@ -187,7 +190,8 @@ METHODS = {
     "apply": apply("created"), "delete": apply("deleted"), "get": get,
     "endpoint.add": ENDPOINT, "endpoint.delete": ENDPOINT, "endpoint.list": [ENDPOINT],
     "svc.list": [WEB, EMPTY], "svc.get": WEB, "flows": tuple(FLOWS), "ct.list": tuple(CT),
-    "nat.list": tuple(NAT), "map.list": STATUS["maps"], "status": STATUS,
+    "nat.list": tuple(NAT), "map.list": STATUS["maps"],
+    "map.audit": AUDIT, "status": STATUS,
     "metrics": "# TYPE bpfnet_up gauge\nbpfnet_up 1\n", "config": {"node-name": "n1", "device": ["eth0"]},
     "version": {"version": "0.2.0", "control": 1, "node": "n1", "kernel": "6.1.0"},
 }
@@ -229,7 +233,8 @@ OUTPUTS = [
     "svc get default/web", "svc get default/web -o yaml",
     "flows", "flows --numeric", "flows -o wide", "flows -o json", "flows -o yaml",
     "flows --color always",
-    "ct list", "ct list -o json", "ct list -o yaml", "nat list", "map list", "metrics", "status",
+    "ct list", "ct list -o json", "ct list -o yaml", "nat list", "map list", "map audit", "metrics",
+    "status",
     "config", "version", "version -o json",
     "get pods", "get po -o wide", "get svc -o wide", "get endpointslices", "get netpol", "get ns",
     "get no", "get service default/web -o yaml", "get services -o json",

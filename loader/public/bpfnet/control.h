@@ -98,6 +98,7 @@
 	X("ct.list", READ, 0, 0) \
 	X("nat.list", READ, 0, 0) \
 	X("map.list", READ, 0, 0) \
+	X("map.audit", WRITE, 0, 0) \
 	X("metrics", READ, 0, 0) \
 	X("status", READ, 0, 0) \
 	X("config", READ, 0, 0) \
