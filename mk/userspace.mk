@@ -3,7 +3,7 @@
 # Each folder gets only its own -I paths, so that an arrow drawn the wrong way does not compile.
 
 PKGS_MAPS := libbpf
-PKGS_LOADER := libbpf libmnl libsystemd jansson yaml-0.1 sqlite3 libxxhash
+PKGS_LOADER := libbpf libmnl libsystemd jansson yaml-0.1 sqlite3 libxxhash libmicrohttpd
 PKGS_CLI := jansson yaml-0.1
 LIBS_LOADER := -lm
 

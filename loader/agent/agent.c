@@ -7,6 +7,7 @@
  */
 #include "agent/agent.h"
 
+#include "health/health.h"
 #include "log.h"
 #include "net/attach-cgroup.h"
 #include "net/hostcheck.h"
@@ -16,6 +17,7 @@
 #include <bpfnet/access.h>
 #include <errno.h>
 #include <malloc.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -198,11 +200,22 @@ static int start_flows(struct bn_agent *a, struct bn_error *err)
 
 static bool host_port_free(void *user, const union bn_addr *addr, uint16_t port, uint8_t protocol)
 {
+	const struct bn_agent *a = user;
+
+	/* a port of ours that passes from one service to another */
+	if (protocol == IPPROTO_TCP && bn_health_holds(a->health, port))
+		return true;
 	return bn_port_is_free(addr, port, protocol);
+}
+
+static bool takes_health(void *user, const union bn_addr *local)
+{
+	return bn_agent_takes_node_ports(user, local);
 }
 
 static int start_objects(struct bn_agent *a, struct bn_error *err)
 {
+	const struct bn_health_ops health = {.takes = takes_health, .user = a};
 	struct bn_objects_config config = {
 		.state_dir = a->config->state_dir,
 		.node_name = a->config->node_name,
@@ -219,6 +232,9 @@ static int start_objects(struct bn_agent *a, struct bn_error *err)
 	int r;
 
 	r = bn_names_new(NULL, &a->names);
+	if (r < 0)
+		return r;
+	r = bn_health_new(a->event, &health, &a->health);
 	if (r < 0)
 		return r;
 	return bn_objects_new(&config, &a->objects, err);
@@ -393,6 +409,7 @@ void bn_agent_done(struct bn_agent *a)
 	bn_agent_audit_done(a);
 	bn_endpoints_free(a->endpoints);
 	bn_objects_free(a->objects);
+	bn_health_free(a->health);
 	bn_metrics_free(a->metrics);
 	bn_observer_free(a->observer);
 	bn_names_free(a->names);

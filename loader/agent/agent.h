@@ -32,6 +32,7 @@
 
 #include <systemd/sd-event.h>
 
+struct bn_health;
 struct bn_hostcheck;
 
 /* A device that leads out of the node. */
@@ -67,9 +68,11 @@ struct bn_agent {
 	struct bn_endpoints *endpoints;
 	struct bn_uplink *uplinks;
 	size_t n_uplinks;
-	sd_event_source *rescan; /* deferred: once for a burst of changes */
+	union bn_addr primary[2]; /* the node's own of either family; zero: none */
+	sd_event_source *rescan;  /* deferred: once for a burst of changes */
 
 	struct bn_objects *objects;
+	struct bn_health *health;
 	struct bn_folder **folders;
 	size_t n_folders;
 
@@ -112,6 +115,7 @@ extern const struct bn_endpoints_ops bn_agent_endpoint_ops;
 int bn_agent_attach_endpoints(struct bn_agent *a, struct bn_error *err);
 
 /* agent/uplinks.c: the node's own devices and addresses. */
+bool bn_agent_takes_node_ports(const struct bn_agent *a, const union bn_addr *local);
 int bn_agent_uplinks_start(struct bn_agent *a, struct bn_error *err);
 int bn_agent_uplinks_scan(struct bn_agent *a, struct bn_error *err);
 void bn_agent_uplinks_done(struct bn_agent *a);

@@ -4,6 +4,7 @@
  * addresses, an endpoint becomes entries and attached programs, and both give flows their names.
  */
 #include "agent/agent.h"
+#include "health/health.h"
 #include "log.h"
 
 #include <errno.h>
@@ -135,6 +136,31 @@ static bool is_endpoint(struct bn_agent *a, const union bn_addr *addr)
 	return false;
 }
 
+static int set_health(struct bn_agent *a, const struct bn_change *c)
+{
+	size_t n = c->n_services + c->n_removed;
+	struct bn_health_service *services = calloc(n + 1, sizeof(*services));
+	int r;
+
+	if (!services)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		bool gone = i >= c->n_services;
+		const struct bn_service_spec *s = gone ? &c->removed[i - c->n_services]
+						       : &c->services[i];
+
+		services[i] = (struct bn_health_service){
+			.namespace = s->namespace,
+			.name = s->name,
+			.port = gone ? 0 : s->health_port,
+			.local = gone ? 0 : s->local_ready,
+		};
+	}
+	r = bn_health_set(a->health, services, n);
+	free(services);
+	return r;
+}
+
 int bn_agent_commit(void *user, const struct bn_change *c, struct bn_error *err)
 {
 	struct bn_agent *a = user;
@@ -168,6 +194,9 @@ int bn_agent_commit(void *user, const struct bn_change *c, struct bn_error *err)
 		for (size_t i = 0; i < c->n_peers; i++)
 			name_peer(a, &c->peers[i]);
 		name_services(a, c);
+		/* the datapath has it: what can't be answered now is in the log */
+		if (set_health(a, c) < 0)
+			bn_log(BN_LOG_ERROR, "can't answer health checks: out of memory", NULL);
 	}
 	free(gone);
 	return r;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* `status`, `map list` and the maps' metrics: how full, how large, what is in force. */
 #include "agent/agent.h"
+#include "health/health.h"
 #include "net/hostcheck.h"
 
 #include <bpfnet/access.h>
@@ -141,6 +142,15 @@ static void audit_reason(void *user, json_t *text)
 	add_reason(user, text);
 }
 
+static void health_reason(void *user, const struct bn_health_service *service, int error)
+{
+	struct reasons *rs = user;
+
+	add_reason(rs,
+		   json_sprintf("service %s/%s: health checks on port %u aren't answered: %s",
+				service->namespace, service->name, service->port, strerror(error)));
+}
+
 static json_t *find_reasons(struct bn_agent *a, json_t **ret_notes)
 {
 	struct reasons rs = {.array = json_array()};
@@ -156,6 +166,7 @@ static json_t *find_reasons(struct bn_agent *a, json_t **ret_notes)
 			      "not watched since the last reload, see the log");
 	bn_endpoints_each(a->endpoints, endpoint_reason, &rs);
 	bn_agent_audit_problems(a, audit_reason, &rs);
+	bn_health_problems(a->health, health_reason, &rs);
 	for (size_t i = 0; i < a->n_uplinks; i++) {
 		if (!a->uplinks[i].attached)
 			add_reason(&rs, json_sprintf("device %s: no program is attached",

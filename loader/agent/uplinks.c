@@ -113,11 +113,26 @@ static int apply_addresses(struct bn_agent *a, const struct bn_uplink *u, size_t
 		if (!own[i].link_local)
 			bn_names_set(a->names, &own[i].addr, &spec);
 	}
+	a->primary[0] = node4 ? *node4 : (union bn_addr){0};
+	a->primary[1] = node6 ? *node6 : (union bn_addr){0};
 	if (a->endpoints)
 		bn_endpoints_set_node(a->endpoints, node4, node6);
 	free(all);
 	free(own);
 	return r;
+}
+
+bool bn_agent_takes_node_ports(const struct bn_agent *a, const union bn_addr *local)
+{
+	const struct bn_node_addresses *which = &a->config->node_port_addresses;
+
+	if (which->primary)
+		return bn_addr_equal(local, &a->primary[0]) || bn_addr_equal(local, &a->primary[1]);
+	for (size_t i = 0; i < which->cidrs.n; i++) {
+		if (bn_cidr_contains(&which->cidrs.items[i], local))
+			return true;
+	}
+	return !which->cidrs.n;
 }
 
 static const struct bn_uplink *find_uplink(const struct bn_uplink *u, size_t n, int ifindex)
