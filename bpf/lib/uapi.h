@@ -66,6 +66,7 @@
 #define IPPROTO_ICMPV6 58
 
 #define EPERM 1
+#define EEXIST 17
 #define EADDRINUSE 98
 #define ECONNREFUSED 111
 
