@@ -123,6 +123,8 @@ void bn_agent_uplinks_done(struct bn_agent *a);
 /* agent/sockets.c: balancing at the socket. */
 int bn_agent_sockets_start(struct bn_agent *a, struct bn_error *err);
 void bn_agent_sockets_attach(struct bn_agent *a);
+/* Of a network namespace, -1: our own; 0 where it can't be told. */
+uint64_t bn_agent_sockets_cookie(void *user, int netns_fd);
 int bn_agent_sockets_endpoint_set(struct bn_agent *a, const struct bn_endpoint_info *info,
 				  struct bn_error *err);
 void bn_agent_sockets_endpoint_remove(struct bn_agent *a, const struct bn_endpoint_info *info);

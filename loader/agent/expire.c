@@ -66,13 +66,12 @@ static int destroy_each(void *user)
 static int find_netns(void *user, const struct bn_endpoint_info *info)
 {
 	struct pass *p = user;
-	uint64_t cookie = 0;
 	int fd;
 
 	if (info->netns_cookie != p->stale->peer.netns || !*info->netns ||
 	    bn_netns_open(info->netns, &fd, NULL) < 0)
 		return 0;
-	if (bn_netns_cookie(fd, &cookie) < 0 || cookie != info->netns_cookie) {
+	if (bn_agent_sockets_cookie(p->a, fd) != info->netns_cookie) {
 		close(fd);
 		return 0;
 	}

@@ -330,4 +330,5 @@ const struct bn_endpoints_ops bn_agent_endpoint_ops = {
 	.attach = endpoint_attach,
 	.withdraw = endpoint_withdraw,
 	.labels = endpoint_labels,
+	.cookie = bn_agent_sockets_cookie,
 };

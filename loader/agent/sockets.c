@@ -6,6 +6,7 @@
  */
 #include "agent/agent.h"
 
+#include "datapath/cookie.h"
 #include "datapath/programs-sock.h"
 #include "log.h"
 #include "net/attach-cgroup.h"
@@ -16,6 +17,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+uint64_t bn_agent_sockets_cookie(void *user, int netns_fd)
+{
+	struct bn_agent *a = user;
+	struct bn_error err = BN_ERROR_INIT;
+	uint64_t cookie = 0;
+
+	if (bn_netns_cookie(netns_fd, &cookie) < 0 && a->config->cgroup &&
+	    bn_cookie_by_program(a->config->cgroup, netns_fd, &cookie, &err) < 0)
+		bn_logf(BN_LOG_WARNING, "%s: its sockets are not balanced", bn_error_text(&err));
+	bn_error_done(&err);
+	return cookie;
+}
+
 int bn_agent_sockets_start(struct bn_agent *a, struct bn_error *err)
 {
 	int r;
@@ -23,12 +37,10 @@ int bn_agent_sockets_start(struct bn_agent *a, struct bn_error *err)
 	r = bn_sockets_new(a->programs.maps[BN_MAP_bn_sock_netns], &a->sockets, err);
 	if (r < 0)
 		return r;
-	r = bn_netns_cookie(-1, &a->netns_cookie);
-	if (r < 0) {
-		a->sockets_off = strdup("the kernel does not tell network namespaces' cookies "
-					"(SO_NETNS_COOKIE, Linux 5.14 and later)");
-		return 0;
-	}
+	a->netns_cookie = bn_agent_sockets_cookie(a, -1);
+	if (!a->netns_cookie && a->config->cgroup)
+		a->sockets_off = strdup("the node's network namespace can't be told from others; "
+					"see the log");
 	return bn_sockets_netns_set(a->sockets, a->netns_cookie, BN_NETNS_NODE, err);
 }
 

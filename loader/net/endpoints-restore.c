@@ -156,14 +156,19 @@ static void remove_half_made(struct bn_endpoints *e, struct endpoint *ep)
 	bn_endpoint_free(ep);
 }
 
-static void check_netns_name(const struct endpoint *ep)
+/* Also gives an endpoint of an agent that knew no cookies its own. */
+static void check_netns_name(struct bn_endpoints *e, struct endpoint *ep)
 {
 	struct bn_netns_id id;
 	int fd;
 
 	if (!*ep->netns || bn_netns_open(ep->netns, &fd, NULL) < 0)
 		return;
-	if (bn_netns_identify(fd, &id) == 0 && !bn_netns_same(&id, &ep->netns_id))
+	if (bn_netns_identify(fd, &id) < 0)
+		; /* whatever it is, it is not the endpoint's */
+	else if (bn_netns_same(&id, &ep->netns_id) && !ep->netns_cookie && e->ops.cookie)
+		ep->netns_cookie = e->ops.cookie(e->ops.user, fd);
+	else if (!bn_netns_same(&id, &ep->netns_id))
 		bn_log(BN_LOG_WARNING,
 		       "an endpoint's network namespace has lost its name to another", "endpoint",
 		       ep->name, "netns", ep->netns, NULL);
@@ -249,8 +254,8 @@ int bn_endpoints_restore(struct bn_endpoints *e, struct bn_error *err)
 		if (ep->slot > e->last_slot)
 			e->last_slot = ep->slot;
 		ep->link = LINK_UP;
+		check_netns_name(e, ep);
 		settle(e, ep);
-		check_netns_name(ep);
 	}
 	return bn_identities_settle(e->identities, err);
 }

@@ -218,7 +218,8 @@ int bn_endpoints_add(struct bn_endpoints *e, const struct bn_endpoint_request *r
 	if (r < 0)
 		goto fail;
 	ep->netns_id = netns;
-	bn_netns_cookie(request->netns_fd, &ep->netns_cookie);
+	if (e->ops.cookie)
+		ep->netns_cookie = e->ops.cookie(e->ops.user, request->netns_fd);
 	r = find_slot(e, &ep->slot, &why);
 	if (r == 0)
 		r = bn_endpoint_identify(e, ep, &ep->identity, &why);

@@ -60,6 +60,8 @@ struct bn_endpoints_ops {
 	/* An object of strings for the pod's labels (the caller's to decref), -ENOENT: none known.
 	 */
 	int (*labels)(void *user, const char *namespace, const char *pod, json_t **ret_labels);
+	/* What BPF programs know the namespace by; optional, 0 where it can't be told. */
+	uint64_t (*cookie)(void *user, int netns_fd);
 	void *user;
 };
 

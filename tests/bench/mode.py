@@ -7,6 +7,7 @@ command lines. The pods' veths are taken away and made anew by `bpfnet endpoint 
 
     mode.py setup | change IP:PORT | teardown
 
+BPFNET_BENCH_SOCKET: 1 balances at the socket (bpfnet-socket.json).
 BPFNET_BENCH_SERVICES: how many services there are besides (default 1000).
 """
 import json
@@ -22,12 +23,13 @@ BIN = os.path.join(ROOT, os.environ.get("BPFNET_BUILD", "build"))
 ID = os.environ["BENCH_ID"]
 DIR = f"/tmp/bpfnet-mode-{ID}"
 RUN, STATE, BPFFS = DIR + "/run", DIR + "/state", f"/sys/fs/bpf/{ID}"
+CGROUP = os.environ["BENCH_CGROUP"] if os.environ.get("BPFNET_BENCH_SOCKET") == "1" else "none"
 NODE = os.environ["BENCH_NODE_NETNS"]
 
 
 def agent_argv(*extra):
     return ["nsenter", f"--net={NODE}", f"{BIN}/bpfnetd", "--node-name", "bench", "--run-dir", RUN,
-            "--state-dir", STATE, "--bpffs", BPFFS, "--cgroup", "none",
+            "--state-dir", STATE, "--bpffs", BPFFS, "--cgroup", CGROUP,
             "--device", os.environ["BENCH_UPLINK"], "--pod-cidr", "10.244.0.0/16", *extra]
 
 

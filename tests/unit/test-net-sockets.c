@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Sockets of a namespace: its cookie, and ending one of them by netlink. */
+#include "datapath/cookie.h"
+#include "mounts.h"
 #include "net/netns.h"
 #include "net/sock-destroy.h"
 #include "test-net-fixture.h"
@@ -29,6 +31,38 @@ static void test_cookie(void **state)
 	close(fd);
 	assert_true(bn_netns_cookie(fd, &pod) < 0);
 	assert_int_equal(inside, pod);
+}
+
+static int take_cgroup2(const struct bn_mount *mount, void *user)
+{
+	if (!strcmp(mount->type, "cgroup2") && !*(char *)user)
+		strcpy(user, mount->point);
+	return 0;
+}
+
+/* As on kernels whose sockets don't tell. */
+static void test_cookie_by_program(void **state)
+{
+	char cgroup[4096] = "", before[TN_OUTPUT];
+	struct bn_error err = BN_ERROR_INIT;
+	uint64_t told = 0, seen = 0;
+	int fd = tn_pod();
+
+	assert_int_equal(bn_mounts_each("/proc/self/mountinfo", take_cgroup2, cgroup), 0);
+	if (!*cgroup)
+		skip();
+	strcpy(before, tn_sh(-1, "ls %s | grep bpfnet-cookie", cgroup));
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(bn_netns_cookie(i ? fd : -1, &told), 0);
+		assert_int_equal(bn_cookie_by_program(cgroup, i ? fd : -1, &seen, &err), 0);
+		assert_int_equal(seen, told);
+	}
+	assert_string_equal(tn_sh(-1, "ls %s | grep bpfnet-cookie", cgroup), before);
+	assert_true(bn_cookie_by_program(TN_DIR, fd, &seen, &err) < 0);
+	assert_non_null(err.text);
+	assert_int_equal(seen, told);
+	bn_error_done(&err);
+	close(fd);
 }
 
 struct peer {
@@ -117,6 +151,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_cookie, tn_fresh_node),
+		cmocka_unit_test_setup(test_cookie_by_program, tn_fresh_node),
 		cmocka_unit_test_setup(test_destroy, tn_fresh_node),
 	};
 
