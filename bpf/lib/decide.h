@@ -14,6 +14,7 @@
 #include "lib/rewrite.h"
 #include "lib/route.h"
 #include "lib/service.h"
+#include "lib/sock-flow.h"
 
 /*
  * Source ports that are tried for a translated tuple before the flow is refused. They are drawn at
@@ -307,6 +308,10 @@ BN_GLOBAL int decide_new(struct __sk_buff *skb)
 	} else if (decide_masquerades(s)) {
 		outside_address(s);
 	}
+	/* from a socket of a pod or of the node itself, which may have been told another address */
+	if (!(f->flags & BN_FLOW_SERVICE) &&
+	    (s->pkt.hook == BN_HOOK_FROM_POD || s->src.kind == BN_ADDR_HOST))
+		sock_flow_service(skb);
 	r = decide_record();
 	if (r)
 		return r;

@@ -33,6 +33,20 @@ static __always_inline void dgram_remember(const struct bn_sock_peer *p, bool an
 	bpf_map_update_elem(&bn_sock_dgram, &key, p, BPF_ANY);
 }
 
+/* For the flow's first packet, which asks the socket; a connected one has something else to tell. */
+static __always_inline void dgram_tell_flow(struct bpf_sock_addr *ctx, const struct bn_sock_peer *p)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct bn_sock_peer *stored;
+
+	if (sk->state == BPF_TCP_ESTABLISHED)
+		return;
+	stored = bpf_sk_storage_get(&bn_sock_peer, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (stored && (stored->id != p->id || stored->gen != p->gen || stored->index != p->index ||
+		       stored->service_port != p->service_port))
+		*stored = *p;
+}
+
 static __always_inline int dgram_send(struct bpf_sock_addr *ctx, __u8 family)
 {
 	struct bn_sock_peer *known, *answers, peer = {};
@@ -66,6 +80,7 @@ static __always_inline int dgram_send(struct bpf_sock_addr *ctx, __u8 family)
 			return sock_refuse(netns);
 		dgram_remember(&peer, false);
 	}
+	dgram_tell_flow(ctx, &peer);
 	sock_end_store(ctx, family, &peer.backend, peer.backend_port);
 	return 1;
 }

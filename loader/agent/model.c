@@ -6,6 +6,7 @@
 #include "agent/agent.h"
 #include "health/health.h"
 #include "log.h"
+#include "net/inventory.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -232,6 +233,17 @@ static void interface_of(struct bn_interface *ret, const struct bn_endpoint_info
 	};
 }
 
+/* Without socket programs nobody asks. */
+static uint32_t netns_of(struct bn_agent *a, const struct bn_endpoint_info *info)
+{
+	struct bn_link link;
+
+	if (a->sockets_off || !a->config->cgroup || !info->ifindex ||
+	    bn_link_get(a->nl, NULL, info->ifindex, &link) < 0 || link.peer_netns < 0)
+		return 0;
+	return (uint32_t)link.peer_netns + 1;
+}
+
 static int endpoint_publish(void *user, const struct bn_endpoint_info *info, struct bn_error *err)
 {
 	struct bn_agent *a = user;
@@ -239,6 +251,7 @@ static int endpoint_publish(void *user, const struct bn_endpoint_info *info, str
 	int r = 0;
 
 	interface_of(&i, info);
+	i.netns = netns_of(a, info);
 	/* a new identity is no news to the objects, which are the ones that brought it */
 	if (!a->relabelling)
 		r = bn_objects_endpoint_set(a->objects, info->namespace, info->pod, info->ips,

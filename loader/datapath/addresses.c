@@ -175,6 +175,7 @@ int bn_addresses_endpoint_set(struct bn_addresses *a, const struct bn_interface 
 				 .slot = i->slot,
 				 .mtu = i->mtu,
 				 .flags = i->flags,
+				 .netns = i->netns,
 				 .epoch = epoch};
 	struct bn_address value = {
 		.identity = i->identity,

@@ -34,6 +34,7 @@ struct bn_interface {
 	uint16_t slot, mtu;
 	uint32_t identity;
 	uint32_t flags; /* enum bn_endpoint_flag */
+	uint32_t netns; /* as in struct bn_endpoint */
 	const union bn_addr *ips;
 	size_t n_ips;
 };

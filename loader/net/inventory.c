@@ -59,7 +59,7 @@ bool bn_link_is_ready(const struct bn_link *link)
 
 bool bn_link_read(const struct nlmsghdr *m, struct bn_link *ret)
 {
-	const struct nlattr *a[IFLA_LINKINFO + 1];
+	const struct nlattr *a[IFLA_LINK_NETNSID + 1];
 	const struct nlattr *info[IFLA_INFO_KIND + 1];
 	const struct ifinfomsg *ifi;
 
@@ -70,12 +70,13 @@ bool bn_link_read(const struct nlmsghdr *m, struct bn_link *ret)
 	ifi = mnl_nlmsg_get_payload(m);
 	if (ifi->ifi_family != AF_UNSPEC)
 		return false;
-	bn_nl_attrs(m, sizeof(*ifi), a, IFLA_LINKINFO);
+	bn_nl_attrs(m, sizeof(*ifi), a, IFLA_LINK_NETNSID);
 	bn_nl_nested(a[IFLA_LINKINFO], info, IFLA_INFO_KIND);
 	memset(ret, 0, sizeof(*ret));
 	ret->ifindex = ifi->ifi_index;
 	ret->flags = ifi->ifi_flags;
 	ret->peer_ifindex = (int)bn_nl_u32(a[IFLA_LINK], 0);
+	ret->peer_netns = (int)bn_nl_u32(a[IFLA_LINK_NETNSID], UINT32_MAX);
 	ret->mtu = bn_nl_u32(a[IFLA_MTU], 0);
 	ret->operstate = bn_nl_u8(a[IFLA_OPERSTATE], IF_OPER_UNKNOWN);
 	strncpy(ret->name, bn_nl_str(a[IFLA_IFNAME]), sizeof(ret->name) - 1);

@@ -37,8 +37,10 @@ struct bn_endpoint {
 	__u16 mtu;        /* 38  of the pod's interface */
 	__u32 flags;      /* 40  enum bn_endpoint_flag */
 	__u32 epoch;      /* 44  of its slot, as of this content */
+	__u32 netns;      /* 48  id of its network namespace as the node's has it, plus 1; 0: not known */
+	__u32 pad;        /* 52 */
 };
-BN_ASSERT_SIZE(struct bn_endpoint, 48);
+BN_ASSERT_SIZE(struct bn_endpoint, 56);
 
 enum bn_address_kind {
 	BN_ADDR_LOCAL_POD = 1,   /* behind ifindex */

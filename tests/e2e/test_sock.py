@@ -92,6 +92,34 @@ def test_no_packet_is_translated(node, family):
         assert flow["destination_port"] == 8080 and not flow["nat"]
 
 
+def source_port(f):
+    return next(iter(f["l4"].values())).get("source_port")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_flows_name_the_service(node, ns, family):
+    """The packet has a backend's address; its record names the service, and no other's does."""
+    def service_of(port):
+        f = node.wait_flow(f"from port {port}", "--port", port,
+                           match=lambda f: source_port(f) == port)
+        return (f.get("destination_service") or {}).get("name")
+
+    backend = node.pods["default/b1"].ip[family]
+    with peers.tcp_open(ns, VIP[family], 80)[0] as s:
+        assert service_of(s.getsockname()[1]) == "web"
+        open_ = sum(b["connections"] for b in node.service("web")["backends"])
+        assert open_ >= 1, "a connection through the socket is not counted"
+    for connect in (True, False):
+        with peers.udp_socket(ns, VIP[family], 53, connect=connect) as s:
+            peers.udp_exchange(s, to=None if connect else (VIP[family], 53))
+            assert service_of(s.getsockname()[1]) == "web"
+    with peers.tcp_open(ns, backend, 8080)[0] as s:
+        assert service_of(s.getsockname()[1]) is None
+    with peers.udp_socket(ns, backend, 5353) as s:
+        peers.udp_exchange(s)
+        assert service_of(s.getsockname()[1]) is None
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_connected_udp(node, ns, family):
     seen = set()
