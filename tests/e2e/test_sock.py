@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 
 import pytest
 
@@ -251,19 +252,23 @@ def test_dns(node, ns):
 
 
 # -------------------------------------------------------------------- whose sockets
+def really_connected_to(ns, s):
+    """The peer as the kernel has it, whatever getpeername() says: (address, port) of IPv4 UDP."""
+    port = f":{s.getsockname()[1]:04X}"
+    line = next(line.split() for line in netns.read_proc_net(ns, "udp").splitlines()
+                if line.split()[1].endswith(port))
+    address, _, port = line[2].partition(":")
+    return socket.inet_ntoa(int(address, 16).to_bytes(4, sys.byteorder)), int(port, 16)
+
+
 def test_sockets_of_others_are_left_alone(node):
     """The world's sockets are in the same cgroup, but in no namespace of the node's."""
     netns.ip(node.world, f"route replace {VIP[4]}/32 via {harness.NODE[4]}")
-    with netns.within(node.world):
-        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    with s:
-        s.connect((VIP[4], 53))
-        assert s.getpeername() == (VIP[4], 53)
-        # had it been translated, the pods' route would have led to the backend
-        with pytest.raises(OSError):
-            s.settimeout(0.3)
-            s.send(b"q")
-            s.recv(100)
+    with peers.udp_socket(node.world, VIP[4], 53) as s:
+        assert really_connected_to(node.world, s) == (VIP[4], 53)
+    with peers.udp_socket(node.client.ns, VIP[4], 53) as s:
+        assert really_connected_to(node.client.ns, s) in {
+            (node.pods[f"default/{b}"].ip[4], 5353) for b in BACKENDS}
 
 
 def test_two_nodes(node, make_node):
