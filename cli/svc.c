@@ -133,6 +133,10 @@ int bn_cmd_svc_get(struct bn_call *call)
 		bn_output_value(stdout, json_object_get(result, "type"));
 		fputs("\nActive: ", stdout);
 		cell_active(stdout, result, NULL);
+		if (json_object_get(result, "refused")) {
+			fputs("\nNot in force: ", stdout);
+			bn_output_value(stdout, json_object_get(result, "refused"));
+		}
 		fputs("\n\n", stdout);
 		r = bn_output(call, frontend_columns, json_object_get(result, "frontends"));
 		putchar('\n');

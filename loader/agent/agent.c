@@ -316,6 +316,9 @@ static int start(struct bn_agent *a, const struct bn_agent_config *config, sd_ev
 	a->config = config;
 	a->event = sd_event_ref(event);
 
+	r = bn_agent_fit_start(a);
+	if (r < 0)
+		return r;
 	r = start_datapath(a, err);
 	if (r < 0)
 		return r;
@@ -353,6 +356,9 @@ static int start(struct bn_agent *a, const struct bn_agent_config *config, sd_ev
 	if (r < 0)
 		return r;
 	r = bn_addresses_prune(a->addresses, err);
+	if (r < 0)
+		return r;
+	r = bn_agent_fit_again(a);
 	if (r < 0)
 		return r;
 	r = bn_agent_attach_endpoints(a, err);
@@ -407,6 +413,7 @@ void bn_agent_done(struct bn_agent *a)
 	bn_agent_uplinks_done(a);
 	sd_event_source_unref(a->sweep);
 	bn_agent_audit_done(a);
+	bn_agent_fit_done(a);
 	bn_endpoints_free(a->endpoints);
 	bn_objects_free(a->objects);
 	bn_health_free(a->health);

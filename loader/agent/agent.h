@@ -85,6 +85,7 @@ struct bn_agent {
 	uint64_t opened_swept; /* flows opened before the last sweep */
 
 	struct bn_agent_audit *audit;
+	struct bn_agent_fit *fit;
 
 	struct bn_server *server;
 	bool relabelling;   /* inside bn_agent_pod_changed() */
@@ -109,6 +110,7 @@ int bn_agent_uninstall(const struct bn_agent_config *config, struct bn_error *er
 /* agent/model.c: between the objects and the datapath. */
 int bn_agent_commit(void *user, const struct bn_change *change, struct bn_error *err);
 void bn_agent_pod_changed(void *user, const char *namespace, const char *name);
+void bn_agent_name_services(struct bn_agent *a, const struct bn_change *change);
 extern const struct bn_endpoints_ops bn_agent_endpoint_ops;
 
 /* Attaches the programs to every endpoint that was taken over. */
@@ -139,6 +141,22 @@ void bn_agent_expire_done(struct bn_agent *a);
 
 /* agent/idle.c: removing idle flows. */
 int bn_agent_sweep_start(struct bn_agent *a);
+
+/* agent/fit.c: what is stored and does not fit. */
+int bn_agent_fit_start(struct bn_agent *a);
+void bn_agent_fit_done(struct bn_agent *a);
+/* As bn_services_commit(), but what does not fit at the start is left out and not refused. */
+int bn_agent_fit_services(struct bn_agent *a, const struct bn_change *c, struct bn_error *err);
+int bn_agent_fit_peers(struct bn_agent *a, const struct bn_peer_spec *peers, size_t n,
+		       struct bn_error *err);
+void bn_agent_fit_removed(struct bn_agent *a, const union bn_addr *removed, size_t n);
+/* There may be room: what was left out is tried again, now or after this change. */
+int bn_agent_fit_again(struct bn_agent *a);
+void bn_agent_fit_room(struct bn_agent *a);
+/* Why the service is not in force, NULL: it is. */
+const char *bn_agent_fit_reason(const struct bn_agent *a, const char *namespace, const char *name);
+void bn_agent_fit_problems(const struct bn_agent *a, void (*fn)(void *user, json_t *text),
+			   void *user);
 
 /* agent/audit.c: what stands in the kernel against what is wanted, now and then. */
 int bn_agent_audit_start(struct bn_agent *a);

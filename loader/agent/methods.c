@@ -93,6 +93,33 @@ static const char *param(struct bn_request *r, const char *key)
 	return json_string_value(json_object_get(bn_request_params(r), key));
 }
 
+/* A Service that is stored and not in force says so where Kubernetes' objects do. */
+static void add_condition(struct bn_agent *a, json_t *object)
+{
+	const char *kind = NULL, *namespace = NULL, *name = NULL, *reason;
+	json_t *status = json_object_get(object, "status"), *conditions;
+
+	if (json_unpack(object, "{s:s, s:{s:s, s:s}}", "kind", &kind, "metadata", "namespace",
+			&namespace, "name", &name) ||
+	    strcmp(kind, "Service"))
+		return;
+	reason = bn_agent_fit_reason(a, namespace, name);
+	if (!reason)
+		return;
+	if (!json_is_object(status)) {
+		status = json_object();
+		json_object_set_new(object, "status", status);
+	}
+	conditions = json_object_get(status, "conditions");
+	if (!json_is_array(conditions)) {
+		conditions = json_array();
+		json_object_set_new(status, "conditions", conditions);
+	}
+	json_array_append_new(conditions,
+			      json_pack("{s:s, s:s, s:s, s:s}", "type", "Programmed", "status",
+					"False", "reason", "NoRoom", "message", reason));
+}
+
 static int method_get(struct bn_request *r, void *user)
 {
 	struct bn_agent *a = user;
@@ -104,6 +131,8 @@ static int method_get(struct bn_request *r, void *user)
 		return invalid(r, "params.kind must be given");
 	ret = bn_objects_get(a->objects, param(r, "kind"), param(r, "namespace"), param(r, "name"),
 			     &result, &err);
+	for (size_t i = 0; ret >= 0 && i < json_array_size(result); i++)
+		add_condition(a, json_array_get(result, i));
 	if (ret < 0)
 		bn_reply_errno(r, ret, &err);
 	else
@@ -322,6 +351,7 @@ static int add_service(void *user, const struct bn_service_spec *s)
 {
 	struct service_list *l = user;
 	json_t *frontends, *backends, *o;
+	const char *refused;
 	char ip[BN_ADDR_STRLEN];
 
 	if (l->namespace && strcmp(l->namespace, s->namespace))
@@ -340,6 +370,9 @@ static int add_service(void *user, const struct bn_service_spec *s)
 	}
 	o = json_pack("{s:s, s:s, s:s, s:o, s:o}", "namespace", s->namespace, "name", s->name,
 		      "type", s->type, "frontends", frontends, "backends", backends);
+	refused = bn_agent_fit_reason(l->agent, s->namespace, s->name);
+	if (refused)
+		json_object_set_new(o, "refused", json_string(refused));
 	return json_array_append_new(l->array, o) ? -ENOMEM : 0;
 }
 

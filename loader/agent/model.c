@@ -109,7 +109,7 @@ static void name_peer(struct bn_agent *a, const struct bn_peer_spec *peer)
 	bn_names_set(a->names, &peer->addr, &spec);
 }
 
-static void name_services(struct bn_agent *a, const struct bn_change *c)
+void bn_agent_name_services(struct bn_agent *a, const struct bn_change *c)
 {
 	uint32_t id;
 
@@ -174,16 +174,17 @@ int bn_agent_commit(void *user, const struct bn_change *c, struct bn_error *err)
 	for (size_t i = 0; i < c->n_removed; i++)
 		bn_services_id(a->services, c->removed[i].namespace, c->removed[i].name, &gone[i]);
 	/* addresses first: a backend's pod is known before a service sends flows to it */
-	r = bn_addresses_peers(a->addresses, c->peers, c->n_peers, NULL, 0, err);
+	r = bn_agent_fit_peers(a, c->peers, c->n_peers, err);
 	if (!r)
-		r = bn_services_commit(a->services, c->services, c->n_services, c->removed,
-				       c->n_removed, err);
+		r = bn_agent_fit_services(a, c, err);
 	if (!r)
 		r = bn_addresses_peers(a->addresses, NULL, 0, c->peers_removed, c->n_peers_removed,
 				       err);
 	a->commit_failed = r;
 	bn_agent_expire(a);
 	if (!r) {
+		bn_agent_fit_removed(a, c->peers_removed, c->n_peers_removed);
+		bn_agent_fit_room(a);
 		for (size_t i = 0; i < c->n_removed; i++) {
 			if (gone[i])
 				bn_names_service_id_remove(a->names, gone[i]);
@@ -194,7 +195,7 @@ int bn_agent_commit(void *user, const struct bn_change *c, struct bn_error *err)
 		}
 		for (size_t i = 0; i < c->n_peers; i++)
 			name_peer(a, &c->peers[i]);
-		name_services(a, c);
+		bn_agent_name_services(a, c);
 		/* the datapath has it: what can't be answered now is in the log */
 		if (set_health(a, c) < 0)
 			bn_log(BN_LOG_ERROR, "can't answer health checks: out of memory", NULL);

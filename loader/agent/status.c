@@ -137,7 +137,7 @@ int bn_agent_hostcheck(struct bn_agent *a, struct bn_hostcheck *ret)
 	return r;
 }
 
-static void audit_reason(void *user, json_t *text)
+static void found_reason(void *user, json_t *text)
 {
 	add_reason(user, text);
 }
@@ -165,7 +165,8 @@ static json_t *find_reasons(struct bn_agent *a, json_t **ret_notes)
 		folder_reason(&rs, a->config->manifests.items[i],
 			      "not watched since the last reload, see the log");
 	bn_endpoints_each(a->endpoints, endpoint_reason, &rs);
-	bn_agent_audit_problems(a, audit_reason, &rs);
+	bn_agent_audit_problems(a, found_reason, &rs);
+	bn_agent_fit_problems(a, found_reason, &rs);
 	bn_health_problems(a->health, health_reason, &rs);
 	for (size_t i = 0; i < a->n_uplinks; i++) {
 		if (!a->uplinks[i].attached)

@@ -301,3 +301,8 @@ uint64_t bn_addresses_count(const struct bn_addresses *a)
 {
 	return HASH_COUNT(a->entries);
 }
+
+bool bn_addresses_known(struct bn_addresses *a, const union bn_addr *addr)
+{
+	return find(a, addr);
+}

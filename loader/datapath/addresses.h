@@ -62,6 +62,7 @@ int bn_addresses_ranges(struct bn_addresses *a, const struct bn_cidr *cidrs, con
 			size_t n, struct bn_error *err);
 /* Routes, addresses or devices changed: every flow's next packet looks again. */
 void bn_addresses_bump(struct bn_addresses *a);
+bool bn_addresses_known(struct bn_addresses *a, const union bn_addr *addr);
 uint64_t bn_addresses_count(const struct bn_addresses *a);
 /* One slice of the audit of all of it. Returns whether there is more. */
 bool bn_addresses_audit(struct bn_addresses *a, struct bn_audit_report *report);

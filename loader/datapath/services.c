@@ -77,6 +77,20 @@ int bn_services_prune(struct bn_services *s, struct bn_error *err)
 	return r ? bn_error_set(err, r, "can't remove stale services: %s", strerror(-r)) : 0;
 }
 
+bool bn_services_stands(struct bn_services *s, const struct bn_service_spec *spec)
+{
+	for (size_t i = 0; i < spec->n_frontends; i++) {
+		struct bn_service_key key = {.addr = spec->frontends[i].addr,
+					     .port = htons(spec->frontends[i].port),
+					     .protocol = spec->frontends[i].protocol};
+		const struct frontend *f = bn_mirror_frontend_find(s, &key);
+
+		if (f && !f->owner)
+			return true;
+	}
+	return false;
+}
+
 int bn_services_backend_index(struct bn_services *s, const char *namespace, const char *name,
 			      const union bn_addr *addr, uint16_t port, uint8_t protocol,
 			      uint32_t *ret)

@@ -36,6 +36,9 @@ int bn_services_commit(struct bn_services *s, const struct bn_service_spec *set,
 /* Removes what no commit has claimed since bn_services_new(). */
 int bn_services_prune(struct bn_services *s, struct bn_error *err);
 
+/* Whether a predecessor's entries for one of its frontends stand, and nobody has claimed them. */
+bool bn_services_stands(struct bn_services *s, const struct bn_service_spec *spec);
+
 /* The index by which flows name a backend of a service. -ENOENT. */
 int bn_services_backend_index(struct bn_services *s, const char *namespace, const char *name,
 			      const union bn_addr *addr, uint16_t port, uint8_t protocol,
