@@ -33,10 +33,15 @@ bench: $(BUILD)/tests/bench/bench ## packet costs against an empty program (root
 
 -include $(BENCH_OBJ:.o=.d) $(BUILD)/tests/bench/wrap.bpf.d
 
-.PHONY: bench-quiet bench-idle bench-scale bench-restart bench-netns
+.PHONY: bench-quiet bench-quiet-sockets bench-idle bench-scale bench-restart bench-netns
 bench-quiet: $(BUILD)/tests/bench/bench ## one quiet connection among 2 million short ones and DNS
 	@mkdir -p $(BUILD)/bench
 	$(Q)$< quiet | tee $(BUILD)/bench/quiet.json
+
+# NUMBER: of short connections, and of DNS exchanges
+NUMBER ?= 2000000
+bench-quiet-sockets: all ## the same with real sockets, NUMBER of each: some five minutes (root)
+	$(Q)BPFNET_BUILD=$(BUILD) $(PYTHON) tests/bench/quiet-sockets.py $(NUMBER)
 
 bench-idle bench-scale bench-restart: bench-%: all ## figures of a running node (root)
 	$(Q)BPFNET_BUILD=$(BUILD) $(PYTHON) tests/bench/$*.py
