@@ -18,7 +18,7 @@ struct bn_nl;
 
 struct bn_link {
 	int ifindex;
-	int peer_netns;   /* IFLA_LINK_NETNSID: id of the namespace that its other end is in, -1: none */
+	int peer_netns; /* IFLA_LINK_NETNSID: id of the namespace that its other end is in, -1: none */
 	int peer_ifindex; /* IFLA_LINK: of a veth its other end, 0: none */
 	char name[IF_NAMESIZE];
 	char kind[16]; /* "veth", "bridge", ...; "" of a hardware device */
