@@ -175,6 +175,9 @@ int bn_agent_method_map_list(struct bn_request *r, void *user);
 /* What of the host gets in the way; *ret is to be emptied, also after an error. */
 int bn_agent_hostcheck(struct bn_agent *a, struct bn_hostcheck *ret);
 void bn_agent_collect_maps(struct bn_metrics_out *out, void *user);
+/* agent/svc.c */
+int bn_agent_method_svc_list(struct bn_request *r, void *user);
+int bn_agent_method_svc_get(struct bn_request *r, void *user);
 /* agent/tables.c */
 int bn_agent_method_ct_list(struct bn_request *r, void *user);
 int bn_agent_method_nat_list(struct bn_request *r, void *user);

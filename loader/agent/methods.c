@@ -3,11 +3,9 @@
 #include "agent/agent.h"
 
 #include "address.h"
-#include "datapath/sweep.h"
 #include "flows/method.h"
 #include "metrics/method.h"
 
-#include <bpfnet/access.h>
 #include <bpfnet/control.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -241,177 +239,6 @@ static int method_endpoint_list(struct bn_request *r, void *user)
 	return 0;
 }
 
-/* --- services --- */
-
-static const char *const kind_names[BN_FRONTEND_MAX] = {
-	[BN_FRONTEND_CLUSTER_IP] = "ClusterIP",       [BN_FRONTEND_NODE_PORT] = "NodePort",
-	[BN_FRONTEND_LOAD_BALANCER] = "LoadBalancer", [BN_FRONTEND_EXTERNAL_IP] = "ExternalIP",
-	[BN_FRONTEND_HOST_PORT] = "HostPort",
-};
-
-static const char *const state_names[BN_BACKEND_STATE_MAX] = {
-	[BN_BACKEND_ACTIVE] = "active",
-	[BN_BACKEND_TERMINATING] = "terminating",
-	[BN_BACKEND_NOT_READY] = "not-ready",
-};
-
-static const char *protocol_name(uint8_t protocol)
-{
-	return protocol == 6 ? "TCP" : protocol == 17 ? "UDP" : "SCTP";
-}
-
-static json_t *text_or_null(const char *s)
-{
-	return s ? json_string(s) : json_null();
-}
-
-static bool listed(json_t *backends, const char *ip, unsigned port, const char *protocol)
-{
-	json_t *b;
-	size_t i;
-
-	json_array_foreach(backends, i, b) {
-		if (json_integer_value(json_object_get(b, "port")) == port &&
-		    !strcmp(json_string_value(json_object_get(b, "ip")), ip) &&
-		    !strcmp(json_string_value(json_object_get(b, "protocol")), protocol))
-			return true;
-	}
-	return false;
-}
-
-struct service_list {
-	struct bn_agent *agent;
-	json_t *array;
-	const char *namespace; /* NULL: all */
-	uint32_t *open;        /* flows by backend index */
-	uint32_t n_open;
-};
-
-static int count_flow(void *user, const struct bn_tuple *key, const struct bn_flow *flow,
-		      int64_t expires_ms, bool established)
-{
-	struct service_list *l = user;
-	const uint8_t wanted = BN_FLOW_ORIGIN | BN_FLOW_BACKEND;
-
-	if ((flow->flags & wanted) == wanted && !(flow->flags & BN_FLOW_COUNTED) &&
-	    flow->backend < l->n_open)
-		l->open[flow->backend]++;
-	return 0;
-}
-
-/* Connections are counted in the flow tables themselves: nothing to drift, nothing to pay for. */
-static int service_list_begin(struct service_list *l)
-{
-	struct bn_map_shape shape;
-	int r;
-
-	l->array = json_array();
-	r = bn_map_shape(l->agent->programs.maps[BN_MAP_bn_backends], &shape);
-	if (r)
-		return r;
-	l->n_open = shape.max_entries;
-	l->open = calloc(l->n_open, sizeof(*l->open));
-	if (!l->open || !l->array)
-		return -ENOMEM;
-	return bn_flows_each(&l->agent->programs, count_flow, l);
-}
-
-static void service_list_end(struct service_list *l)
-{
-	free(l->open);
-	json_decref(l->array);
-}
-
-static void add_backend(struct service_list *l, json_t *backends, const struct bn_service_spec *s,
-			const struct bn_frontend_spec *f, const struct bn_backend_spec *b)
-{
-	const char *protocol = protocol_name(f->protocol);
-	char ip[BN_ADDR_STRLEN];
-	uint32_t index = 0, open = 0;
-	json_t *o;
-
-	bn_addr_format(&b->addr, ip);
-	if (listed(backends, ip, b->port, protocol))
-		return;
-	if (!bn_services_backend_index(l->agent->services, s->namespace, s->name, &b->addr, b->port,
-				       f->protocol, &index) &&
-	    index < l->n_open)
-		open = l->open[index];
-	o = json_pack("{s:s, s:i, s:s, s:s, s:i, s:o, s:o, s:I}", "ip", ip, "port", (int)b->port,
-		      "protocol", protocol, "state",
-		      b->state < BN_BACKEND_STATE_MAX && state_names[b->state]
-			      ? state_names[b->state]
-			      : "unknown",
-		      "weight", (int)b->weight, "node", text_or_null(b->node), "pod",
-		      text_or_null(b->pod), "connections", (json_int_t)open);
-	json_array_append_new(backends, o);
-}
-
-static int add_service(void *user, const struct bn_service_spec *s)
-{
-	struct service_list *l = user;
-	json_t *frontends, *backends, *o;
-	const char *refused;
-	char ip[BN_ADDR_STRLEN];
-
-	if (l->namespace && strcmp(l->namespace, s->namespace))
-		return 0;
-	frontends = json_array();
-	backends = json_array();
-	for (size_t i = 0; i < s->n_frontends; i++) {
-		const struct bn_frontend_spec *f = &s->frontends[i];
-
-		o = json_pack("{s:s, s:i, s:s, s:s, s:o}", "ip", bn_addr_format(&f->addr, ip),
-			      "port", (int)f->port, "protocol", protocol_name(f->protocol), "kind",
-			      kind_names[f->kind], "name", text_or_null(f->port_name));
-		json_array_append_new(frontends, o);
-		for (size_t k = 0; k < f->n_backends; k++)
-			add_backend(l, backends, s, f, &f->backends[k]);
-	}
-	o = json_pack("{s:s, s:s, s:s, s:o, s:o}", "namespace", s->namespace, "name", s->name,
-		      "type", s->type, "frontends", frontends, "backends", backends);
-	refused = bn_agent_fit_reason(l->agent, s->namespace, s->name);
-	if (refused)
-		json_object_set_new(o, "refused", json_string(refused));
-	return json_array_append_new(l->array, o) ? -ENOMEM : 0;
-}
-
-static int method_svc_list(struct bn_request *r, void *user)
-{
-	struct service_list l = {.agent = user, .namespace = param(r, "namespace")};
-	int ret = service_list_begin(&l);
-
-	if (!ret)
-		ret = bn_objects_each_service(l.agent->objects, add_service, &l);
-	if (!ret)
-		bn_reply(r, json_incref(l.array));
-	service_list_end(&l);
-	return ret;
-}
-
-static int method_svc_get(struct bn_request *r, void *user)
-{
-	struct service_list l = {.agent = user};
-	const char *namespace = param(r, "namespace"), *name = param(r, "name");
-	struct bn_error err = BN_ERROR_INIT;
-	int ret;
-
-	if (!namespace || !name)
-		return invalid(r, "params.namespace and params.name must be given");
-	ret = service_list_begin(&l);
-	if (!ret)
-		ret = bn_objects_service(l.agent->objects, namespace, name, add_service, &l);
-	if (ret < 0) {
-		bn_error_set(&err, ret, "service %s/%s not found", namespace, name);
-		bn_reply_errno(r, ret, &err);
-	} else {
-		bn_reply(r, json_incref(json_array_get(l.array, 0)));
-	}
-	bn_error_done(&err);
-	service_list_end(&l);
-	return 0;
-}
-
 /* --- the rest --- */
 
 static int method_config(struct bn_request *r, void *user)
@@ -451,8 +278,8 @@ int bn_agent_methods(struct bn_agent *a, struct bn_error *err)
 		{"endpoint.add", BN_ACCESS_WRITE, method_endpoint_add, a},
 		{"endpoint.delete", BN_ACCESS_WRITE, method_endpoint_delete, a},
 		{"endpoint.list", BN_ACCESS_READ, method_endpoint_list, a},
-		{"svc.list", BN_ACCESS_READ, method_svc_list, a},
-		{"svc.get", BN_ACCESS_READ, method_svc_get, a},
+		{"svc.list", BN_ACCESS_READ, bn_agent_method_svc_list, a},
+		{"svc.get", BN_ACCESS_READ, bn_agent_method_svc_get, a},
 		{"flows", BN_ACCESS_READ, bn_flows_method, a->observer},
 		{"ct.list", BN_ACCESS_READ, bn_agent_method_ct_list, a},
 		{"nat.list", BN_ACCESS_READ, bn_agent_method_nat_list, a},

@@ -34,6 +34,44 @@ WEB = {"namespace": "default", "name": "web", "type": "ClusterIP",
             "pod": "web-1", "connections": 12},
            {"ip": "10.0.0.4", "port": 8080, "state": "terminating", "weight": 1, "node": None,
             "pod": "web-2", "connections": 1234}]}
+OUTSIDE = {
+    "namespace": "default", "name": "shop", "type": "LoadBalancer", "headless": False,
+    "internal_traffic_policy": "Cluster", "external_traffic_policy": "Local",
+    "traffic_distribution": "PreferSameZone", "session_affinity_s": 10800,
+    "health_check": {"port": 30999, "local_endpoints": 1},
+    "frontends": [
+        {"ip": "10.96.0.11", "port": 80, "protocol": "TCP", "kind": "ClusterIP",
+         "name": None, "traffic_policy": "Cluster"},
+        {"ip": "192.0.2.9", "port": 80, "protocol": "TCP", "kind": "LoadBalancer", "name": None,
+         "traffic_policy": "Local", "source_ranges": ["198.51.100.0/24", "203.0.113.0/24"]},
+        {"ip": "2001:db8::9", "port": 80, "protocol": "TCP", "kind": "LoadBalancer", "name": None,
+         "traffic_policy": "Local", "source_ranges": []},
+        {"ip": "192.0.2.1", "port": 80, "protocol": "TCP", "kind": "ExternalIP", "name": None,
+         "traffic_policy": "Local"},
+        {"ip": "0.0.0.0", "port": 30080, "protocol": "TCP", "kind": "NodePort", "name": None,
+         "traffic_policy": "Local"}],
+    "backends": [
+        {"ip": "10.0.0.3", "port": 8080, "protocol": "TCP", "state": "active", "weight": 9,
+         "local_weight": 1, "serves": ["Cluster", "Local"], "node": "n1", "pod": "v1-1",
+         "zone": "west", "connections": 12, "bytes": 123456},
+        {"ip": "10.0.1.4", "port": 8080, "protocol": "TCP", "state": "active", "weight": 1,
+         "local_weight": 1, "serves": ["Cluster"], "node": "n2", "pod": "v2-1", "zone": "west",
+         "connections": 1, "bytes": 78},
+        {"ip": "10.0.2.4", "port": 8080, "protocol": "TCP", "state": "not-ready", "weight": 1,
+         "local_weight": 1, "serves": [], "node": "n3", "pod": "v2-2", "zone": None,
+         "connections": 0, "bytes": 0}]}
+HEADLESS = {
+    "namespace": "default", "name": "db", "type": "ClusterIP", "headless": True,
+    "internal_traffic_policy": "Cluster", "external_traffic_policy": "Cluster",
+    "traffic_distribution": None, "session_affinity_s": 0, "health_check": None, "frontends": [],
+    "backends": [OUTSIDE["backends"][0]]}
+HOST_PORT = {
+    "namespace": "default", "name": "pod/web-1", "type": "HostPort", "headless": False,
+    "internal_traffic_policy": "Cluster", "external_traffic_policy": "Cluster",
+    "traffic_distribution": None, "session_affinity_s": 0, "health_check": None,
+    "frontends": [{"ip": "127.0.0.1", "port": 8000, "protocol": "UDP", "kind": "HostPort",
+                   "name": None, "traffic_policy": "Cluster"}],
+    "backends": [{**OUTSIDE["backends"][0], "protocol": "UDP"}]}
 EMPTY = {"namespace": "kube-system", "name": "dns", "type": "NodePort", "frontends": [],
          "backends": []}
 STATUS = {"state": "live", "reasons": [], "node": "n1", "version": "0.1.0", "kernel": "6.1.0",
@@ -248,6 +286,17 @@ def test_output(agent, args):
     golden(re.sub(r"[^a-z]+", "-", args).strip("-"), r.stdout)
 
 
+@pytest.mark.parametrize("service", [OUTSIDE, HEADLESS, HOST_PORT], ids=lambda s: s["name"])
+def test_services(agent, service):
+    agent.methods["svc.get"] = service
+    agent.methods["svc.list"] = [service, EMPTY]
+    name = re.sub(r"[^a-z]+", "-", service["name"])
+    for options in ((), ("-o", "wide")):
+        r = run(*options, "svc", "get", f"default/{service['name']}", run_dir=agent.dir, check=0)
+        golden("-".join(("svc-get", name, *options[1:])), r.stdout)
+    golden(f"svc-list-{name}", run("svc", "list", run_dir=agent.dir, check=0).stdout)
+
+
 @pytest.mark.parametrize("args", ["svc list", "endpoint list", "status", "config", "svc get default/web"])
 def test_formats_say_the_same(agent, args):
     as_json = json.loads(run(*args.split(), "-o", "json", run_dir=agent.dir, check=0).stdout)
@@ -334,6 +383,7 @@ def test_requests(agent):
     assert params("get", "ns", "shop") == {"kind": "Namespace", "name": "shop"}
     assert params("svc", "list", "-n", "x") == {"namespace": "x"}
     assert params("svc", "get", "a/b") == {"namespace": "a", "name": "b"}
+    assert params("svc", "get", "a/pod/b.c") == {"namespace": "a", "name": "pod/b.c"}
     assert params("flows") == {"last": 20, "follow": False, "filters": []}
     assert params("flows", "--all") == {"follow": False, "filters": []}
     assert params("flows", "-f") == {"follow": True, "filters": []}
@@ -369,7 +419,7 @@ def test_endpoint_add_wrong_namespace(agent, netns, why):
     assert netns in r.stderr and why in r.stderr and not agent.requests
 
 
-WRONG = ["", "x", "svc", "svc x", "svc list x", "svc get", "svc get web", "svc get a/b/c", "svc get /b",
+WRONG = ["", "x", "svc", "svc x", "svc list x", "svc get", "svc get web", "svc get a/b/c", "svc get /b", "svc get a/pod/", "svc get /pod/b", "svc get a/pod/b/c",
          "apply", "apply -f", "apply x", "get", "get x", "get svc a b", "get svc a/b -n c",
          "get svc -A -n c", "get ns a/b", "get ns -n x", "-o xml svc list", "-o", "--run-dir",
          "svc list --x", "svc list -z", "svc list --namespace", "svc list --no-headers=1",
