@@ -16,7 +16,7 @@
 #include "datapath/programs.h"
 #include "datapath/services.h"
 #include "datapath/sock-iters.h"
-#include "datapath/sockets.h"
+#include "datapath/wanted.h"
 #include "error.h"
 #include "flows/names.h"
 #include "flows/observer.h"
@@ -55,7 +55,7 @@ struct bn_agent {
 	struct bn_attach attach;
 	struct bn_services *services;
 	struct bn_addresses *addresses;
-	struct bn_sockets *sockets;
+	struct bn_wanted sock_netns; /* whose sockets are balanced */
 	char *sockets_off; /* why sockets are not balanced; NULL: they are */
 	uint64_t netns_cookie;
 	struct bn_sock_iters *sock_iters;
@@ -125,6 +125,9 @@ void bn_agent_uplinks_done(struct bn_agent *a);
 /* agent/sockets.c: balancing at the socket. */
 int bn_agent_sockets_start(struct bn_agent *a, struct bn_error *err);
 void bn_agent_sockets_attach(struct bn_agent *a);
+struct bn_audit_count;
+/* Links that somebody detached are made again. */
+void bn_agent_sockets_audit(struct bn_agent *a, struct bn_audit_count *c);
 /* Of a network namespace, -1: our own; 0 where it can't be told. */
 uint64_t bn_agent_sockets_cookie(void *user, int netns_fd);
 int bn_agent_sockets_endpoint_set(struct bn_agent *a, const struct bn_endpoint_info *info,

@@ -196,7 +196,9 @@ static int on_slice(sd_event_source *source, void *user)
 		more = bn_services_audit(a->services, &au->now);
 		break;
 	case PART_PROGRAMS:
+		bn_wanted_audit(&a->sock_netns, &au->now.of[BN_AUDIT_SOCK_NETNS]);
 		audit_programs(a);
+		bn_agent_sockets_audit(a, &au->now.of[BN_AUDIT_PROGRAMS]);
 		break;
 	case PART_END:
 		break;

@@ -30,18 +30,29 @@ uint64_t bn_agent_sockets_cookie(void *user, int netns_fd)
 	return cookie;
 }
 
+/* Cookie 0 is a namespace that can't be told from others. */
+static int set_netns(struct bn_agent *a, uint64_t cookie, enum bn_netns_kind kind,
+		     struct bn_error *err)
+{
+	const struct bn_sock_netns value = {.kind = kind};
+	int r = cookie ? bn_wanted_set(&a->sock_netns, &cookie, &value) : 0;
+
+	return r < 0 ? bn_error_set(err, r, "can't write the map bn_sock_netns: %s", strerror(-r))
+		     : 0;
+}
+
 int bn_agent_sockets_start(struct bn_agent *a, struct bn_error *err)
 {
 	int r;
 
-	r = bn_sockets_new(a->programs.maps[BN_MAP_bn_sock_netns], &a->sockets, err);
+	r = bn_wanted_init(&a->sock_netns, a->programs.maps[BN_MAP_bn_sock_netns]);
 	if (r < 0)
-		return r;
+		return bn_error_set(err, r, "can't use the map bn_sock_netns: %s", strerror(-r));
 	a->netns_cookie = bn_agent_sockets_cookie(a, -1);
 	if (!a->netns_cookie && a->config->cgroup)
 		a->sockets_off = strdup("the node's network namespace can't be told from others; "
 					"see the log");
-	return bn_sockets_netns_set(a->sockets, a->netns_cookie, BN_NETNS_NODE, err);
+	return set_netns(a, a->netns_cookie, BN_NETNS_NODE, err);
 }
 
 static int attach(struct bn_agent *a, struct bn_error *err)
@@ -82,14 +93,39 @@ void bn_agent_sockets_attach(struct bn_agent *a)
 	/* a predecessor's, which had what we have not */
 	if (a->sockets_off && bn_cgroup_detach(a->links_dir, &err) < 0)
 		bn_logf(BN_LOG_ERROR, "%s, ignoring", bn_error_text(&err));
-	bn_sockets_prune(a->sockets);
+	bn_wanted_prune(&a->sock_netns);
 	bn_error_done(&err);
+}
+
+static int count_attached(void *user, const char *name, uint64_t cgroup_id, uint32_t prog_id)
+{
+	*(unsigned *)user += cgroup_id != 0; /* 0: detached */
+	return 0;
+}
+
+void bn_agent_sockets_audit(struct bn_agent *a, struct bn_audit_count *c)
+{
+	unsigned n = 0;
+	int r;
+
+	if (a->sockets_off)
+		return;
+	c->checked += BN_SOCK_MAX;
+	bn_cgroup_list(a->links_dir, count_attached, &n, NULL);
+	if (n >= BN_SOCK_MAX)
+		return;
+	c->missing += BN_SOCK_MAX - n;
+	r = attach(a, NULL);
+	if (r < 0) {
+		c->failed += BN_SOCK_MAX - n;
+		c->error = r;
+	}
 }
 
 int bn_agent_sockets_endpoint_set(struct bn_agent *a, const struct bn_endpoint_info *info,
 				  struct bn_error *err)
 {
-	return bn_sockets_netns_set(a->sockets, info->netns_cookie, BN_NETNS_POD, err);
+	return set_netns(a, info->netns_cookie, BN_NETNS_POD, err);
 }
 
 static int shares_netns(void *user, const struct bn_endpoint_info *other)
@@ -106,7 +142,7 @@ void bn_agent_sockets_endpoint_remove(struct bn_agent *a, const struct bn_endpoi
 
 	if (a->endpoints && bn_endpoints_each(a->endpoints, shares_netns, &copy) < 0)
 		return;
-	bn_sockets_netns_remove(a->sockets, info->netns_cookie);
+	bn_wanted_remove(&a->sock_netns, &info->netns_cookie);
 }
 
 static int attachment_json(void *user, const char *name, uint64_t cgroup_id, uint32_t prog_id)
@@ -133,6 +169,6 @@ void bn_agent_sockets_status(struct bn_agent *a, json_t *features, json_t *attac
 
 void bn_agent_sockets_done(struct bn_agent *a)
 {
-	bn_sockets_free(a->sockets);
+	bn_wanted_done(&a->sock_netns);
 	free(a->sockets_off);
 }

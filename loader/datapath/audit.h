@@ -23,6 +23,7 @@
 	X(BACKENDS, "bn_backends") \
 	X(SERVICE_SLOTS, "bn_service_slots") \
 	X(SERVICES, "bn_services") \
+	X(SOCK_NETNS, "bn_sock_netns") \
 	X(PROGRAMS, "programs")
 
 enum bn_audit_id {

@@ -11,7 +11,8 @@ import peers
 from harness import BPFTOOL, FAMILIES, cluster_ips, eventually, service_manifest
 
 VIP = dict(zip(FAMILIES, cluster_ips(1)))
-HASHES = ["bn_ranges", "bn_devices", "bn_endpoints", "bn_addresses", "bn_services"]
+HASHES = ["bn_ranges", "bn_devices", "bn_endpoints", "bn_addresses", "bn_services",
+          "bn_sock_netns"]
 ARRAYS = ["bn_node", "bn_backends", "bn_service_slots"]
 
 

@@ -396,6 +396,18 @@ def test_foreign_program_that_admits_no_other(make_node, session, node):
         os.rmdir(above)
 
 
+def test_links_that_somebody_detached_come_back(make_node):
+    node = make_node(cgroup=True)
+    for hook in ("connect4", "recvmsg6"):
+        subprocess.run([BPFTOOL, "link", "detach", "pinned", f"{node.bpffs}/links/cgroup-{hook}"],
+                       check=True)
+    report = {r["name"]: r for r in node.json("map", "audit")}["programs"]
+    assert (report["missing"], report["failed"]) == (2, 0)
+    assert set(attached(node)) == HOOKS
+    report = {r["name"]: r for r in node.json("map", "audit")}["programs"]
+    assert report["missing"] == 0
+
+
 # -------------------------------------------------------------------- node ports
 def need_kind(node, service, kind):
     if kind not in {f["kind"] for f in node.service(service)["frontends"]}:
