@@ -2,7 +2,8 @@
 /*
  * Asked by trying: the rules of who excludes whom (wildcards, dual-stack sockets, SO_REUSEPORT,
  * SO_BINDTODEVICE) are the kernel's own. Nothing listens meanwhile, so no client notices. What only
- * our own programs refuse (EPERM, in a cgroup where bind is guarded) is not held by a socket.
+ * our own programs refuse (EPERM, in a cgroup where bind is guarded) is not held by a socket. Ports
+ * below 1024 need CAP_NET_BIND_SERVICE, without which the kernel does not come to the question.
  */
 #include "net/port.h"
 

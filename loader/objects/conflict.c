@@ -119,6 +119,23 @@ static bool host_port_free(struct bn_objects *objects, const struct bn_host_port
 		   : is_free(objects, &port->addr, port->port, port->protocol);
 }
 
+/* Whether the pod had the port here before the change, in which nobody took it from it. */
+static bool had_host_port(const struct bn_objects *objects, const struct bn_pod_object *pod,
+			  const struct bn_pod_object *old, const struct bn_host_port *port)
+{
+	/* `old` is out of the tables, so its endpoint is the new one's */
+	if (!old || (!pod->running && !bn_pod_is_here(objects, old)))
+		return false;
+	for (size_t i = 0; i < old->n_host_ports; i++) {
+		const struct bn_host_port *was = &old->host_ports[i];
+
+		if (was->port == port->port && was->protocol == port->protocol &&
+		    was->families == port->families && bn_addr_equal(&was->addr, &port->addr))
+			return true;
+	}
+	return false;
+}
+
 static bool service_ports_free(struct bn_objects *objects, const struct bn_service_object *service,
 			       const struct bn_service_object *old, uint16_t number)
 {
@@ -150,7 +167,9 @@ const struct bn_claim *bn_conflict_socket(struct bn_objects *objects,
 		if (!claim->owner || !claim->key.port)
 			continue;
 		if (object->kind == BN_KIND_POD
-			    ? !host_port_free(objects, host_port_of(claim))
+			    ? !had_host_port(objects, pod, (const struct bn_pod_object *)old,
+					     host_port_of(claim)) &&
+				      !host_port_free(objects, host_port_of(claim))
 			    : !service_ports_free(objects, (const struct bn_service_object *)object,
 						  (const struct bn_service_object *)old,
 						  (uint16_t)claim->key.port))

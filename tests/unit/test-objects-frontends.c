@@ -156,6 +156,11 @@ static void test_host_ports(void **state)
 		 "[\"fd00::7:80\"]}}");
 	/* what is in use stays, whoever listens */
 	rig.held = "0.0.0.0:80/6";
+	rig_apply(&rig, POD("c", PORTS("{containerPort: 81, hostPort: 80}"), ""), NULL);
+	rig_json(rig.services,
+		 "{\"default/pod/c\": {\"0.0.0.0:80/6\": [\"10.0.0.7:81\"], \":::80/6\": "
+		 "[\"fd00::7:81\"]}}");
+	rig_apply(&rig, POD("c", PORTS("{containerPort: 80, hostPort: 80}"), ""), NULL);
 	assert_int_equal(bn_objects_endpoint_set(rig.objects, "default", "c", ips, 1, &err), 0);
 	rig_json(rig.services, "{\"default/pod/c\": {\"0.0.0.0:80/6\": [\"10.0.0.7:80\"]}}");
 	rig.held = NULL;
