@@ -103,11 +103,7 @@ const struct bn_key bn_keys[] = {
 	 .min = least, .max = most, .number = value, .help = text}
 
 	NUMBER("maps", "flows", sizes.flows, 1, 1 << 24, BN_DEFAULT_FLOWS,
-	       "established flows; 2 entries each"),
-	{.section = "maps", .name = "transient-sets", .arg = "N", .type = &bn_type_number,
-		.offset = AT(sizes.transient_sets), .min = 1, .max = 1 << 22, .power = true,
-		.number = BN_DEFAULT_TRANSIENT_SETS,
-		.help = "sets of 7 half-open, short or closing flows"},
+	       "established flows' entries, 2 a flow; a seventh more for others"),
 	NUMBER("maps", "services", sizes.services, 1, 1 << 24, BN_DEFAULT_SERVICES,
 	       "addresses and ports of services"),
 	NUMBER("maps", "service-slots", sizes.service_slots, 1, 1 << 26,

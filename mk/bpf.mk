@@ -7,7 +7,7 @@ BPF_SKEL := $(BPF_SRC:bpf/%.bpf.c=$(BUILD)/skel/%.skel.h)
 # gen object drops DWARF, which would otherwise travel in the agent: BTF stays
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -D__bpf__ -DBPF_NO_KFUNC_PROTOTYPES -D__TARGET_ARCH_x86 \
 	-Wall -Wextra -Werror -Wno-unused-parameter -Wno-missing-declarations \
-	-Wno-address-of-packed-member -I$(dir $(VMLINUX_H)) -Imaps -Ibpf
+	-Wno-address-of-packed-member -fms-extensions -Wno-microsoft-anon-tag -I$(dir $(VMLINUX_H)) -Imaps -Ibpf
 
 .SECONDARY: $(BPF_OBJ)
 .PHONY: skeletons

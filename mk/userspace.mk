@@ -8,7 +8,7 @@ PKGS_CLI := jansson yaml-0.1
 LIBS_LOADER := -lm
 
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
-	-Wno-unused-parameter -Wno-missing-field-initializers
+	-Wno-unused-parameter -Wno-missing-field-initializers -fms-extensions
 HARDEN := -fstack-protector-strong -fPIE -fno-common -fcf-protection
 ifeq ($(SANITIZE),1)
 OPT := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined

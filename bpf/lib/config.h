@@ -7,8 +7,9 @@
 #include <bpfnet/limits.h>
 
 const volatile struct bn_config bn_config = {
-	.hash_seed = 0x9e3779b97f4a7c15ull,
-	.transient_mask = BN_DEFAULT_TRANSIENT_SETS - 1,
+	.hash_key = {0x9fb21c651e98df25ull, 0xbf58476d1ce4e5b9ull, 0x94d049bb133111ebull,
+		     0xd6e8feb86659fd93ull, 0xa0761d6478bd642full, 0xe7037ed1a0b428dbull},
+	.flow_mask = BN_DEFAULT_FLOW_SETS - 1,
 	.hz = 250,
 	.features = BN_FEATURE_EVENTS | BN_FEATURE_REDIRECT_PEER,
 	.event_rate = 1000,

@@ -60,7 +60,7 @@ static __noinline int decide_reply(struct bn_scratch *s)
 		r->out_ifindex = s->back.out_ifindex;
 		r->mtu = s->back.mtu;
 	}
-	return nat_prepare(r, &s->peer);
+	return nat_prepare(&r->hot, &s->peer);
 }
 
 /* Whether the source becomes the node's: a local pod towards what is no pod and no node. */
@@ -80,17 +80,6 @@ static __always_inline bool decide_has_ports(__u8 protocol)
 	       protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6;
 }
 
-/* Whether an established flow that is not this one has the reply's tuple. */
-static __always_inline bool decide_taken(const struct bn_scratch *s)
-{
-	const struct bn_tuple *t = &s->pkt.tuple;
-	const struct bn_flow *f = bpf_map_lookup_elem(&bn_flows, &s->peer);
-
-	return f && !(bn_addr_equal(&f->to_saddr, &t->daddr) &&
-		      bn_addr_equal(&f->to_daddr, &t->saddr) && f->to_sport == t->dport &&
-		      f->to_dport == t->sport);
-}
-
 /*
  * Records the pair as s->fwd stands. The reply's entry is the reservation of the translated tuple.
  * 0, -EEXIST where another flow has it, or the reason.
@@ -103,14 +92,16 @@ BN_GLOBAL int decide_reserve(__u32 life)
 	if (!s)
 		return BN_DROP_INTERNAL;
 	flow_peer_key(&s->peer, &s->pkt.tuple, &s->fwd);
-	if (decide_taken(s))
-		return -EEXIST;
+	table_touch(&s->peer);
 	decide_reply(s);
-	r = transient_insert(BN_OPPOSITE, life, true);
-	if (r)
-		return r == -EEXIST ? r : BN_DROP_INTERNAL;
-	nat_prepare(&s->fwd, &s->pkt.tuple);
-	return transient_insert(BN_THIS, life, false) ? BN_DROP_INTERNAL : 0;
+	r = table_insert(BN_OPPOSITE, life, true);
+	if (!r) {
+		nat_prepare(&s->fwd.hot, &s->pkt.tuple);
+		r = table_insert(BN_THIS, life, false);
+	}
+	if (!r || r == -EEXIST)
+		return r;
+	return r == -ENOSPC ? BN_DROP_FLOW_TABLE_FULL : BN_DROP_INTERNAL;
 }
 
 static __always_inline __be16 decide_port(__u32 number)
@@ -162,7 +153,7 @@ BN_GLOBAL int decide_record(void)
 }
 
 /*
- * A flow whose reply direction was thrown out of the transient table: its entry is made again, so
+ * A flow whose reply direction was thrown out of the table: its entry is made again, so
  * that replies don't pass untranslated. Returns 0, or the reason where the tuple is taken by now.
  */
 BN_GLOBAL int decide_mend(struct __sk_buff *skb)
@@ -173,8 +164,7 @@ BN_GLOBAL int decide_mend(struct __sk_buff *skb)
 	if (!s)
 		return BN_DROP_INTERNAL;
 	flow_peer_key(&s->peer, &s->pkt.tuple, &s->fwd);
-	transient_find(&s->peer, s->pkt.now, &place);
-	if (place.set)
+	if (flow_peer(s, &place))
 		return 0;
 	party_of_address(&s->dst, &s->fwd.to_daddr);
 	if (s->pkt.hook == BN_HOOK_FROM_UPLINK && s->fwd.flags & BN_FLOW_SERVICE &&
@@ -182,8 +172,7 @@ BN_GLOBAL int decide_mend(struct __sk_buff *skb)
 		return BN_DROP_NO_ROUTE;
 	decide_reply(s);
 	s->rev.state = s->fwd.state & (BN_FS_ESTABLISHED | BN_FS_REPLIED);
-	if (decide_taken(s) ||
-	    transient_insert(BN_OPPOSITE, flow_life(&s->fwd, s->pkt.tuple.protocol), true))
+	if (table_insert(BN_OPPOSITE, flow_life(&s->fwd, s->pkt.tuple.protocol), true))
 		return BN_DROP_NAT_PORTS_EXHAUSTED;
 	return 0;
 }
@@ -194,7 +183,7 @@ static __always_inline void decide_refuse(struct bn_scratch *s, __u32 reason)
 	s->fwd.action = BN_ACT_DROP;
 	s->fwd.reason = (__u8)reason;
 	s->fwd.flags &= ~BN_FLOW_NAT;
-	transient_insert(BN_THIS, bn_config.life.refusal, false);
+	table_insert(BN_THIS, bn_config.life.refusal, false);
 }
 
 /* Fills what both a first decision and a repeated one need. */
@@ -325,13 +314,14 @@ BN_GLOBAL int decide_new(struct __sk_buff *skb)
  * direction, the NAT binding stays. s->fwd is the entry, s->src/s->dst are overwritten. Returns 0
  * or the reason.
  */
-BN_GLOBAL int decide_again(struct __sk_buff *skb, __u32 where)
+BN_GLOBAL int decide_again(struct __sk_buff *skb)
 {
 	struct bn_scratch *s = bn_scratch_get();
 	const struct bn_epochs *ep = epochs_get();
-	struct bn_flow *f, *live;
+	struct bn_flow_hot *live;
+	struct bn_flow *f;
 	struct bn_party *hop;
-	struct bn_place place;
+	struct bn_place place, opposite;
 	__be16 dport;
 	__u32 epoch;
 	int r;
@@ -360,8 +350,10 @@ BN_GLOBAL int decide_again(struct __sk_buff *skb, __u32 where)
 		r = BN_DROP_WRONG_DESTINATION;
 	if (r) {
 		flow_peer_key(&s->peer, &s->pkt.tuple, f);
-		flow_report_closed(s, flow_peer(s, where, &place), BN_CLOSE_STALE);
-		flow_delete(where);
+		flow_live(s, &place);
+		flow_peer(s, &opposite);
+		flow_report_closed(s, &place, &opposite, BN_CLOSE_STALE);
+		flow_delete();
 		return r;
 	}
 	if (f->flags & BN_FLOW_ORIGIN) {
@@ -380,7 +372,7 @@ BN_GLOBAL int decide_again(struct __sk_buff *skb, __u32 where)
 			return BN_DROP_NO_ROUTE;
 	}
 	f->epoch = epoch;
-	live = flow_live(s, where, &place);
+	live = flow_live(s, &place);
 	if (live) {
 		live->action = f->action;
 		live->out_ifindex = f->out_ifindex;

@@ -81,7 +81,7 @@ BN_GLOBAL int event_closed(__u32 cause)
 	e->duration = (__u32)((__u64)(s->pkt.now - f->created) * 1000 / bn_config.hz);
 	e->packets = f->packets;
 	e->bytes = f->bytes;
-	e->handshake = f->handshake;
+	e->handshake = s->ended.key.protocol == IPPROTO_TCP ? f->handshake : 0;
 	e->reply_state = r->state;
 	e->reply_packets = r->packets;
 	e->reply_bytes = r->bytes;

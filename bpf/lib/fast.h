@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * The established path: parse, one lookup, apply. TCP and UDP without options, extension headers
- * or fragments, whose flow stands in the main table and still holds. Everything else returns
+ * or fragments, whose flow is established and still holds. Everything else returns
  * BN_SLOW with the packet untouched. So does a refused flow's packet, unless all there is to do is
  * to count it: a flood of those should cost no more.
  */
@@ -9,9 +9,9 @@
 
 #include "lib/endpoint.h"
 #include "lib/epoch.h"
+#include "lib/flow.h"
 #include "lib/nat.h"
 #include "lib/service.h"
-#include "lib/transient.h"
 
 #define BN_SLOW (-100)
 
@@ -92,25 +92,15 @@ static __always_inline bool fast_fits(struct __sk_buff *skb, __u32 headers, __u3
 	return gso && gso + headers <= mtu;
 }
 
-/* A packet that the main table doesn't know: dropped and counted if its flow stands refused. */
-static __always_inline int fast_refused(const struct bn_tuple *t, __u32 ifindex, __u32 len,
-					const enum bn_hook hook, struct bn_looked *looked)
+/* A packet of a flow that stands refused: dropped and counted, if that is all there is to do. */
+static __always_inline int fast_refused(const struct bn_flow_hot *f, __u32 ifindex, __u32 len,
+					const enum bn_hook hook, __u32 now)
 {
-	__u32 now = bn_now(), reason;
 	const struct bn_epochs *ep = epochs_get();
 	struct bn_drop_counter *c;
-	struct bn_place place;
-	struct bn_flow *f;
+	__u32 reason;
 
-	transient_find(t, now, &place);
-	f = transient_flow(&place);
-	looked->flags |= BN_LOOKED_TRANSIENT | (f ? BN_LOOKED_FOUND : 0);
-	looked->set = place.index;
-	looked->way = place.way;
-	looked->tag = place.tag;
-	if (!f || f->action != BN_ACT_DROP || !ep)
-		return BN_SLOW;
-	if (f->in_ifindex != (hook == BN_HOOK_FROM_POD ? ifindex : 0) ||
+	if (!ep || f->in_ifindex != (hook == BN_HOOK_FROM_POD ? ifindex : 0) ||
 	    f->epoch != epoch_sum(ep, f->src_slot, f->dst_slot))
 		return BN_SLOW;
 	reason = f->reason;
@@ -124,29 +114,78 @@ static __always_inline int fast_refused(const struct bn_tuple *t, __u32 ifindex,
 	return TC_ACT_SHOT;
 }
 
+/* Whether a UDP flow's backend still takes what is not TCP; looks only where some backend left. */
+static __always_inline bool fast_backend_current(struct bn_flow_hot *f,
+						 const struct bn_flow_cold *cold,
+						 const struct bn_epochs *ep)
+{
+	__u32 epoch = *(const volatile __u32 *)&ep->backends;
+
+	if (likely(!(f->flags & BN_FLOW_BACKEND) || f->backend_epoch == epoch))
+		return true;
+	if (!service_backend_current(cold))
+		return false;
+	f->backend_epoch = epoch;
+	return true;
+}
+
 static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook hook,
 				     struct bn_looked *looked, const __u8 family,
 				     const __u8 protocol)
 {
 	const __u32 check = protocol == IPPROTO_TCP ? BN_CHECK_TCP : BN_CHECK_UDP;
 	__u32 ifindex = skb->ifindex, len = skb->len - ETH_HLEN;
+	__u32 tag, index, way, now;
 	const struct bn_epochs *ep;
+	struct bn_flow_set *set;
 	struct bn_tuple t;
 	struct bn_fast p;
-	struct bn_flow *f;
+	struct bn_flow_hot *f;
 	bool hop = false;
+	__u64 hash;
 
 	if (unlikely(!fast_parse(skb, &p, &t, family, protocol)))
 		return BN_SLOW;
-	if (protocol == IPPROTO_TCP && unlikely(p.tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST))) {
-		if (p.tcp_flags & TCP_SYN)
-			return fast_refused(&t, ifindex, len, hook, looked);
+	hash = tuple_hash(&t);
+	tag = bn_flow_tag(hash);
+	index = bn_flow_home(hash, bn_config.flow_mask);
+	way = bn_flow_way(tag);
+	set = table_set(index);
+	if (!set || way >= BN_WAYS)
 		return BN_SLOW;
+	if (protocol == IPPROTO_TCP && unlikely(p.tcp_flags & TCP_SYN))
+		bn_touch(&set->tag[0]);
+	if (unlikely(!tuple_equal(&set->entry[way].key, &t))) {
+		struct bn_scratch *s = bn_scratch_get();
+		__u32 at;
+
+		if (!s)
+			return BN_SLOW;
+		s->pkt.tuple = t;
+		at = table_search(BN_THIS, bn_now());
+		if (at == TABLE_NOT_FOUND) {
+			looked->flags = BN_LOOKED;
+			return BN_SLOW;
+		}
+		index = at >> 3;
+		way = at & 7;
+		set = table_set(index);
+		if (!set || way >= BN_WAYS)
+			return BN_SLOW;
 	}
-	f = bpf_map_lookup_elem(&bn_flows, &t);
-	if (!f) {
-		looked->flags = BN_LOOKED_FLOWS;
-		return fast_refused(&t, ifindex, len, hook, looked);
+	f = &set->entry[way].flow;
+	if (unlikely(!flow_established(f->state) ||
+		     (protocol == IPPROTO_TCP && p.tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST)))) {
+		now = bn_now();
+		looked->flags = BN_LOOKED;
+		if (set->tag[way] != tag ||
+		    (!flow_established(f->state) && bn_expired(set->expires[way], now)))
+			return BN_SLOW;
+		looked->flags |= BN_LOOKED_FOUND;
+		looked->set = index;
+		looked->way = way;
+		looked->tag = tag;
+		return f->action == BN_ACT_DROP ? fast_refused(f, ifindex, len, hook, now) : BN_SLOW;
 	}
 	ep = epochs_get();
 	if (!ep || unlikely(f->epoch != epoch_sum(ep, f->src_slot, f->dst_slot)))
@@ -168,7 +207,7 @@ static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook h
 	} else if (hook == BN_HOOK_FROM_UPLINK) {
 		return BN_SLOW;
 	}
-	if (protocol == IPPROTO_UDP && f->flags & BN_FLOW_BACKEND && !service_backend_current(f))
+	if (protocol == IPPROTO_UDP && !fast_backend_current(f, &set->cold[way], ep))
 		return BN_SLOW;
 
 	f->packets++;

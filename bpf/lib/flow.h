@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * The life of a flow: half-open in the transient table, into the main one when both ends have
- * shown themselves, back again when one of them closes.
+ * The life of a flow: transient while it is half-open, established when both ends have shown
+ * themselves, transient again when one of them closes.
  *
- *        first packet            ACK of the handshake,             FIN or RST
- *   ---> [transient: syn/udp] --- lasting UDP -----> [bn_flows] -------------> [transient: closing]
+ *        first packet      ACK of the handshake,        FIN or RST
+ *   ---> [syn, udp] ---------- lasting UDP -----> [established] --------> [closing, closed]
  *
  * Everywhere below, s->pkt.tuple is the key of the packet in hand, s->fwd a copy of its entry and
  * s->peer the key of the opposite direction.
  */
 #pragma once
 
-#include "lib/transient.h"
+#include "lib/table.h"
 
-enum bn_where {
-	BN_NOWHERE = 0,
-	BN_IN_FLOWS = 1,
-	BN_IN_TRANSIENT = 2,
-};
+/* State bits of a flow that nothing throws out of the table. */
+static __always_inline bool flow_established(__u8 state)
+{
+	return (state & (BN_FS_ESTABLISHED | BN_FS_CROWDED | BN_FS_CLOSING)) == BN_FS_ESTABLISHED;
+}
 
 static __always_inline bool flow_closed(__u8 state)
 {
@@ -58,176 +58,145 @@ static __always_inline void flow_peer_key(struct bn_tuple *ret, const struct bn_
 	ret->pad = 0;
 }
 
-/* Looks in both tables; s->fwd gets a copy. */
+/* Whether the table has the packet's flow; s->fwd gets a copy. */
 BN_GLOBAL int flow_lookup(void)
 {
 	struct bn_scratch *s = bn_scratch_get();
 	struct bn_place place;
-	struct bn_flow *f;
-
-	if (!s)
-		return BN_NOWHERE;
-	if (!(s->pkt.looked & BN_LOOKED_FLOWS)) {
-		f = bpf_map_lookup_elem(&bn_flows, &s->pkt.tuple);
-		if (f)
-			goto established;
-	}
-	place.set = NULL;
-	if (s->pkt.looked & BN_LOOKED_FOUND)
-		transient_again(s->found_set, s->found_way, s->found_tag, &place);
-	else if (!(s->pkt.looked & BN_LOOKED_TRANSIENT))
-		transient_find(&s->pkt.tuple, s->pkt.now, &place);
-	if (transient_copy(&place, &s->fwd)) {
-		s->found_set = place.index;
-		s->found_way = place.way;
-		s->found_tag = place.tag;
-		return BN_IN_TRANSIENT;
-	}
-	/* it may have moved from one to the other while we looked */
-	if (!(s->pkt.looked & BN_LOOKED_FLOWS))
-		return BN_NOWHERE;
-	f = bpf_map_lookup_elem(&bn_flows, &s->pkt.tuple);
-	if (!f)
-		return BN_NOWHERE;
-established:
-	s->fwd = *f;
-	return BN_IN_FLOWS;
-}
-
-/* The live entry of the packet in hand, where flow_lookup() found it; *place for the transient. */
-static __always_inline struct bn_flow *flow_live(struct bn_scratch *s, __u32 where,
-						 struct bn_place *place)
-{
-	place->set = NULL;
-	if (where == BN_IN_FLOWS)
-		return bpf_map_lookup_elem(&bn_flows, &s->pkt.tuple);
-	transient_again(s->found_set, s->found_way, s->found_tag, place);
-	return transient_flow(place);
-}
-
-/* The live entry of the opposite direction, wherever it is. */
-static __always_inline struct bn_flow *flow_peer(struct bn_scratch *s, __u32 where,
-						 struct bn_place *place)
-{
-	place->set = NULL;
-	if (where == BN_IN_FLOWS)
-		return bpf_map_lookup_elem(&bn_flows, &s->peer);
-	transient_find(&s->peer, s->pkt.now, place);
-	return transient_flow(place);
-}
-
-BN_GLOBAL int flow_delete(__u32 where)
-{
-	struct bn_scratch *s = bn_scratch_get();
 
 	if (!s)
 		return 0;
-	if (where == BN_IN_FLOWS) {
-		__u64 gone = !bpf_map_delete_elem(&bn_flows, &s->pkt.tuple);
+	place.set = NULL;
+	if (s->pkt.looked & BN_LOOKED_FOUND)
+		table_again(s->found_set, s->found_way, s->found_tag, &place);
+	else if (!(s->pkt.looked & BN_LOOKED))
+		table_find(s, BN_THIS, s->pkt.now, &place);
+	if (!table_copy(&place, &s->fwd))
+		return 0;
+	s->found_set = place.index;
+	s->found_way = place.way;
+	s->found_tag = place.tag;
+	return 1;
+}
 
-		gone += !bpf_map_delete_elem(&bn_flows, &s->peer);
-		bn_count(BN_CNT_FLOWS_DEMOTED, gone);
-	}
-	if (where != BN_NOWHERE) {
-		transient_delete(BN_THIS);
-		transient_delete(BN_OPPOSITE);
-	}
+/* Where flow_lookup() found the packet's entry, if it is still there. */
+static __always_inline struct bn_flow_hot *flow_live(struct bn_scratch *s, struct bn_place *place)
+{
+	table_again(s->found_set, s->found_way, s->found_tag, place);
+	return table_flow(place);
+}
+
+/* The live entry of the opposite direction. */
+static __always_inline struct bn_flow_hot *flow_peer(struct bn_scratch *s, struct bn_place *place)
+{
+	table_find(s, BN_OPPOSITE, s->pkt.now, place);
+	return table_flow(place);
+}
+
+/* Removes the flow that flow_lookup() found, both directions. */
+BN_GLOBAL int flow_delete(void)
+{
+	struct bn_scratch *s = bn_scratch_get();
+	struct bn_place own, peer;
+	__u64 gone = 0;
+
+	if (!s)
+		return 0;
+	if (flow_peer(s, &peer))
+		gone += table_change(&peer, TABLE_FREE, 0, s->pkt.now) == 2;
+	if (flow_live(s, &own))
+		gone += table_change(&own, TABLE_FREE, 0, s->pkt.now) == 2;
+	bn_count(BN_CNT_FLOWS_DEMOTED, gone);
 	return 0;
 }
 
 /*
- * Reports the flow's end, once: whichever direction the packet in hand belongs to. `peer` is the
- * opposite direction's entry or NULL.
+ * Reports the flow's end, once: whichever direction the packet in hand belongs to. `own` and
+ * `opposite` are its live entries.
  */
-static __always_inline void flow_report_closed(struct bn_scratch *s, struct bn_flow *peer,
-					       __u8 cause)
+static __always_inline void flow_report_closed(struct bn_scratch *s, struct bn_place *own,
+					       struct bn_place *opposite, __u8 cause)
 {
 	if (s->fwd.flags & BN_FLOW_COUNTED)
 		return;
 	s->fwd.flags |= BN_FLOW_COUNTED;
-	if (peer)
-		peer->flags |= BN_FLOW_COUNTED;
-	__builtin_memset(&s->ended_reply, 0, sizeof(s->ended_reply));
+	table_flag(own, BN_FLOW_COUNTED);
+	table_flag(opposite, BN_FLOW_COUNTED);
 	if (s->fwd.flags & BN_FLOW_ORIGIN) {
 		s->ended.key = s->pkt.tuple;
 		s->ended.flow = s->fwd;
-		if (peer)
-			s->ended_reply = *peer;
-	} else if (peer) {
-		s->ended.key = s->peer;
-		s->ended.flow = *peer;
-		s->ended_reply = s->fwd;
+		if (!table_copy(opposite, &s->ended_reply))
+			__builtin_memset(&s->ended_reply, 0, sizeof(s->ended_reply));
 	} else {
-		return;
+		s->ended.key = s->peer;
+		if (!table_copy(opposite, &s->ended.flow))
+			return;
+		s->ended_reply = s->fwd;
 	}
 	event_closed(cause);
 }
 
 /*
- * Both directions were seen: from the transient table into the main one, reply direction first.
- * A full table leaves the flow where it is, with the lifetime of an established one.
+ * Both directions were seen: nothing throws the flow out any more. Where one of its sets has no
+ * room for that, both stay transient, with the lifetime of an established flow.
  */
-static __always_inline int flow_promote(struct bn_scratch *s, const struct bn_flow *peer,
-					const struct bn_place *peer_place)
+static __always_inline void flow_promote(struct bn_scratch *s, const struct bn_place *own,
+					 const struct bn_place *peer)
 {
-	struct bn_place own;
+	const __u32 state = BN_FS_ESTABLISHED | BN_FS_REPLIED;
+	__u32 deadline;
 
-	s->fwd.state |= BN_FS_ESTABLISHED | BN_FS_REPLIED;
-	s->rev = *peer;
-	s->rev.state |= BN_FS_ESTABLISHED | BN_FS_REPLIED;
-	if (bpf_map_update_elem(&bn_flows, &s->peer, &s->rev, BPF_ANY)) {
+	s->fwd.state |= state;
+	deadline = s->pkt.now + flow_life(&s->fwd, s->pkt.tuple.protocol);
+	if (table_change(peer, TABLE_ESTABLISH, state, deadline) == 1 ||
+	    table_change(own, TABLE_ESTABLISH, state, deadline) == 1) {
+		table_change(own, TABLE_RELEASE, state | BN_FS_CROWDED, deadline);
+		table_change(peer, TABLE_RELEASE, state | BN_FS_CROWDED, deadline);
 		bn_count(BN_CNT_FLOWS_FULL, 1);
-		goto stay;
-	}
-	if (bpf_map_update_elem(&bn_flows, &s->pkt.tuple, &s->fwd, BPF_ANY)) {
-		bpf_map_delete_elem(&bn_flows, &s->peer);
-		bn_count(BN_CNT_FLOWS_FULL, 1);
-		goto stay;
+		return;
 	}
 	bn_count(BN_CNT_FLOWS_PROMOTED, 2);
-	transient_again(s->found_set, s->found_way, s->found_tag, &own);
-	transient_clear(&own);
-	transient_clear(peer_place);
-	return BN_IN_FLOWS;
-stay:
-	transient_insert(BN_OPPOSITE, flow_life(&s->rev, s->pkt.tuple.protocol), false);
-	transient_insert(BN_THIS, flow_life(&s->fwd, s->pkt.tuple.protocol), false);
-	return BN_IN_TRANSIENT;
 }
 
-/* A FIN or RST: out of the main table, the transient copies first so that nothing is missed. */
-static __always_inline int flow_close(struct bn_scratch *s, struct bn_flow *peer, __u32 where)
+/* A FIN or RST: transient again, from the state that each direction is in by then. */
+static __always_inline void flow_close(struct bn_scratch *s)
 {
-	__u8 flags = s->pkt.tcp_flags;
+	__u8 flags = s->pkt.tcp_flags, mine = 0, peers = 0;
+	struct bn_place own, opposite;
+	struct bn_flow_hot *f, *peer;
+	__u64 gone = 0;
 
-	if (flags & TCP_FIN)
-		s->fwd.state |= BN_FS_FIN;
-	if (flags & TCP_RST)
-		s->fwd.state |= BN_FS_RST;
+	if (flags & TCP_FIN) {
+		mine |= BN_FS_FIN;
+		peers |= BN_FS_PEER_FIN;
+	}
+	if (flags & TCP_RST) {
+		mine |= BN_FS_RST;
+		peers |= BN_FS_PEER_RST;
+	}
+	peer = flow_peer(s, &opposite);
+	s->fwd.state |= mine;
 	if (peer) {
-		s->rev = *peer;
-		if (flags & TCP_FIN)
-			s->rev.state |= BN_FS_PEER_FIN;
-		if (flags & TCP_RST)
-			s->rev.state |= BN_FS_PEER_RST;
+		s->rev.state = peer->state | peers;
+		s->rev.action = peer->action;
+		gone += table_change(&opposite, TABLE_RELEASE, peers,
+				     s->pkt.now + flow_life(&s->rev, IPPROTO_TCP)) == 2;
 	}
+	f = flow_live(s, &own);
+	if (f) {
+		f->packets = s->fwd.packets;
+		f->bytes = s->fwd.bytes;
+		f->last_seen = s->fwd.last_seen;
+		gone += table_change(&own, TABLE_RELEASE, mine,
+				     s->pkt.now + flow_life(&s->fwd, IPPROTO_TCP)) == 2;
+	}
+	bn_count(BN_CNT_FLOWS_DEMOTED, gone);
 	if (flow_closed(s->fwd.state))
-		flow_report_closed(s, peer ? &s->rev : NULL,
-				   flags & TCP_RST ? BN_CLOSE_RST : BN_CLOSE_FIN);
-	if (peer)
-		transient_insert(BN_OPPOSITE, flow_life(&s->rev, IPPROTO_TCP), false);
-	transient_insert(BN_THIS, flow_life(&s->fwd, IPPROTO_TCP), false);
-	if (where == BN_IN_FLOWS) {
-		__u64 gone = !bpf_map_delete_elem(&bn_flows, &s->pkt.tuple);
-
-		gone += !bpf_map_delete_elem(&bn_flows, &s->peer);
-		bn_count(BN_CNT_FLOWS_DEMOTED, gone);
-	}
-	return BN_IN_TRANSIENT;
+		flow_report_closed(s, &own, &opposite, flags & TCP_RST ? BN_CLOSE_RST : BN_CLOSE_FIN);
 }
 
 /* Whether a UDP or SCTP flow has lasted: both directions, several packets, over two seconds. */
-static __always_inline bool flow_lasting(const struct bn_scratch *s, const struct bn_flow *peer)
+static __always_inline bool flow_lasting(const struct bn_scratch *s, const struct bn_flow_hot *peer)
 {
 	return peer->packets && s->fwd.packets && peer->packets + s->fwd.packets >= 4 &&
 	       s->pkt.now - s->fwd.created >= 2 * bn_config.hz;
@@ -239,62 +208,59 @@ static __always_inline __u32 flow_handshake(const struct bn_scratch *s)
 	return (__u32)((__u64)(s->pkt.now - s->fwd.created) * 1000000 / bn_config.hz);
 }
 
-/*
- * Accounts the packet in hand to its entry and moves the flow between the tables. s->fwd must be
- * current; it is what gets stored.
- */
-BN_GLOBAL int flow_track(__u32 where)
+/* Whether the packet in hand may be the one that shows a flow's second end. */
+static __always_inline bool flow_ripens(const struct bn_scratch *s, bool tcp)
+{
+	if (s->fwd.state & (BN_FS_ESTABLISHED | BN_FS_CLOSING))
+		return false;
+	if (tcp)
+		return !(s->pkt.tcp_flags & TCP_SYN);
+	return (s->pkt.tuple.protocol == IPPROTO_UDP || s->pkt.tuple.protocol == IPPROTO_SCTP) &&
+	       s->pkt.now - s->fwd.created >= 2 * bn_config.hz;
+}
+
+/* Accounts the packet in hand to its entry and moves the flow on in its life. */
+BN_GLOBAL int flow_track(void)
 {
 	struct bn_scratch *s = bn_scratch_get();
-	struct bn_place place = {};
-	struct bn_flow *f = NULL, *peer;
-	__u8 protocol, flags;
+	struct bn_place place, opposite;
+	struct bn_flow_hot *f, *peer;
+	__u8 flags, news;
+	bool tcp;
 
 	if (!s)
 		return 0;
-	protocol = s->pkt.tuple.protocol;
 	flags = s->pkt.tcp_flags;
+	tcp = s->pkt.tuple.protocol == IPPROTO_TCP && !(s->pkt.flags & BN_PKT_FRAG_LATER);
 	s->fwd.packets++;
 	s->fwd.bytes += s->pkt.len;
 	s->fwd.last_seen = s->pkt.now;
 	flow_peer_key(&s->peer, &s->pkt.tuple, &s->fwd);
-
-	if (protocol == IPPROTO_TCP && !(s->pkt.flags & BN_PKT_FRAG_LATER)) {
-		if (flags & (TCP_FIN | TCP_RST)) {
-			__u8 news = (flags & TCP_FIN ? BN_FS_FIN : 0) |
-				    (flags & TCP_RST ? BN_FS_RST : 0);
-
-			if (where == BN_IN_FLOWS || (s->fwd.state & news) != news)
-				return flow_close(s, flow_peer(s, where, &place), where);
-		} else if (where == BN_IN_TRANSIENT && !(s->fwd.state & BN_FS_CLOSING)) {
-			if (flags & TCP_SYN)
-				s->fwd.state |= BN_FS_SYN;
-			else if (!(s->fwd.state & BN_FS_ESTABLISHED)) {
-				peer = flow_peer(s, where, &place);
-				if (peer && peer->packets && !(peer->state & BN_FS_CLOSING)) {
-					if (s->fwd.flags & BN_FLOW_ORIGIN)
-						s->fwd.handshake = flow_handshake(s);
-					return flow_promote(s, peer, &place);
-				}
-			}
+	news = (flags & TCP_FIN ? BN_FS_FIN : 0) | (flags & TCP_RST ? BN_FS_RST : 0);
+	if (tcp && (s->fwd.state & news) != news) {
+		flow_close(s);
+		return 0;
+	}
+	f = flow_live(s, &place);
+	if (!f)
+		return 0;
+	f->packets = s->fwd.packets;
+	f->bytes = s->fwd.bytes;
+	f->last_seen = s->fwd.last_seen;
+	if (tcp && flags & TCP_SYN && !(s->fwd.state & (BN_FS_SYN | BN_FS_CLOSING))) {
+		s->fwd.state |= BN_FS_SYN;
+		f->state |= BN_FS_SYN;
+	}
+	if (flow_ripens(s, tcp)) {
+		peer = flow_peer(s, &opposite);
+		if (peer && (tcp ? peer->packets && !(peer->state & BN_FS_CLOSING)
+				 : flow_lasting(s, peer))) {
+			if (tcp && s->fwd.flags & BN_FLOW_ORIGIN)
+				f->handshake = flow_handshake(s);
+			flow_promote(s, &place, &opposite);
+			return 0;
 		}
-	} else if (where == BN_IN_TRANSIENT && !(s->fwd.state & BN_FS_ESTABLISHED) &&
-		   (protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP) &&
-		   s->pkt.now - s->fwd.created >= 2 * bn_config.hz) {
-		peer = flow_peer(s, where, &place);
-		if (peer && flow_lasting(s, peer))
-			return flow_promote(s, peer, &place);
 	}
-
-	f = flow_live(s, where, &place);
-	if (place.set)
-		transient_extend(&place, s->pkt.now + flow_life(&s->fwd, protocol));
-	if (f) {
-		f->packets = s->fwd.packets;
-		f->bytes = s->fwd.bytes;
-		f->last_seen = s->fwd.last_seen;
-		f->state = s->fwd.state;
-		f->handshake = s->fwd.handshake;
-	}
-	return where;
+	table_extend(&place, s->pkt.now + flow_life(&s->fwd, s->pkt.tuple.protocol));
+	return 0;
 }

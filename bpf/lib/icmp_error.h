@@ -9,7 +9,7 @@
  */
 #pragma once
 
-#include "lib/transient.h"
+#include "lib/flow.h"
 #include "lib/nat.h"
 
 struct bn_quoted {
@@ -157,7 +157,6 @@ BN_GLOBAL int icmp_error_translate(struct __sk_buff *skb)
 	struct bn_scratch *s = bn_scratch_get();
 	const struct bn_flow *f;
 	struct bn_quoted q = {};
-	struct bn_flow *found;
 	struct bn_place place;
 	__u64 delta = 0, outer;
 	__u16 check;
@@ -172,14 +171,9 @@ BN_GLOBAL int icmp_error_translate(struct __sk_buff *skb)
 	if (r)
 		return r;
 	bn_tuple_reverse(&s->peer, &s->inner);
-	found = bpf_map_lookup_elem(&bn_flows, &s->peer);
-	if (found) {
-		s->fwd = *found;
-	} else {
-		transient_find(&s->peer, s->pkt.now, &place);
-		if (!transient_copy(&place, &s->fwd))
-			return BN_DROP_ICMP_UNRELATED;
-	}
+	table_find(s, BN_OPPOSITE, s->pkt.now, &place);
+	if (!table_copy(&place, &s->fwd))
+		return BN_DROP_ICMP_UNRELATED;
 	if (f->action == BN_ACT_DROP)
 		return BN_DROP_ICMP_UNRELATED;
 	if (s->pkt.hook == BN_HOOK_FROM_POD && f->in_ifindex != s->pkt.ifindex)

@@ -21,7 +21,7 @@ enum bn_checksum_offset {
 };
 
 /* Fills the deltas that turn `key` into f->to_*. */
-static __noinline int nat_prepare(struct bn_flow *f, const struct bn_tuple *key)
+static __noinline int nat_prepare(struct bn_flow_hot *f, const struct bn_tuple *key)
 {
 	__u64 addr, ports;
 
@@ -57,7 +57,8 @@ static __noinline int nat_prepare(struct bn_flow *f, const struct bn_tuple *key)
 #endif
 
 /* The network header: addresses and, with `hop`, one TTL step. */
-static __always_inline void nat_network(void *l3, const struct bn_flow *f, __u8 family, bool hop)
+static __always_inline void nat_network(void *l3, const struct bn_flow_hot *f, __u8 family,
+					bool hop)
 {
 	if (family == BN_IPV4) {
 		struct iphdr *ip = l3;
@@ -115,7 +116,7 @@ static __always_inline void nat_csum_complete(struct __sk_buff *skb, __u16 delta
  * part; in IPv6 the addresses themselves cancel that.
  */
 static __always_inline int nat_transport(struct __sk_buff *skb, __u16 *check, __u32 off,
-					 const struct bn_flow *f, __u8 family, __u8 protocol)
+					 const struct bn_flow_hot *f, __u8 family, __u8 protocol)
 {
 	int summed;
 	__u16 sum;

@@ -58,9 +58,8 @@ struct bn_hop {
 
 /* What the established path has looked for already, so that nobody looks twice. */
 enum bn_looked_flag {
-	BN_LOOKED_FLOWS = 1 << 0,     /* not in bn_flows */
-	BN_LOOKED_TRANSIENT = 1 << 1, /* in bn_transient: where, or not at all */
-	BN_LOOKED_FOUND = 1 << 2,
+	BN_LOOKED = 1 << 0, /* in the flow table */
+	BN_LOOKED_FOUND = 1 << 1,
 };
 
 struct bn_looked {
@@ -70,6 +69,19 @@ struct bn_looked {
 
 #define BN_QUOTE_MAX 1232 /* IPv6: 1280 less the outer headers (RFC 4443 2.4) */
 
+/* The way that table_insert() takes. */
+struct bn_pick {
+	__s64 left; /* eighths of jiffies that what is there has to live */
+	__u32 way;
+	__u32 same; /* its key is the newcomer's */
+};
+#define BN_PICK_NEVER 0x7ffffffffll
+
+struct bn_ended {
+	struct bn_tuple key;
+	struct bn_flow flow;
+};
+
 struct bn_scratch {
 	struct bn_packet pkt;
 	struct bn_party src;
@@ -77,18 +89,20 @@ struct bn_scratch {
 	struct bn_tuple peer;  /* key of the opposite direction */
 	struct bn_flow fwd;
 	struct bn_flow rev;
-	struct bn_transient_entry ended; /* origin direction of a flow whose end is told */
+	struct bn_ended ended; /* origin direction of a flow whose end is told */
 	struct bn_flow ended_reply;      /* packets 0: not known */
 	struct bn_hop back;    /* of replies to a sender outside */
 	struct bn_tuple inner; /* quoted by an ICMP error, as quoted */
 	struct bn_tuple inner_to;
 	__u32 crc;             /* sctp.h's accumulator */
 	__u32 pad;
-	__u32 found_set;       /* where flow_lookup() found the entry, transient table */
+	__u32 found_set;       /* where flow_lookup() found the entry */
 	__u32 found_way;
 	__u32 found_tag;
-	__u32 placed_way;      /* where transient_insert() put the last entry */
-	__u64 placed_hash;     /* its set; ~0: none for this packet */
+	__u32 placed_set;      /* where table_insert() put the last entry; ~0: nowhere yet */
+	__u32 placed_way;
+	__u32 pad2;
+	struct bn_pick pick;
 	__u8 header[64];       /* under construction */
 	__u8 quote[BN_QUOTE_MAX + 4];
 };

@@ -52,9 +52,9 @@ BN_GLOBAL int nat_rewrite(struct __sk_buff *skb, __u32 hop)
 	if (family == BN_IPV6) {
 		if (l3 + sizeof(struct ipv6hdr) > end)
 			return BN_DROP_MALFORMED_HEADER;
-		nat_network(l3, &s->fwd, BN_IPV6, hop);
+		nat_network(l3, &s->fwd.hot, BN_IPV6, hop);
 	} else {
-		nat_network(l3, &s->fwd, BN_IPV4, hop);
+		nat_network(l3, &s->fwd.hot, BN_IPV4, hop);
 	}
 	check = nat_check_offset(protocol);
 	if (check && s->fwd.flags & BN_FLOW_NAT && !(s->pkt.flags & BN_PKT_FRAG_LATER)) {
@@ -67,7 +67,7 @@ BN_GLOBAL int nat_rewrite(struct __sk_buff *skb, __u32 hop)
 			field = l4 + 4;
 			*field = s->pkt.flags & BN_PKT_ECHO_REQUEST ? s->fwd.to_sport
 								    : s->fwd.to_dport;
-			if (nat_transport(skb, l4 + BN_CHECK_ICMP, off + BN_CHECK_ICMP, &s->fwd,
+			if (nat_transport(skb, l4 + BN_CHECK_ICMP, off + BN_CHECK_ICMP, &s->fwd.hot,
 					  family, protocol))
 				return BN_DROP_CHECKSUM_UPDATE;
 		} else if (protocol == IPPROTO_TCP) {
@@ -76,7 +76,7 @@ BN_GLOBAL int nat_rewrite(struct __sk_buff *skb, __u32 hop)
 			field = l4;
 			field[0] = s->fwd.to_sport;
 			field[1] = s->fwd.to_dport;
-			if (nat_transport(skb, l4 + BN_CHECK_TCP, off + BN_CHECK_TCP, &s->fwd,
+			if (nat_transport(skb, l4 + BN_CHECK_TCP, off + BN_CHECK_TCP, &s->fwd.hot,
 					  family, IPPROTO_TCP))
 				return BN_DROP_CHECKSUM_UPDATE;
 		} else {
@@ -85,7 +85,7 @@ BN_GLOBAL int nat_rewrite(struct __sk_buff *skb, __u32 hop)
 			field = l4;
 			field[0] = s->fwd.to_sport;
 			field[1] = s->fwd.to_dport;
-			if (nat_transport(skb, l4 + BN_CHECK_UDP, off + BN_CHECK_UDP, &s->fwd,
+			if (nat_transport(skb, l4 + BN_CHECK_UDP, off + BN_CHECK_UDP, &s->fwd.hot,
 					  family, IPPROTO_UDP))
 				return BN_DROP_CHECKSUM_UPDATE;
 		}

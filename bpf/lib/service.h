@@ -68,14 +68,11 @@ static __always_inline int service_choose(struct bn_scratch *s, const struct bn_
 	return 0;
 }
 
-/* Whether the flow's backend still takes what is not established. */
-static __always_inline bool service_backend_current(const struct bn_flow *f)
+/* Whether the flow's backend, which it has one of, still takes what is not established. */
+static __always_inline bool service_backend_current(const struct bn_flow_cold *f)
 {
 	__u32 index = f->backend;
-	struct bn_backend *b;
+	struct bn_backend *b = bpf_map_lookup_elem(&bn_backends, &index);
 
-	if (!(f->flags & BN_FLOW_BACKEND))
-		return true;
-	b = bpf_map_lookup_elem(&bn_backends, &index);
 	return b && b->gen == f->backend_gen;
 }

@@ -19,7 +19,7 @@ static __always_inline void slow_begin(struct __sk_buff *skb, struct bn_scratch 
 	__builtin_memset(&s->dst, 0, sizeof(s->dst));
 	__builtin_memset(&s->fwd, 0, sizeof(s->fwd));
 	__builtin_memset(&s->back, 0, sizeof(s->back));
-	s->placed_hash = ~0ull;
+	s->placed_set = ~0u;
 	s->pkt.hook = hook;
 	s->pkt.looked = looked->flags;
 	s->found_set = looked->set;
@@ -115,16 +115,12 @@ BN_GLOBAL int slow_by_stack(struct __sk_buff *skb)
 {
 	struct bn_scratch *s = bn_scratch_get();
 	struct bn_place place;
-	struct bn_flow *f;
+	struct bn_flow_hot *f;
 
 	if (!s)
 		return 0;
 	bn_tuple_reverse(&s->peer, &s->pkt.tuple);
-	f = bpf_map_lookup_elem(&bn_flows, &s->peer);
-	if (!f) {
-		transient_find(&s->peer, s->pkt.now, &place);
-		f = transient_flow(&place);
-	}
+	f = flow_peer(s, &place);
 	return f && f->flags & BN_FLOW_NAT && f->in_ifindex == s->pkt.ifindex &&
 	       f->out_ifindex == skb->ingress_ifindex;
 }
@@ -133,10 +129,10 @@ BN_GLOBAL int slow_by_stack(struct __sk_buff *skb)
  * Whether the entry found serves this packet: 0 no (it has been removed; decide anew), 1 yes,
  * 2 yes and it has been counted already.
  */
-BN_GLOBAL int slow_entry_serves(struct __sk_buff *skb, __u32 where)
+BN_GLOBAL int slow_entry_serves(struct __sk_buff *skb)
 {
 	struct bn_scratch *s = bn_scratch_get();
-	struct bn_place place;
+	struct bn_place own, opposite;
 	struct bn_flow *f;
 	__u32 in;
 
@@ -159,12 +155,16 @@ BN_GLOBAL int slow_entry_serves(struct __sk_buff *skb, __u32 where)
 		bool held = s->pkt.tuple.protocol == IPPROTO_TCP &&
 			    f->state & (BN_FS_ESTABLISHED | BN_FS_CLOSING);
 
-		if (!fresh && (held || !(f->flags & BN_FLOW_ORIGIN) || service_backend_current(f)))
+		if (!fresh && (held || (f->flags & (BN_FLOW_ORIGIN | BN_FLOW_BACKEND)) !=
+					       (BN_FLOW_ORIGIN | BN_FLOW_BACKEND) ||
+			       service_backend_current(&f->cold)))
 			return 1;
 	}
 	flow_peer_key(&s->peer, &s->pkt.tuple, f);
-	flow_report_closed(s, flow_peer(s, where, &place), BN_CLOSE_STALE);
-	flow_delete(where);
+	flow_live(s, &own);
+	flow_peer(s, &opposite);
+	flow_report_closed(s, &own, &opposite, BN_CLOSE_STALE);
+	flow_delete();
 	return 0;
 }
 
@@ -173,35 +173,35 @@ BN_GLOBAL int slow_flow(struct __sk_buff *skb)
 {
 	struct bn_scratch *s = bn_scratch_get();
 	const struct bn_epochs *ep = epochs_get();
-	int where, r;
+	bool known;
+	int r;
 
 	if (!s || !ep)
 		return TC_ACT_SHOT;
-	where = flow_lookup();
-	if (where) {
-		r = slow_entry_serves(skb, where);
+	known = flow_lookup();
+	if (known) {
+		r = slow_entry_serves(skb);
 		if (r == 2)
 			return TC_ACT_UNSPEC;
 		if (r && s->fwd.action == BN_ACT_DROP)
 			return bn_drop(s->fwd.reason);
-		if (!r)
-			where = BN_NOWHERE;
+		known = r;
 	}
-	if (where && s->fwd.epoch != epoch_sum(ep, s->fwd.src_slot, s->fwd.dst_slot)) {
-		r = decide_again(skb, where);
+	if (known && s->fwd.epoch != epoch_sum(ep, s->fwd.src_slot, s->fwd.dst_slot)) {
+		r = decide_again(skb);
 		if (r == BN_DROP_WRONG_DESTINATION)
-			where = BN_NOWHERE;
+			known = false;
 		else if (r)
 			return bn_drop(r);
 	}
-	if (where == BN_IN_TRANSIENT &&
+	if (known && !flow_established(s->fwd.state) &&
 	    (s->fwd.flags & (BN_FLOW_NAT | BN_FLOW_ORIGIN)) == (BN_FLOW_NAT | BN_FLOW_ORIGIN)) {
 		r = decide_mend(skb);
 		if (r)
 			return bn_drop(r);
 	}
-	if (where) {
-		flow_track(where);
+	if (known) {
+		flow_track();
 		return slow_send(skb);
 	}
 	if (s->pkt.hook == BN_HOOK_TO_POD && slow_by_stack(skb))

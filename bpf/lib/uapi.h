@@ -67,6 +67,7 @@
 
 #define EPERM 1
 #define EEXIST 17
+#define ENOSPC 28
 #define EADDRINUSE 98
 #define ECONNREFUSED 111
 

@@ -1,39 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Idle flows of the main table are removed once a minute, and only while it has any: an agent
+ * Flows whose lifetime is over are removed once a minute, and only while there are any: an agent
  * without flows sleeps. The timer is armed by flows that open, which the agent hears of; where it
  * is told of none (flow events are off) the timer never ends.
  */
 #include "agent/agent.h"
-#include "datapath/sweep.h"
+#include "datapath/flow-table.h"
 #include "log.h"
 
-#include <bpfnet/access.h>
 #include <string.h>
 
 #define SWEEP_USEC (60ull * 1000000)
 
-static void closed(void *user, const struct bn_event *event)
-{
-	struct bn_agent *a = user;
-
-	bn_observer_inject(a->observer, event);
-}
-
 static int on_sweep(sd_event_source *source, uint64_t usec, void *user)
 {
 	struct bn_agent *a = user;
-	struct bn_sweep_result result = {0};
 	uint64_t opened = bn_observer_opened(a->observer);
-	/* a flow is promoted some time after it opens: one that opened since may still be */
 	bool quiet = a->config->flow_events && opened == a->opened_swept;
+	uint64_t live = 0;
 	int r;
 
-	r = bn_sweep(&a->programs, closed, a, &result);
+	r = bn_flows_sweep(&a->programs, &live);
 	if (r)
 		bn_logf(BN_LOG_WARNING, "can't look for idle flows: %s, ignoring", strerror(-r));
 	a->opened_swept = opened;
-	if (!r && !result.entries && quiet) {
+	if (!r && !live && quiet) {
 		sd_event_source_set_enabled(source, SD_EVENT_OFF);
 		return 0;
 	}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* `status`, `map list` and the maps' metrics: how full, how large, what is in force. */
 #include "agent/agent.h"
+#include "datapath/flow-table.h"
 #include "health/health.h"
 #include "net/hostcheck.h"
 
@@ -28,8 +29,9 @@ static uint64_t entries_of(struct bn_agent *a, int id, uint64_t max)
 		return bn_addresses_count(a->addresses);
 	case BN_MAP_bn_endpoints:
 		return bn_endpoints_count(a->endpoints);
+	case BN_MAP_bn_flows:
+		return bn_flows_count(&a->programs, &n) ? 0 : n;
 	case BN_MAP_bn_events:
-	case BN_MAP_bn_transient:
 		return max;
 	}
 	if (bn_map_count(a->programs.maps[id], &n))
@@ -49,6 +51,9 @@ static void each_map(struct bn_agent *a, map_fn fn, void *user)
 		if (a->programs.maps[i] < 0 || bn_map_shape(a->programs.maps[i], &shape))
 			continue;
 		bn_map_bytes(a->programs.maps[i], &bytes);
+		/* a set has ways for several */
+		if (i == BN_MAP_bn_flows)
+			shape.max_entries *= BN_WAYS;
 		fn(user, bn_map_names[i], entries_of(a, i, shape.max_entries), shape.max_entries,
 		   bytes);
 	}

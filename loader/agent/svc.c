@@ -4,7 +4,7 @@
  * the flow tables themselves when somebody asks: nothing to drift, nothing to pay for.
  */
 #include "agent/agent.h"
-#include "datapath/sweep.h"
+#include "datapath/flow-table.h"
 
 #include <arpa/inet.h>
 #include <bpfnet/access.h>

@@ -7,7 +7,7 @@
 #include "agent/agent.h"
 
 #include "address.h"
-#include "datapath/sweep.h"
+#include "datapath/flow-table.h"
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>

@@ -2,13 +2,15 @@
 /*
  * Loading and taking over. A pinned map of a predecessor is used if its shape is what we would
  * create and its ABI is ours; otherwise ours takes its pin's place, and since the links still run
- * the predecessor's programs on its map until they are updated, nothing is interrupted. Only
- * established flows are carried over into a map of another size.
+ * the predecessor's programs on its map until they are updated, nothing is interrupted. Flows are
+ * carried over into a map of another size.
  */
 #include "datapath/programs.h"
 
 #include "datapath/clock.h"
+#include "datapath/flow-table.h"
 #include "pod.skel.h"
+#include "sweep.skel.h"
 #include "uplink.skel.h"
 
 #include <bpf/bpf.h>
@@ -72,9 +74,7 @@ static uint32_t configured_size(const struct bn_sizes *s, enum bn_map_id id)
 {
 	switch (id) {
 	case BN_MAP_bn_flows:
-		return or_default(s->flows, BN_DEFAULT_FLOWS);
-	case BN_MAP_bn_transient:
-		return or_default(s->transient_sets, BN_DEFAULT_TRANSIENT_SETS);
+		return bn_flow_sets(or_default(s->flows, BN_DEFAULT_FLOWS));
 	case BN_MAP_bn_services:
 		return or_default(s->services, BN_DEFAULT_SERVICES);
 	case BN_MAP_bn_service_slots:
@@ -186,14 +186,6 @@ static bool same_entries(int fd, const struct bpf_map *m)
 	       was.value_size == bpf_map__value_size(m);
 }
 
-static int copy_flow(void *user, const void *key, const void *value)
-{
-	int fd = *(int *)user;
-
-	bpf_map_update_elem(fd, key, value, BPF_NOEXIST);
-	return 0;
-}
-
 static int pin_maps(struct bpf_object *obj, const char *bpffs, const int found[BN_MAP_MAX],
 		    const bool fits[BN_MAP_MAX], int *ret_old_flows, struct bn_error *err)
 {
@@ -206,10 +198,8 @@ static int pin_maps(struct bpf_object *obj, const char *bpffs, const int found[B
 			continue;
 		fd = bpf_map__fd(m);
 		pin_path(path, sizeof(path), bpffs, i);
-		if (i == BN_MAP_bn_flows && found[i] >= 0 && same_entries(found[i], m)) {
+		if (i == BN_MAP_bn_flows && found[i] >= 0 && same_entries(found[i], m))
 			*ret_old_flows = keep_fd(found[i]);
-			bn_map_each(found[i], copy_flow, &fd);
-		}
 		/* bpffs replaces by rename, so that a pin is there at every moment */
 		snprintf(fresh, sizeof(fresh), "%s_new", path);
 		unlink(fresh);
@@ -251,17 +241,35 @@ static int make_folder(const char *bpffs, struct bn_error *err)
 	return 0;
 }
 
+/* Gives the object the maps that the first one has made or taken over, and loads it. */
+static int load_beside(struct bpf_object *obj, struct bpf_object *first, const char *what,
+		       const struct bn_sizes *sizes, struct bn_error *err)
+{
+	int r = size_maps(obj, sizes, err);
+
+	for (int i = 0; i < BN_MAP_MAX && !r; i++) {
+		struct bpf_map *m = bpf_object__find_map_by_name(obj, bn_map_names[i]);
+		struct bpf_map *ours = bpf_object__find_map_by_name(first, bn_map_names[i]);
+
+		if (m && ours && bpf_map__reuse_fd(m, bpf_map__fd(ours)))
+			r = bn_error_set(err, -errno, "can't share the map %s: %m",
+					 bn_map_names[i]);
+	}
+	return r ? r : load_object(obj, what, err);
+}
+
 int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *config,
 		     struct bn_error *err)
 {
 	struct bn_pod *pod = NULL;
 	struct bn_uplink *uplink = NULL;
+	struct bn_sweep *sweep = NULL;
 	struct bn_node node = {0};
 	struct bn_config c = config->node;
 	int found[BN_MAP_MAX];
 	bool fits[BN_MAP_MAX] = {false};
 	bool known;
-	uint32_t hz, zero = 0, sets;
+	uint32_t hz, zero = 0;
 	int r;
 
 	for (int i = 0; i < BN_MAP_MAX; i++)
@@ -282,23 +290,22 @@ int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *c
 			return bn_error_set(err, -EIO, "can't get random bytes");
 		node.abi = BN_ABI_VERSION;
 	}
-	sets = configured_size(&config->sizes, BN_MAP_bn_transient);
 	c.hz = hz;
-	c.hash_seed = node.hash_seed;
-	c.transient_mask = sets - 1;
+	bn_hash_keys(node.hash_seed, c.hash_key);
+	c.flow_mask = configured_size(&config->sizes, BN_MAP_bn_flows) - 1;
 	to_jiffies(&c, hz);
 
 	pod = bn_pod__open();
 	uplink = bn_uplink__open();
-	if (!pod || !uplink) {
+	sweep = bn_sweep__open();
+	if (!pod || !uplink || !sweep) {
 		r = bn_error_set(err, -errno, "can't open the datapath's programs: %m");
 		goto out;
 	}
 	memcpy((void *)&pod->rodata->bn_config, &c, sizeof(c));
 	memcpy((void *)&uplink->rodata->bn_config, &c, sizeof(c));
+	memcpy((void *)&sweep->rodata->bn_config, &c, sizeof(c));
 	r = size_maps(pod->obj, &config->sizes, err);
-	if (!r)
-		r = size_maps(uplink->obj, &config->sizes, err);
 	if (!r && known)
 		r = reuse_maps(pod->obj, config->bpffs, found, fits, err);
 	if (!r)
@@ -306,17 +313,9 @@ int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *c
 	if (r)
 		goto out;
 	bpf_map_update_elem(bpf_map__fd(pod->maps.bn_node), &zero, &node, BPF_ANY);
-	for (int i = 0; i < BN_MAP_MAX; i++) {
-		struct bpf_map *m = bpf_object__find_map_by_name(uplink->obj, bn_map_names[i]);
-		struct bpf_map *ours = bpf_object__find_map_by_name(pod->obj, bn_map_names[i]);
-
-		if (m && ours && bpf_map__reuse_fd(m, bpf_map__fd(ours))) {
-			r = bn_error_set(err, -errno, "can't share the map %s: %m",
-					 bn_map_names[i]);
-			goto out;
-		}
-	}
-	r = load_object(uplink->obj, "uplink", err);
+	r = load_beside(uplink->obj, pod->obj, "uplink", &config->sizes, err);
+	if (!r)
+		r = load_beside(sweep->obj, pod->obj, "sweep", &config->sizes, err);
 	if (!r)
 		r = pin_maps(pod->obj, config->bpffs, found, fits, &ret->old_flows, err);
 	if (r)
@@ -333,6 +332,10 @@ int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *c
 	ret->hz = hz;
 	ret->adopted = known && fits[BN_MAP_bn_flows];
 	ret->node = c;
+	ret->sweep = sweep;
+	sweep = NULL;
+	if (ret->old_flows >= 0)
+		bn_flows_adopt(ret, ret->old_flows);
 out:
 	for (int i = 0; i < BN_MAP_MAX; i++) {
 		if (found[i] >= 0)
@@ -340,6 +343,7 @@ out:
 	}
 	bn_pod__destroy(pod);
 	bn_uplink__destroy(uplink);
+	bn_sweep__destroy(sweep);
 	return r;
 }
 
@@ -347,7 +351,7 @@ void bn_programs_carry_over(struct bn_programs *p)
 {
 	if (p->old_flows < 0)
 		return;
-	bn_map_each(p->old_flows, copy_flow, &p->maps[BN_MAP_bn_flows]);
+	bn_flows_adopt(p, p->old_flows);
 	close(p->old_flows);
 	p->old_flows = -1;
 }
@@ -377,6 +381,8 @@ int bn_programs_share_maps(struct bpf_object *obj, const struct bn_programs *pro
 
 void bn_programs_done(struct bn_programs *p)
 {
+	bn_sweep__destroy(p->sweep);
+	p->sweep = NULL;
 	if (p->old_flows >= 0)
 		close(p->old_flows);
 	p->old_flows = -1;

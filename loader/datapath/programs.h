@@ -14,8 +14,7 @@
 
 /* One list of maps for loading, pinning, status and `map list`. X(name, what it holds) */
 #define BN_MAPS(X) \
-	X(bn_flows, "established flows") \
-	X(bn_transient, "half-open, short and closing flows, in sets") \
+	X(bn_flows, "flows, one entry each way") \
 	X(bn_epochs, "epochs of endpoint slots") \
 	X(bn_services, "frontends") \
 	X(bn_service_slots, "places of services' backend lists") \
@@ -52,20 +51,22 @@ enum bn_program_id {
 
 /* Entry counts; 0 takes the default of limits.h. */
 struct bn_sizes {
-	uint32_t flows, transient_sets, services, backends, service_slots, addresses, ranges,
-		fragments, datagram_peers, event_bytes;
+	uint32_t flows, services, backends, service_slots, addresses, ranges, fragments,
+		datagram_peers, event_bytes;
 };
 
 struct bn_programs_config {
 	const char *bpffs; /* pins go to <bpffs>/maps */
 	struct bn_sizes sizes;
-	struct bn_config
-		node; /* lifetimes in seconds here; hz, hash_seed, transient_mask are set */
+	struct bn_config node; /* lifetimes in seconds here; hz, hash_key, flow_mask are set */
 };
+
+struct bn_sweep; /* the skeleton of sweep.bpf.c */
 
 struct bn_programs {
 	int maps[BN_MAP_MAX];         /* descriptors, owned */
 	int programs[BN_PROGRAM_MAX]; /* descriptors, owned */
+	struct bn_sweep *sweep;       /* owned */
 	uint32_t hz;
 	bool adopted;          /* the flow tables are a predecessor's */
 	struct bn_config node; /* as set */
@@ -80,8 +81,8 @@ int bn_programs_probe(struct bn_error *err);
 int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *config,
 		     struct bn_error *err);
 /*
- * Copies what a predecessor's table of another size has got since it was copied: to be called when
- * no program uses that table any more.
+ * Takes over what a predecessor's table of another size has got since it was first read: to be
+ * called when no program uses that table any more.
  */
 void bn_programs_carry_over(struct bn_programs *p);
 /* Gives an object that is not loaded yet the maps; what it declares and nobody else has it goes without. */

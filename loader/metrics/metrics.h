@@ -16,10 +16,10 @@
 	X(DROP_BYTES, "bpfnet_drop_bytes_total", "counter", "Bytes of these packets, from the IP header on.") \
 	X(FLOWS_OPENED, "bpfnet_flows_opened_total", "counter", "Flows allowed, counted at their first packet.") \
 	X(FLOWS_CLOSED, "bpfnet_flows_closed_total", "counter", "Flows that ended.") \
-	X(FLOWS_PROMOTED, "bpfnet_flows_promoted_total", "counter", "Entries put into the table of established flows.") \
+	X(FLOWS_PROMOTED, "bpfnet_flows_promoted_total", "counter", "Entries that became established.") \
 	X(FLOWS_DEMOTED, "bpfnet_flows_demoted_total", "counter", "Entries that the datapath took out of the table of established flows.") \
-	X(FLOWS_FULL, "bpfnet_flows_full_total", "counter", "Promotions refused by a full table of established flows.") \
-	X(FLOWS_EVICTED, "bpfnet_flows_evicted_total", "counter", "Live entries thrown out of the table of transient flows.") \
+	X(FLOWS_FULL, "bpfnet_flows_full_total", "counter", "Flows that are established but found no room to be kept so.") \
+	X(FLOWS_EVICTED, "bpfnet_flows_evicted_total", "counter", "Live transient entries thrown out of a full set of the flow table.") \
 	X(FLOWS_STALE, "bpfnet_flows_stale_total", "counter", "Flows decided anew because policy, routes or backends changed.") \
 	X(FLOWS_ENDED, "bpfnet_flows_ended_total", "counter", "Closings of flows that were reported to the agent, by cause.") \
 	X(DECISIONS, "bpfnet_decisions_total", "counter", "First packets decided in full.") \

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <bpfnet/hash.h>
 #include <bpfnet/types.h>
 
 /* Lifetimes in seconds; the agent turns them into jiffies. Keys of `lifetimes:` in the file. */
@@ -20,26 +21,27 @@
 	X(fragment, 30, "ports of a fragmented datagram")
 
 struct bn_config {
-	__u64 hash_seed;      /* 0   of the transient table; secret, kept over restarts */
-	__u32 transient_mask; /* 8   sets - 1 */
-	__u32 hz;             /* 12  jiffies a second */
-	__u32 features;       /* 16  enum bn_feature */
-	__u32 event_rate;     /* 20  drop records a second, per reason and CPU */
-	__u16 nat_port_min;   /* 24  source ports of masquerade and hairpin, host order */
-	__u16 nat_port_max;   /* 26  inclusive */
-	__u32 pad;            /* 28 */
-	union bn_addr gateway4; /* 32 */
-	union bn_addr gateway6; /* 48 */
+	__u64 hash_key[BN_HASH_KEYS]; /* 0  of the set tables; secret, kept over restarts */
+	__u32 flow_mask;        /* 48  sets of bn_flows - 1 */
+	__u32 service_groups;   /* 52  of bn_services */
+	__u32 hz;               /* 56  jiffies a second */
+	__u32 features;         /* 60  enum bn_feature */
+	__u32 event_rate;       /* 64  drop records a second, per reason and CPU */
+	__u16 nat_port_min;     /* 68  source ports of masquerade and hairpin, host order */
+	__u16 nat_port_max;     /* 70  inclusive */
+	__u64 pad;              /* 72 */
+	union bn_addr gateway4; /* 80 */
+	union bn_addr gateway6; /* 96 */
 	struct {
 #define BN_X(name, seconds, text) __u32 name;
 		BN_LIFETIMES(BN_X)
 #undef BN_X
-	} life; /* 64  jiffies */
+	} life; /* 112 jiffies */
 	__u32 pad2;
 };
-BN_ASSERT_SIZE(struct bn_config, 104);
-BN_ASSERT_AT(struct bn_config, gateway4, 32);
-BN_ASSERT_AT(struct bn_config, life, 64);
+BN_ASSERT_SIZE(struct bn_config, 152);
+BN_ASSERT_AT(struct bn_config, gateway4, 80);
+BN_ASSERT_AT(struct bn_config, life, 112);
 
 enum bn_feature {
 	BN_FEATURE_MASQUERADE4 = 1 << 0,
@@ -61,7 +63,7 @@ BN_ASSERT_SIZE(struct bn_device, 40);
 
 /*
  * bn_node: one element. What of the node changes at run time or must outlive the agent: its own
- * address of each family (zero where it has none), the transient table's seed, the ABI of the
+ * address of each family (zero where it has none), the seed of the set tables' keys, the ABI of the
  * pinned maps.
  */
 struct bn_node {

@@ -6,13 +6,17 @@
  * The two entries of a flow find each other: an entry under tuple T holds the tuple T' that the
  * packet leaves with, and the opposite direction's entry is under reverse(T').
  *
- * Two tables hold the same struct:
- *  - `bn_flows`, a hash: established TCP (handshake seen) and lasting UDP. Nothing is ever
- *    evicted from it; the agent sweeps idle entries, and without an agent a full table only
- *    means that new flows stay in the other one.
- *  - `bn_transient`, a set-associative table in an array: half-open, short, one-sided and closing
- *    flows, and negative decisions. Inserting costs a tenth of an LRU map's update, the victim is
- *    the entry that expires first, and what is thrown out is reported.
+ * `bn_flows` is a set-associative table in an array. A tuple has a home set and one other, and in
+ * both the same preferred way, so an established packet compares one key where it expects it and
+ * touches nothing but that entry. Entries are of two classes:
+ *
+ *  - established: TCP whose handshake was seen, lasting UDP. Nothing throws them out; they go when
+ *    their lifetime since the last packet is over.
+ *  - transient: half-open, short, one-sided and closing flows, and refusals. The victim of a full
+ *    set is the transient entry that expires first; one that is alive is reported as evicted.
+ *
+ * At least one way of every set is for transient entries, so that new flows always find room:
+ * what is established beyond that stays transient, with an established flow's lifetime.
  */
 #pragma once
 
@@ -41,16 +45,18 @@ enum bn_flow_flag {
 /* bn_flow.state: what this direction has shown of itself (TCP), or of the whole flow. */
 enum bn_flow_state {
 	BN_FS_SYN = 1 << 0,         /* a SYN (origin) or SYN-ACK (reply) was seen */
-	BN_FS_ESTABLISHED = 1 << 1, /* both directions seen; in bn_flows unless that is full */
+	BN_FS_ESTABLISHED = 1 << 1, /* both directions have been seen, and it lasts */
 	BN_FS_FIN = 1 << 2,         /* this direction sent FIN */
 	BN_FS_RST = 1 << 3,         /* this direction sent RST */
 	BN_FS_PEER_FIN = 1 << 4,    /* the opposite direction sent FIN */
 	BN_FS_PEER_RST = 1 << 5,    /* the opposite direction sent RST */
 	BN_FS_REPLIED = 1 << 6,     /* the opposite direction has been seen */
+	BN_FS_CROWDED = 1 << 7,     /* established, but its set had no room for one more */
 };
 #define BN_FS_CLOSING (BN_FS_FIN | BN_FS_RST | BN_FS_PEER_FIN | BN_FS_PEER_RST)
 
-struct bn_flow {
+/* What the established path needs. */
+struct bn_flow_hot {
 	/* The tuple the packet leaves with; equal to the key's where there is no NAT. */
 	union bn_addr to_saddr; /* 0 */
 	union bn_addr to_daddr; /* 16 */
@@ -71,50 +77,103 @@ struct bn_flow {
 	__u8 flags;        /* 65  enum bn_flow_flag */
 	__u8 state;        /* 66  enum bn_flow_state */
 	__u8 reason;       /* 67  enum bn_drop_reason of BN_ACT_DROP */
-	__u32 service;     /* 68  service id, 0: none */
-	__u32 backend;     /* 72  index into bn_backends */
-	__u32 backend_gen; /* 76  its generation when chosen */
-	__u64 packets;     /* 80  of this direction */
-	__u64 bytes;       /* 88  of this direction, from the IP header on */
-	__u32 created;     /* 96  jiffies, low 32 bits */
-	__u32 handshake;   /* 100 microseconds from SYN to the handshake's end; origin only */
+	union { /* 68  origin only */
+		__u32 handshake;     /* TCP: microseconds from SYN to the handshake's end */
+		__u32 backend_epoch; /* others: bn_epochs.backends when backend_gen was compared */
+	};
+	__u64 packets; /* 72  of this direction */
+	__u64 bytes;   /* 80  of this direction, from the IP header on */
+};
+BN_ASSERT_SIZE(struct bn_flow_hot, 88);
+BN_ASSERT_AT(struct bn_flow_hot, l3_delta, 36);
+BN_ASSERT_AT(struct bn_flow_hot, in_ifindex, 44);
+BN_ASSERT_AT(struct bn_flow_hot, action, 64);
+BN_ASSERT_AT(struct bn_flow_hot, packets, 72);
+
+/* What only others need. */
+struct bn_flow_cold {
+	__u32 service;     /* 0   service id, 0: none */
+	__u32 backend;     /* 4   index into bn_backends */
+	__u32 backend_gen; /* 8   its generation when chosen */
+	__u32 created;     /* 12  jiffies, low 32 bits */
+};
+BN_ASSERT_SIZE(struct bn_flow_cold, 16);
+
+/* Both, with the members of both: how a flow is worked with outside the table. */
+struct bn_flow {
+	union {
+		struct bn_flow_hot;
+		struct bn_flow_hot hot;
+	};
+	union {
+		struct bn_flow_cold;
+		struct bn_flow_cold cold;
+	};
 };
 BN_ASSERT_SIZE(struct bn_flow, 104);
-BN_ASSERT_AT(struct bn_flow, l3_delta, 36);
-BN_ASSERT_AT(struct bn_flow, in_ifindex, 44);
-BN_ASSERT_AT(struct bn_flow, action, 64);
-BN_ASSERT_AT(struct bn_flow, packets, 80);
-/* With the kernel's 48 bytes of hash element and the 40 of the key: 192, three cache lines. */
+BN_ASSERT_AT(struct bn_flow, service, 88);
 
-struct bn_transient_entry {
-	struct bn_tuple key;
-	struct bn_flow flow;
+struct bn_flow_entry {
+	struct bn_tuple key;     /* 0   family 0: free */
+	struct bn_flow_hot flow; /* 40 */
 };
-BN_ASSERT_SIZE(struct bn_transient_entry, 144);
+BN_ASSERT_SIZE(struct bn_flow_entry, 128);
 
 /*
- * One set of the transient table:
+ * One set. Each entry is a pair of cache lines, which CPUs fetch together; a search touches the
+ * line with the tags besides.
  *
- *   0      4                   32                  60    64                          1072
- *   | lock | tag[7] (0: free)  | expires[7]        | pad | entry[0] ... entry[6]     |
+ *   0                      896                                                         960
+ *   | entry[0] ... entry[6] | lock, tag[7], expires[7], established, away, spilled | cold[0] ...
  *
- * The first 64 bytes are all that a miss touches. Read from user space with BPF_F_LOCK.
+ * Arrays that may be mapped are the ones whose elements begin on a page, hence the map's flag.
+ * Read from user space with BPF_F_LOCK.
  */
-struct bn_transient_set {
-	struct bpf_spin_lock lock; /* 0 */
-	__u32 tag[BN_WAYS];        /* 4   high bits of the key's hash, 0: free */
-	__u32 expires[BN_WAYS];    /* 32  jiffies, low 32 bits */
-	__u32 pad;                 /* 60 */
-	struct bn_transient_entry entry[BN_WAYS]; /* 64 */
+struct bn_flow_set {
+	struct bn_flow_entry entry[BN_WAYS]; /* 0 */
+	struct bpf_spin_lock lock;           /* 896 */
+	__u32 tag[BN_WAYS];                  /* 900 high bits of the key's hash, 0: free */
+	__u32 expires[BN_WAYS];              /* 928 jiffies, low 32 bits; established: not before */
+	__u8 established;                    /* 956 a bit for each way */
+	__u8 away;                           /* 957 a bit for each way whose home is another set */
+	__u16 spilled;                       /* 958 entries at home here that are in their other set */
+	struct bn_flow_cold cold[BN_WAYS];   /* 960 */
+	__u64 pad[10];                       /* to a multiple of 128 */
 };
-BN_ASSERT_SIZE(struct bn_transient_set, 1072);
-BN_ASSERT_AT(struct bn_transient_set, entry, 64);
+BN_ASSERT_SIZE(struct bn_flow_set, 1152);
+BN_ASSERT_AT(struct bn_flow_set, lock, 896);
+BN_ASSERT_AT(struct bn_flow_set, established, 956);
+BN_ASSERT_AT(struct bn_flow_set, cold, 960);
+
+/* Where the keys' hash says that an entry is; `mask`: sets - 1. */
+static inline __attribute__((always_inline)) __u32 bn_flow_tag(__u64 hash)
+{
+	return (__u32)(hash >> 32) | 1;
+}
+
+static inline __attribute__((always_inline)) __u32 bn_flow_home(__u64 hash, __u32 mask)
+{
+	return (__u32)hash & mask;
+}
+
+/* From the home to the other set, and back. */
+static inline __attribute__((always_inline)) __u32 bn_flow_other(__u32 set, __u32 tag, __u32 mask)
+{
+	return (set ^ (tag >> 9 | 1)) & mask;
+}
+
+static inline __attribute__((always_inline)) __u32 bn_flow_way(__u32 tag)
+{
+	return ((tag >> 1 & 0xffff) * BN_WAYS) >> 16;
+}
 
 /* bn_epochs: one element. [BN_SLOT_NONE] is the node's own: routes, addresses, devices. */
 struct bn_epochs {
 	__u32 slot[BN_SLOTS];
+	__u32 backends; /* grows after a backend's generation has: compare that again */
+	__u32 pad;
 };
-BN_ASSERT_SIZE(struct bn_epochs, 4 * BN_SLOTS);
+BN_ASSERT_SIZE(struct bn_epochs, 4 * BN_SLOTS + 8);
 
 /* bn_fragments: ports of a datagram whose first fragment has passed (RFC 791, RFC 8200 4.5). */
 struct bn_fragment_key {

@@ -6,7 +6,7 @@
 #pragma once
 
 /* Bumped whenever a stored struct changes its meaning; a pinned map of another ABI is replaced. */
-#define BN_ABI_VERSION 1
+#define BN_ABI_VERSION 2
 
 /* Endpoint slots of a node: an endpoint's index into the epoch array. 0 is "no endpoint". */
 #define BN_SLOTS 4096
@@ -16,12 +16,15 @@
 #define BN_NODE_PORT_FIRST 30000
 #define BN_NODE_PORT_LAST 32767
 
-/* Ways of one set of the transient table: tags and deadlines of a set fill one cache line. */
+/* Ways of one set of the flow table: tags and deadlines of a set fill one cache line. */
 #define BN_WAYS 7
+/* Established entries of a set, so that new flows find room; and how many turn newcomers away. */
+#define BN_WAYS_ESTABLISHED 6
+#define BN_WAYS_CROWDED 3
 
 /* Defaults, `maps:` in the configuration file. */
-#define BN_DEFAULT_FLOWS 262144           /* established table: 2 entries a flow */
-#define BN_DEFAULT_TRANSIENT_SETS 8192    /* transient table: sets of BN_WAYS entries, 2^n */
+#define BN_DEFAULT_FLOWS 196608           /* that can be established at once; 2 entries a flow */
+#define BN_DEFAULT_FLOW_SETS 32768        /* what these need: sets of BN_WAYS_ESTABLISHED, 2^n */
 #define BN_DEFAULT_SERVICES 65536         /* frontends: address, port, protocol */
 #define BN_DEFAULT_BACKENDS 262144        /* distinct backend address, port, protocol */
 #define BN_DEFAULT_SERVICE_SLOTS 524288   /* places in all services' backend lists together */

@@ -22,8 +22,6 @@
 		__type(value, _value); \
 	} _name SEC(".maps")
 
-BN_MAP(bn_flows, BPF_MAP_TYPE_HASH, struct bn_tuple, struct bn_flow, BN_DEFAULT_FLOWS);
-BN_MAP(bn_transient, BPF_MAP_TYPE_ARRAY, __u32, struct bn_transient_set, BN_DEFAULT_TRANSIENT_SETS);
 BN_MAP(bn_services, BPF_MAP_TYPE_HASH, struct bn_service_key, struct bn_service,
        BN_DEFAULT_SERVICES);
 BN_MAP(bn_service_slots, BPF_MAP_TYPE_ARRAY, __u32, struct bn_service_slot,
@@ -41,6 +39,15 @@ BN_MAP(bn_sock_dgram, BPF_MAP_TYPE_LRU_HASH, struct bn_sock_dgram_key, struct bn
        BN_DEFAULT_DATAGRAM_PEERS);
 BN_MAP(bn_drops, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct bn_drop_counter, BN_DROP_MAX);
 BN_MAP(bn_counters, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, BN_CNT_MAX);
+
+/* May be mapped so that its elements begin on a page (see flow.h); a lock keeps it from being so. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, BN_DEFAULT_FLOW_SETS);
+	__type(key, __u32);
+	__type(value, struct bn_flow_set);
+} bn_flows SEC(".maps");
 
 /* Mapped by the agent, so that a bump is one store. */
 struct {

@@ -69,7 +69,8 @@ static void quick(struct bn_config *c)
 
 void bench_node_new(struct bench_node *node, unsigned int services, bool filled)
 {
-	static const struct bn_rig_options defaults = {.masquerade = true, .configure = quick};
+	static const struct bn_rig_options defaults = {
+		.flow_sets = BN_DEFAULT_FLOW_SETS, .masquerade = true, .configure = quick};
 
 	memset(node, 0, sizeof(*node));
 	node->services = services;
@@ -104,7 +105,7 @@ struct learn {
 	__u8 protocol;
 };
 
-static void learn_entry(const struct bn_transient_entry *e, void *data)
+static void learn_entry(const struct bn_flow_entry *e, enum bn_where where, void *data)
 {
 	struct learn *l = data;
 	struct bench_flow *f = l->by_port[ntohs(e->key.sport)];
@@ -132,7 +133,7 @@ unsigned int bench_flows_kept(struct bench_node *node, enum bench_protocol p,
 		l.by_port[flows[i].sport] = &flows[i];
 	for (unsigned int i = 0; i < n; i++)
 		flows[i].learnt = false;
-	bn_rig_transient_each(&node->rig, learn_entry, &l);
+	bn_rig_flows_each(&node->rig, learn_entry, &l);
 	free(l.by_port);
 	for (unsigned int i = 0; i < n; i++) {
 		if (flows[i].learnt)
@@ -150,35 +151,16 @@ void bench_flows_learn(struct bench_node *node, enum bench_protocol p, struct be
 		bench_die("flows that were opened and are found", kept, n);
 }
 
-static void main_table_fill(struct bench_node *node, int family)
+/* Established entries in ways drawn at random, until three quarters of what may be are. */
+static void table_fill(struct bench_node *node)
 {
-	int fd = bn_rig_map(&node->rig, "bn_flows");
-	__u32 n = BN_DEFAULT_FLOWS / 4 * 3 - 2 * BENCH_FLOWS;
-	struct bn_flow *values = calloc(n, sizeof(*values));
-	struct bn_tuple *keys = calloc(n, sizeof(*keys));
-	LIBBPF_OPTS(bpf_map_batch_opts, opts);
+	__u32 sets = node->rig.config.flow_mask + 1, n = sets * BN_WAYS_ESTABLISHED / 4 * 3;
 
-	if (!values || !keys)
-		bn_rig_die("filler", ENOMEM);
-	for (__u32 i = 0; i < n; i++) {
-		keys[i] = (struct bn_tuple){.saddr = node->rig.dev[BN_POD_C].v4,
-					    .daddr = vip_of(i, family),
-					    .sport = htons(1 + i % 60000),
-					    .dport = htons(443),
-					    .protocol = 6,
-					    .family = family};
-		values[i].to_saddr = keys[i].saddr;
-		values[i].to_daddr = keys[i].daddr;
-	}
-	if (bpf_map_update_batch(fd, keys, values, &n, &opts))
-		bn_rig_die("filling bn_flows", errno);
-	free(values);
-	free(keys);
+	bn_rig_flows_fill_random(&node->rig, n - 2 * BENCH_FLOWS, random_next);
 }
 
 __u64 bench_flows_packets(struct bench_node *node, enum bench_protocol p)
 {
-	int fd = bn_rig_map(&node->rig, "bn_flows");
 	__u64 sum = 0;
 
 	for (unsigned int i = 0; i < BENCH_FLOWS; i++) {
@@ -192,8 +174,8 @@ __u64 bench_flows_packets(struct bench_node *node, enum bench_protocol p)
 				       .family = bench_family(p)};
 		struct bn_flow flow;
 
-		if (bpf_map_lookup_elem(fd, &key, &flow))
-			bench_die("established flows in the main table", i, BENCH_FLOWS);
+		if (bn_rig_flow(&node->rig, &key, &flow) != BN_ESTABLISHED)
+			bench_die("established flows in the table", i, BENCH_FLOWS);
 		sum += flow.packets;
 	}
 	return sum;
@@ -233,7 +215,7 @@ void bench_flows_establish(struct bench_node *node, enum bench_protocol p)
 				  before.counter[BN_CNT_FLOWS_PROMOTED],
 			  2 * BENCH_FLOWS);
 	if (node->filled)
-		main_table_fill(node, bench_family(p));
+		table_fill(node);
 }
 
 void bench_drain(struct bench_node *node)

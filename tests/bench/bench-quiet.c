@@ -66,9 +66,9 @@ static void entries_expect(struct bench_node *node, const struct bench_flow *qui
 				.family = 4};
 	struct bn_flow f;
 
-	if (bn_rig_flow(&node->rig, &key, &f) != BN_IN_FLOWS || f.packets != packets)
+	if (bn_rig_flow(&node->rig, &key, &f) != BN_ESTABLISHED || f.packets != packets)
 		bench_die("the quiet connection's packets", f.packets, packets);
-	if (bn_rig_flow(&node->rig, &back, &f) != BN_IN_FLOWS || f.packets != replies)
+	if (bn_rig_flow(&node->rig, &back, &f) != BN_ESTABLISHED || f.packets != replies)
 		bench_die("the quiet connection's replies", f.packets, replies);
 }
 

@@ -109,8 +109,7 @@ static void unlimited(struct bn_config *c)
 int bn_program_main(const char *group, const struct bn_case *cases, size_t n,
 		    const struct bn_rig_options *options)
 {
-	static const struct bn_rig_options small = {
-		.flows = 1024, .transient_sets = 64, .configure = unlimited};
+	static const struct bn_rig_options small = {.flow_sets = 64, .configure = unlimited};
 	struct CMUnitTest *tests = calloc(n, sizeof(*tests));
 	int failed;
 

@@ -82,68 +82,144 @@ void bn_rig_counts(const struct bn_rig *rig, struct bn_counts *ret)
 	free(counters);
 }
 
-void bn_rig_transient_each(const struct bn_rig *rig,
-			   void (*fn)(const struct bn_transient_entry *e, void *data), void *data)
+/* All sets of the table, to be freed. */
+static struct bn_flow_set *sets_read(const struct bn_rig *rig)
 {
-	struct bn_transient_set *sets;
+	struct bn_flow_set *sets;
 	LIBBPF_OPTS(bpf_map_batch_opts, opts);
-	__u32 n = rig->config.transient_mask + 1, next, *keys;
-	int fd = bn_rig_map(rig, "bn_transient");
+	__u32 n = rig->config.flow_mask + 1, next, *keys;
 
 	sets = calloc(n, sizeof(*sets));
 	keys = calloc(n, sizeof(*keys));
 	if (!sets || !keys)
-		bn_rig_die("bn_transient", ENOMEM);
-	if (bpf_map_lookup_batch(fd, NULL, &next, keys, sets, &n, &opts) && errno != ENOENT)
-		bn_rig_die("bn_transient", errno);
+		bn_rig_die("bn_flows", ENOMEM);
+	if (bpf_map_lookup_batch(bn_rig_map(rig, "bn_flows"), NULL, &next, keys, sets, &n, &opts) &&
+	    errno != ENOENT)
+		bn_rig_die("bn_flows", errno);
+	free(keys);
+	return sets;
+}
+
+static void sets_write(const struct bn_rig *rig, const struct bn_flow_set *sets)
+{
+	LIBBPF_OPTS(bpf_map_batch_opts, opts);
+	__u32 n = rig->config.flow_mask + 1, *keys = calloc(n, sizeof(*keys));
+
+	if (!keys)
+		bn_rig_die("bn_flows", ENOMEM);
 	for (__u32 i = 0; i < n; i++)
-		for (int way = 0; way < BN_WAYS; way++)
-			if (sets[i].tag[way])
-				fn(&sets[i].entry[way], data);
-	free(sets);
+		keys[i] = i;
+	if (bpf_map_update_batch(bn_rig_map(rig, "bn_flows"), keys, sets, &n, &opts))
+		bn_rig_die("bn_flows", errno);
 	free(keys);
 }
 
-struct find {
-	const struct bn_tuple *key;
-	struct bn_flow *flow;
-	int found;
-};
-
-static void find_entry(const struct bn_transient_entry *e, void *data)
+void bn_rig_flows_each(const struct bn_rig *rig,
+		       void (*fn)(const struct bn_flow_entry *e, enum bn_where where, void *data),
+		       void *data)
 {
-	struct find *f = data;
+	struct bn_flow_set *sets = sets_read(rig);
 
-	if (memcmp(&e->key, f->key, sizeof(e->key)))
-		return;
-	*f->flow = e->flow;
-	f->found++;
+	for (__u32 i = 0; i <= rig->config.flow_mask; i++)
+		for (int way = 0; way < BN_WAYS; way++)
+			if (sets[i].tag[way])
+				fn(&sets[i].entry[way],
+				   sets[i].established & 1u << way ? BN_ESTABLISHED : BN_TRANSIENT,
+				   data);
+	free(sets);
 }
 
-int bn_rig_flow(const struct bn_rig *rig, const struct bn_tuple *key, struct bn_flow *ret)
+enum bn_where bn_rig_flow(const struct bn_rig *rig, const struct bn_tuple *key, struct bn_flow *ret)
 {
-	struct find f = {.key = key, .flow = ret};
+	__u64 hash = bn_hash_tuple(rig->config.hash_key, key);
+	__u32 tag = bn_flow_tag(hash), mask = rig->config.flow_mask;
+	__u32 index[2] = {bn_flow_home(hash, mask)};
+	enum bn_where where = BN_NOWHERE;
+	struct bn_flow_set set;
+	int found = 0;
 
-	if (!bpf_map_lookup_elem(bn_rig_map(rig, "bn_flows"), key, ret))
-		return BN_IN_FLOWS;
-	bn_rig_transient_each(rig, find_entry, &f);
-	if (f.found > 1)
-		bn_rig_die("one tuple twice in the transient table", 0);
-	return f.found ? BN_IN_TRANSIENT : BN_NOWHERE;
+	index[1] = bn_flow_other(index[0], tag, mask);
+	for (int i = 0; i < 2 && (!i || index[0] != index[1]); i++) {
+		if (bpf_map_lookup_elem(bn_rig_map(rig, "bn_flows"), &index[i], &set))
+			bn_rig_die("bn_flows", errno);
+		for (int way = 0; way < BN_WAYS; way++) {
+			if (set.tag[way] != tag || memcmp(&set.entry[way].key, key, sizeof(*key)))
+				continue;
+			ret->hot = set.entry[way].flow;
+			ret->cold = set.cold[way];
+			where = set.established & 1u << way ? BN_ESTABLISHED : BN_TRANSIENT;
+			found++;
+		}
+	}
+	if (found > 1)
+		bn_rig_die("one tuple twice in the flow table", 0);
+	return where;
+}
+
+static void set_occupy(const struct bn_rig *rig, struct bn_flow_set *set, unsigned int way)
+{
+	memset(&set->entry[way], 0, sizeof(set->entry[way]));
+	set->entry[way].key.family = 255; /* nobody's */
+	set->entry[way].flow.last_seen = rig->config.life.established;
+	set->tag[way] = 1;
+	set->expires[way] = 0x7fffffff;
+	set->established |= 1u << way;
+}
+
+static void count_established(const struct bn_flow_entry *e, enum bn_where where, void *data)
+{
+	*(__u32 *)data += where == BN_ESTABLISHED;
 }
 
 __u32 bn_rig_flows_count(const struct bn_rig *rig)
 {
-	int fd = bn_rig_map(rig, "bn_flows");
-	struct bn_tuple key, next;
 	__u32 n = 0;
 
-	for (int r = bpf_map_get_next_key(fd, NULL, &next); !r;
-	     r = bpf_map_get_next_key(fd, &key, &next)) {
-		key = next;
-		n++;
-	}
+	bn_rig_flows_each(rig, count_established, &n);
 	return n;
+}
+
+void bn_rig_flows_fill(struct bn_rig *rig, unsigned int spare)
+{
+	struct bn_flow_set *sets = sets_read(rig);
+
+	for (__u32 i = 0; i <= rig->config.flow_mask; i++) {
+		for (unsigned int way = 0; way + spare < BN_WAYS_ESTABLISHED; way++) {
+			if (sets[i].tag[way])
+				continue;
+			set_occupy(rig, &sets[i], way);
+		}
+	}
+	sets_write(rig, sets);
+	free(sets);
+}
+
+/* The way that is looked at first, else another; home or the other set, whichever is emptier. */
+void bn_rig_flows_fill_random(struct bn_rig *rig, __u32 n, __u32 (*random)(void))
+{
+	__u32 mask = rig->config.flow_mask;
+	struct bn_flow_set *sets = sets_read(rig);
+
+	while (n) {
+		__u32 tag = random() | 1, home = random() & mask;
+		__u32 other = bn_flow_other(home, tag, mask), index = home;
+		int have = __builtin_popcount(sets[home].established);
+		unsigned int way = bn_flow_way(tag);
+
+		if (have >= BN_WAYS_CROWDED && __builtin_popcount(sets[other].established) < have)
+			index = other;
+		if (__builtin_popcount(sets[index].established) >= BN_WAYS_ESTABLISHED)
+			continue;
+		while (sets[index].tag[way])
+			way = (way + 1) % BN_WAYS;
+		set_occupy(rig, &sets[index], way);
+		sets[home].spilled += index != home;
+		if (index != home)
+			sets[index].away |= 1u << way;
+		n--;
+	}
+	sets_write(rig, sets);
+	free(sets);
 }
 
 static void map_empty(int fd)
@@ -162,24 +238,26 @@ static void map_empty(int fd)
 
 void bn_rig_forget_transient(struct bn_rig *rig)
 {
-	__u32 n = rig->config.transient_mask + 1, *keys = calloc(n, sizeof(*keys));
-	struct bn_transient_set *sets = calloc(n, sizeof(*sets));
-	LIBBPF_OPTS(bpf_map_batch_opts, opts);
+	struct bn_flow_set *sets = sets_read(rig);
 
-	if (!keys || !sets)
-		bn_rig_die("bn_transient", ENOMEM);
-	for (__u32 i = 0; i < n; i++)
-		keys[i] = i;
-	if (bpf_map_update_batch(bn_rig_map(rig, "bn_transient"), keys, sets, &n, &opts))
-		bn_rig_die("bn_transient", errno);
-	free(keys);
+	for (__u32 i = 0; i <= rig->config.flow_mask; i++)
+		for (int way = 0; way < BN_WAYS; way++)
+			if (!(sets[i].established & 1u << way)) {
+				sets[i].tag[way] = 0;
+				sets[i].entry[way].key.family = 0;
+			}
+	sets_write(rig, sets);
 	free(sets);
 }
 
 void bn_rig_forget(struct bn_rig *rig)
 {
-	bn_rig_forget_transient(rig);
-	map_empty(bn_rig_map(rig, "bn_flows"));
+	struct bn_flow_set *sets = calloc(rig->config.flow_mask + 1, sizeof(*sets));
+
+	if (!sets)
+		bn_rig_die("bn_flows", ENOMEM);
+	sets_write(rig, sets);
+	free(sets);
 	map_empty(bn_rig_map(rig, "bn_fragments"));
 	ring_buffer__consume(rig->ring);
 	rig->n_events = 0;

@@ -65,8 +65,7 @@ static void object_load(struct bn_rig *rig, int i, const struct bn_rig_options *
 	struct bpf_map *m;
 	int r;
 
-	resize(o, "bn_flows", options->flows);
-	resize(o, "bn_transient", options->transient_sets);
+	resize(o, "bn_flows", rig->config.flow_mask + 1);
 	if (i)
 		bpf_object__for_each_map(m, o)
 		{
@@ -85,8 +84,7 @@ static void object_load(struct bn_rig *rig, int i, const struct bn_rig_options *
 
 static void configure(struct bn_rig *rig, struct bn_config *c, const struct bn_rig_options *options)
 {
-	if (options->transient_sets)
-		c->transient_mask = options->transient_sets - 1;
+	c->flow_mask = (options->flow_sets ? options->flow_sets : 1024) - 1;
 	if (options->quiet)
 		c->features &= ~BN_FEATURE_EVENTS;
 	if (options->masquerade)

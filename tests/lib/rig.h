@@ -40,9 +40,8 @@ struct bn_rig_dev {
 };
 
 struct bn_rig_options {
-	__u32 flows;          /* entries of bn_flows, 0: the default */
-	__u32 transient_sets; /* 2^n, 0: the default */
-	bool quiet;           /* no flow records, as for benchmarks */
+	__u32 flow_sets; /* 2^n, 0: 1024; BN_DEFAULT_FLOW_SETS takes a while to empty */
+	bool quiet;      /* no flow records, as for benchmarks */
 	bool masquerade;
 	/* Last say on the constants, may be NULL. */
 	void (*configure)(struct bn_config *config);
@@ -106,17 +105,24 @@ void bn_rig_policy_allow(struct bn_rig *rig, __u32 identity, __u32 peer, __u16 p
 void bn_rig_policy_clear(struct bn_rig *rig);
 void bn_rig_epoch_bump(struct bn_rig *rig, __u16 slot);
 
-/* Where a tuple's entry is. */
+/* What a tuple's entry is. */
 enum bn_where {
 	BN_NOWHERE = 0,
-	BN_IN_FLOWS = 1,
-	BN_IN_TRANSIENT = 2,
+	BN_ESTABLISHED = 1,
+	BN_TRANSIENT = 2,
 };
-int bn_rig_flow(const struct bn_rig *rig, const struct bn_tuple *key, struct bn_flow *ret);
-/* Calls back for every live entry of the transient table. */
-void bn_rig_transient_each(const struct bn_rig *rig,
-			   void (*fn)(const struct bn_transient_entry *e, void *data), void *data);
+enum bn_where bn_rig_flow(const struct bn_rig *rig, const struct bn_tuple *key,
+			  struct bn_flow *ret);
+/* Calls back for every entry of the flow table. */
+void bn_rig_flows_each(const struct bn_rig *rig,
+		       void (*fn)(const struct bn_flow_entry *e, enum bn_where where, void *data),
+		       void *data);
+/* Established entries. */
 __u32 bn_rig_flows_count(const struct bn_rig *rig);
+/* Puts established entries into every way that takes one, but for `spare` of each set. */
+void bn_rig_flows_fill(struct bn_rig *rig, unsigned int spare);
+/* Puts n established entries into ways that `random` draws, as tuples' hashes would. */
+void bn_rig_flows_fill_random(struct bn_rig *rig, __u32 n, __u32 (*random)(void));
 
 /* Since 6.18 the kernel itself refuses to run a program on less than an IP header. */
 #define BN_VERDICT_REFUSED (-1000)

@@ -9,7 +9,7 @@
 
 static const char *both_in(struct bn_rig *rig, int family, __u8 protocol, const char *client,
 			   __u16 cport, const char *vip, __u16 vport, const char *server,
-			   __u16 sport, int where)
+			   __u16 sport, enum bn_where where)
 {
 	struct bn_tuple out = bn_tuple_make(family, protocol, client, cport, vip, vport);
 	struct bn_tuple back = bn_tuple_make(family, protocol, server, sport, client, cport);
@@ -26,7 +26,7 @@ static const char *both_in(struct bn_rig *rig, int family, __u8 protocol, const 
 	if (f.out_ifindex != rig->dev[BN_POD_B].ifindex || f.action != BN_ACT_PEER ||
 	    r.out_ifindex != rig->dev[BN_POD_A].ifindex || r.action != BN_ACT_PEER)
 		return "an entry sends to the wrong device";
-	if (where == BN_IN_FLOWS &&
+	if (where == BN_ESTABLISHED &&
 	    (!(f.state & BN_FS_ESTABLISHED) || !(r.state & BN_FS_ESTABLISHED)))
 		return "an entry of the main table is not marked established";
 	return NULL;
@@ -34,12 +34,12 @@ static const char *both_in(struct bn_rig *rig, int family, __u8 protocol, const 
 
 static const char *tcp_half_open(struct bn_rig *rig, int family, const struct bn_result *r)
 {
-	return both_in(rig, family, IPPROTO_TCP, "A", 40000, "VIP", 80, "B", 8080, BN_IN_TRANSIENT);
+	return both_in(rig, family, IPPROTO_TCP, "A", 40000, "VIP", 80, "B", 8080, BN_TRANSIENT);
 }
 
 static const char *tcp_established(struct bn_rig *rig, int family, const struct bn_result *r)
 {
-	return both_in(rig, family, IPPROTO_TCP, "A", 40000, "VIP", 80, "B", 8080, BN_IN_FLOWS);
+	return both_in(rig, family, IPPROTO_TCP, "A", 40000, "VIP", 80, "B", 8080, BN_ESTABLISHED);
 }
 
 static const char *tcp_counted(struct bn_rig *rig, int family, const struct bn_result *r)
@@ -61,12 +61,12 @@ static const char *tcp_counted(struct bn_rig *rig, int family, const struct bn_r
 
 static const char *direct_established(struct bn_rig *rig, int family, const struct bn_result *r)
 {
-	return both_in(rig, family, IPPROTO_TCP, "A", 41000, "B", 9000, "B", 9000, BN_IN_FLOWS);
+	return both_in(rig, family, IPPROTO_TCP, "A", 41000, "B", 9000, "B", 9000, BN_ESTABLISHED);
 }
 
 static const char *udp_short(struct bn_rig *rig, int family, const struct bn_result *r)
 {
-	return both_in(rig, family, IPPROTO_UDP, "A", 5000, "VIP", 53, "B", 5353, BN_IN_TRANSIENT);
+	return both_in(rig, family, IPPROTO_UDP, "A", 5000, "VIP", 53, "B", 5353, BN_TRANSIENT);
 }
 
 static const char *zero_checksum(struct bn_rig *rig, int family, const struct bn_result *r)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A transient table of one set: seven entries, three flows and a half. Who is thrown out, and
+ * A flow table of one set: seven entries, three flows and a half. Who is thrown out, and
  * that every flow that ends so is counted and reported exactly once.
  */
 #include "lib/program.h"
@@ -32,7 +32,7 @@ static int send_query(struct bn_rig *rig, int family, __u16 port)
 	return bn_step_send(rig, &s, family, &result);
 }
 
-static void count_live(const struct bn_transient_entry *e, void *data)
+static void count_live(const struct bn_flow_entry *e, enum bn_where where, void *data)
 {
 	if (e->flow.flags & BN_FLOW_ORIGIN && e->flow.action != BN_ACT_DROP)
 		live++;
@@ -53,7 +53,7 @@ static const char *counted(struct bn_rig *rig, int family)
 	opened = after.counter[BN_CNT_FLOWS_OPENED] - before.counter[BN_CNT_FLOWS_OPENED];
 	closed = after.counter[BN_CNT_FLOWS_CLOSED] - before.counter[BN_CNT_FLOWS_CLOSED];
 	evicted = after.counter[BN_CNT_FLOWS_EVICTED] - before.counter[BN_CNT_FLOWS_EVICTED];
-	bn_rig_transient_each(rig, count_live, NULL);
+	bn_rig_flows_each(rig, count_live, NULL);
 	if (opened != 50 || closed != opened - live || evicted_records != closed || !evicted) {
 		snprintf(why, sizeof(why),
 			 "50 flows: %llu opened, %llu closed (%u records), %llu evicted, %u live",
@@ -73,8 +73,8 @@ static const char *newest_whole(struct bn_rig *rig, int family)
 		struct bn_flow f;
 
 		send_syn(rig, family, 11000 + i, SYN);
-		if (bn_rig_flow(rig, &key, &f) != BN_IN_TRANSIENT ||
-		    bn_rig_flow(rig, &back, &f) != BN_IN_TRANSIENT)
+		if (bn_rig_flow(rig, &key, &f) != BN_TRANSIENT ||
+		    bn_rig_flow(rig, &back, &f) != BN_TRANSIENT)
 			return "a new flow threw out its own other half";
 	}
 	return NULL;
@@ -96,7 +96,7 @@ static const char *refusals_first(struct bn_rig *rig, int family)
 		if (bn_step_send(rig, &denied, family, &result) != 2)
 			wrong = "not denied";
 	}
-	if (!wrong && bn_rig_flow(rig, &key, &f) != BN_IN_TRANSIENT)
+	if (!wrong && bn_rig_flow(rig, &key, &f) != BN_TRANSIENT)
 		wrong = "refusals threw out a half-open flow";
 	bn_rig_endpoint_set(rig, BN_POD_C, 0);
 	return wrong;
@@ -185,8 +185,7 @@ static const struct bn_case cases[] = {
 
 int main(void)
 {
-	static const struct bn_rig_options options = {
-		.flows = 64, .transient_sets = 1, .configure = slow_records};
+	static const struct bn_rig_options options = {.flow_sets = 1, .configure = slow_records};
 
 	return bn_program_main("eviction", cases, sizeof(cases) / sizeof(cases[0]), &options);
 }

@@ -10,10 +10,9 @@
 #include <unistd.h>
 
 #define OPENED [BN_CNT_FLOWS_OPENED] = 1, [BN_CNT_DECISIONS] = 1
-#define FLOWS 64
 
-static const char *pair(struct bn_rig *rig, int family, __u16 client, int where, __u8 state,
-			__u8 reply_state)
+static const char *pair(struct bn_rig *rig, int family, __u16 client, enum bn_where where,
+			__u8 state, __u8 reply_state)
 {
 	static char why[128];
 	struct bn_tuple key = bn_tuple_make(family, IPPROTO_TCP, "A", client, "VIP", 80);
@@ -37,14 +36,14 @@ static const char *pair(struct bn_rig *rig, int family, __u16 client, int where,
 		return pair(rig, family, client, where, state, reply); \
 	}
 
-CHECK(syn_sent, 40000, BN_IN_TRANSIENT, BN_FS_SYN, 0)
-CHECK(syn_received, 40000, BN_IN_TRANSIENT, BN_FS_SYN, BN_FS_SYN)
-CHECK(established, 40000, BN_IN_FLOWS, BN_FS_SYN, BN_FS_SYN)
-CHECK(half_closed, 40000, BN_IN_TRANSIENT, BN_FS_SYN | BN_FS_FIN, BN_FS_SYN | BN_FS_PEER_FIN)
-CHECK(closed, 40000, BN_IN_TRANSIENT, BN_FS_SYN | BN_FS_FIN | BN_FS_PEER_FIN,
+CHECK(syn_sent, 40000, BN_TRANSIENT, BN_FS_SYN, 0)
+CHECK(syn_received, 40000, BN_TRANSIENT, BN_FS_SYN, BN_FS_SYN)
+CHECK(established, 40000, BN_ESTABLISHED, BN_FS_SYN, BN_FS_SYN)
+CHECK(half_closed, 40000, BN_TRANSIENT, BN_FS_SYN | BN_FS_FIN, BN_FS_SYN | BN_FS_PEER_FIN)
+CHECK(closed, 40000, BN_TRANSIENT, BN_FS_SYN | BN_FS_FIN | BN_FS_PEER_FIN,
       BN_FS_SYN | BN_FS_FIN | BN_FS_PEER_FIN)
-CHECK(reset, 40000, BN_IN_TRANSIENT, BN_FS_SYN | BN_FS_PEER_RST, BN_FS_SYN | BN_FS_RST)
-CHECK(reset_half_open, 40000, BN_IN_TRANSIENT, BN_FS_SYN | BN_FS_PEER_RST, BN_FS_RST)
+CHECK(reset, 40000, BN_TRANSIENT, BN_FS_SYN | BN_FS_PEER_RST, BN_FS_SYN | BN_FS_RST)
+CHECK(reset_half_open, 40000, BN_TRANSIENT, BN_FS_SYN | BN_FS_PEER_RST, BN_FS_RST)
 
 static struct bn_result result;
 
@@ -125,14 +124,14 @@ static const char *udp_lasts(struct bn_rig *rig, int family)
 	for (int i = 0; i < 3; i++)
 		if (query(rig, family, 5000) != 7 || reply(rig, family, 5000) != 7)
 			return "not forwarded";
-	if (bn_rig_flow(rig, &key, &f) != BN_IN_TRANSIENT)
+	if (bn_rig_flow(rig, &key, &f) != BN_TRANSIENT)
 		return "a flow of a moment is in the main table";
 	wait_lasting(rig);
 	bn_rig_counts(rig, &before);
 	query(rig, family, 5000);
 	reply(rig, family, 5000);
 	bn_rig_counts(rig, &after);
-	if (bn_rig_flow(rig, &key, &f) != BN_IN_FLOWS)
+	if (bn_rig_flow(rig, &key, &f) != BN_ESTABLISHED)
 		return "a lasting flow is not in the main table";
 	if (after.counter[BN_CNT_FLOWS_PROMOTED] - before.counter[BN_CNT_FLOWS_PROMOTED] != 2)
 		return "not counted as promoted";
@@ -152,9 +151,9 @@ static const char *udp_one_sided(struct bn_rig *rig, int family)
 	wait_lasting(rig);
 	for (int i = 0; i < 6; i++)
 		query(rig, family, 5001);
-	return bn_rig_flow(rig, &key, &f) == BN_IN_TRANSIENT
+	return bn_rig_flow(rig, &key, &f) == BN_TRANSIENT
 		       ? NULL
-		       : "a flow that nobody answers is not in the transient table";
+		       : "a flow that nobody answers is established";
 }
 
 static const char *expires(struct bn_rig *rig, int family)
@@ -196,55 +195,54 @@ static const char *full_table(struct bn_rig *rig, int family)
 {
 	struct bn_tuple key = bn_tuple_make(family, IPPROTO_TCP, "A", 50000, "VIP", 80);
 	struct bn_tuple back = bn_tuple_make(family, IPPROTO_TCP, "B", 8080, "A", 50000);
-	int fd = bn_rig_map(rig, "bn_flows");
 	struct bn_counts before, after;
 	struct bn_flow f = {};
 
-	for (__u16 i = 0; i < FLOWS; i++) {
-		struct bn_tuple filler = bn_tuple_make(family, IPPROTO_TCP, "C", i, "WORLD", 1);
-
-		bpf_map_update_elem(fd, &filler, &f, BPF_ANY);
-	}
+	bn_rig_flows_fill(rig, 0);
 	bn_rig_counts(rig, &before);
 	if (!handshake(rig, family, 50000))
-		return "a full main table refuses a connection";
+		return "a full table refuses a connection";
 	bn_rig_counts(rig, &after);
 	if (after.counter[BN_CNT_FLOWS_FULL] == before.counter[BN_CNT_FLOWS_FULL])
-		return "the refused promotion was not counted";
+		return "that it can't be kept for good was not counted";
 	if (after.counter[BN_CNT_FLOWS_PROMOTED] != before.counter[BN_CNT_FLOWS_PROMOTED])
-		return "something was promoted into a full table";
+		return "something was established in a full table";
 	for (int i = 0; i < 4; i++)
 		if (packet_send(rig, family, BN_POD_A, "A", 50000, "VIP", 80, IPPROTO_TCP, ACK) !=
 			    7 ||
 		    packet_send(rig, family, BN_POD_B, "B", 8080, "A", 50000, IPPROTO_TCP, ACK) !=
 			    7)
 			return "the connection does not go on";
-	if (bn_rig_flow(rig, &key, &f) != BN_IN_TRANSIENT || !(f.state & BN_FS_ESTABLISHED))
+	if (bn_rig_flow(rig, &key, &f) != BN_TRANSIENT || !(f.state & BN_FS_ESTABLISHED) ||
+	    !(f.state & BN_FS_CROWDED))
 		return "the original direction is not kept as established";
-	if (bn_rig_flow(rig, &back, &f) != BN_IN_TRANSIENT || !(f.state & BN_FS_ESTABLISHED))
+	if (bn_rig_flow(rig, &back, &f) != BN_TRANSIENT || !(f.state & BN_FS_ESTABLISHED) ||
+	    !(f.state & BN_FS_CROWDED))
 		return "the reply direction is not kept as established";
 	return NULL;
 }
 
-/* One place short: the pair must not be torn apart between the tables. */
-static const char *almost_full_table(struct bn_rig *rig, int family)
+/* Every set has room for one more established entry: home sets are left for the others. */
+static const char *crowded_table(struct bn_rig *rig, int family)
 {
-	struct bn_tuple key = bn_tuple_make(family, IPPROTO_TCP, "A", 50001, "VIP", 80);
-	struct bn_tuple back = bn_tuple_make(family, IPPROTO_TCP, "B", 8080, "A", 50001);
-	int fd = bn_rig_map(rig, "bn_flows");
-	struct bn_flow f = {};
+	unsigned int established = 0;
 
-	for (__u16 i = 0; i < FLOWS - 1; i++) {
-		struct bn_tuple filler = bn_tuple_make(family, IPPROTO_TCP, "C", i, "WORLD", 1);
+	bn_rig_flows_fill(rig, 1);
+	for (__u16 port = 50001; port < 50021; port++) {
+		struct bn_tuple key = bn_tuple_make(family, IPPROTO_TCP, "A", port, "VIP", 80);
+		struct bn_tuple back = bn_tuple_make(family, IPPROTO_TCP, "B", 8080, "A", port);
+		enum bn_where one, other;
+		struct bn_flow f;
 
-		bpf_map_update_elem(fd, &filler, &f, BPF_ANY);
+		if (!handshake(rig, family, port))
+			return "a crowded table refuses a connection";
+		one = bn_rig_flow(rig, &key, &f);
+		other = bn_rig_flow(rig, &back, &f);
+		if (one == BN_NOWHERE || one != other)
+			return "the two entries are of different classes, or gone";
+		established += one == BN_ESTABLISHED;
 	}
-	if (!handshake(rig, family, 50001))
-		return "an almost full main table refuses a connection";
-	if (bn_rig_flow(rig, &key, &f) != BN_IN_TRANSIENT ||
-	    bn_rig_flow(rig, &back, &f) != BN_IN_TRANSIENT)
-		return "the two entries are in different tables, or gone";
-	return NULL;
+	return established < 15 ? "there was room for more" : NULL;
 }
 
 static const char *same_tuple(struct bn_rig *rig, int family)
@@ -337,16 +335,15 @@ static const struct bn_case cases[] = {
 	{"UDP that lasts moves to the main table", .run = udp_lasts},
 	{"UDP that nobody answers does not", .run = udp_one_sided},
 	{"an expired entry is a new flow", .run = expires},
-	{"a full main table: the connection goes on", .run = full_table},
-	{"a main table with one place left", .run = almost_full_table},
+	{"a full table: the connection goes on", .run = full_table},
+	{"a table with one place left in each set", .run = crowded_table},
 	{"a translated tuple that another flow holds", .run = same_tuple},
 	{"a plain tuple that a translated flow holds", .run = same_tuple_direct},
 };
 
 int main(void)
 {
-	static const struct bn_rig_options options = {
-		.flows = FLOWS, .transient_sets = 64, .configure = quick};
+	static const struct bn_rig_options options = {.flow_sets = 64, .configure = quick};
 
 	return bn_program_main("lifecycle", cases, sizeof(cases) / sizeof(cases[0]), &options);
 }

@@ -209,10 +209,9 @@ static void ipv4_alone(struct bn_config *config)
 
 int main(void)
 {
-	static const struct bn_rig_options both = {
-		.flows = 1024, .transient_sets = 64, .masquerade = true};
+	static const struct bn_rig_options both = {.flow_sets = 64, .masquerade = true};
 	static const struct bn_rig_options ipv4 = {
-		.flows = 1024, .transient_sets = 64, .masquerade = true, .configure = ipv4_alone};
+		.flow_sets = 64, .masquerade = true, .configure = ipv4_alone};
 	int r = bn_program_main("masquerade", cases, sizeof(cases) / sizeof(cases[0]), &both);
 
 	return r | bn_program_main("masquerade of one family", one_family,

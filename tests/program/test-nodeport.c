@@ -31,14 +31,14 @@ static const char *recorded(struct bn_rig *rig, int family, const struct bn_resu
 	struct bn_tuple key = bn_tuple_make(family, IPPROTO_TCP, "WORLD", 40000, "NODE", 30080);
 	struct bn_flow f;
 
-	if (bn_rig_flow(rig, &key, &f) != BN_IN_FLOWS)
+	if (bn_rig_flow(rig, &key, &f) != BN_ESTABLISHED)
 		return "the flow is not established";
 	if (f.flags & BN_FLOW_MASQ || !(f.flags & BN_FLOW_SERVICE))
 		return "flags of a flow to a backend here";
 	if (f.action != BN_ACT_PEER || f.out_ifindex != rig->dev[BN_POD_B].ifindex)
 		return "not sent past the stack into the pod";
 	key = bn_tuple_make(family, IPPROTO_TCP, "B", 8080, "WORLD", 40000);
-	if (bn_rig_flow(rig, &key, &f) != BN_IN_FLOWS)
+	if (bn_rig_flow(rig, &key, &f) != BN_ESTABLISHED)
 		return "the reply direction is not established";
 	if (f.action != BN_ACT_NEIGH || f.out_ifindex != rig->dev[BN_UPLINK].ifindex)
 		return "replies don't leave past the stack";
@@ -438,8 +438,8 @@ static const struct bn_case crowds[] = {
 int main(void)
 {
 	static const struct bn_rig_options options = {
-		.flows = 1024, .transient_sets = 64, .masquerade = true, .configure = one_port};
-	static const struct bn_rig_options whole = {.masquerade = true};
+		.flow_sets = 64, .masquerade = true, .configure = one_port};
+	static const struct bn_rig_options whole = {.flow_sets = 32768, .masquerade = true};
 	int r = bn_program_main("nodeport", cases, sizeof(cases) / sizeof(cases[0]), &options);
 
 	r |= bn_program_main("broken headers to a NodePort", broken,

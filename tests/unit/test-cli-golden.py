@@ -77,7 +77,7 @@ EMPTY = {"namespace": "kube-system", "name": "dns", "type": "NodePort", "fronten
 STATUS = {"state": "live", "reasons": [], "node": "n1", "version": "0.1.0", "kernel": "6.1.0",
           "features": {"tcx": False, "redirect_peer": True, "map_batch": True},
           "attachments": [{"device": "eth0", "hook": "ingress", "kind": "clsact"}],
-          "maps": [{"name": "bn_flows", "entries": 10, "max_entries": 262144, "bytes": 50331648}],
+          "maps": [{"name": "bn_flows", "entries": 10, "max_entries": 229376, "bytes": 37748736}],
           "audit": {"runs": 3, "interval_s": 600, "ago_s": 17, "repaired": {"bn_addresses": 2}}}
 AUDIT = [{"name": n, "checked": c, "missing": m, "wrong": 0, "extra": 0, "failed": 0}
          for n, c, m in (("bn_addresses", 12345, 2), ("programs", 7, 0))]

@@ -208,7 +208,7 @@ static void test_bad_options(void **state)
 		{"--log-level loud", "error, warning, info or debug"},
 		{"--log-format xml", "text or json"},
 		{"--flows 3", "--flows"},
-		{"--transient-sets 4", "--transient-sets"},
+		{"--flows 4", "--flows"},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
@@ -241,7 +241,7 @@ static void test_file(void **state)
 		"service-cidr: 10.2.0.0/16\n"
 		"masquerade: off\n"
 		"log-level: warning\n"
-		"maps: {flows: 10, transient-sets: 8, events: 65536}\n"
+		"maps: {flows: 10, events: 65536}\n"
 		"lifetimes:\n  udp-lasting: 7\n  syn: 1209600\n"
 		"flows: {history: 5, events: false, drop-rate: 0}\n"
 		"services: {node-port-range: 3000-4000, node-port-addresses: primary}\n"
@@ -263,7 +263,6 @@ static void test_file(void **state)
 	assert_int_equal(c->nat_exclude.items[1].prefix, 8);
 	assert_int_equal(c->log_level, BN_LOG_WARNING);
 	assert_int_equal(c->sizes.flows, 10);
-	assert_int_equal(c->sizes.transient_sets, 8);
 	assert_int_equal(c->sizes.event_bytes, 65536);
 	assert_int_equal(c->sizes.services, BN_DEFAULT_SERVICES);
 	assert_int_equal(c->life.udp_lasting, 7);
@@ -342,7 +341,7 @@ static void test_bad_files(void **state)
 		{"maps: {flows: \"10\"}\n", "maps.flows is \"10\""},
 		{"maps: {flows: {a: b}}\n", "maps.flows is a mapping"},
 		{"maps: {flows: !!int 3}\n", "maps.flows is a value with a tag"},
-		{"maps: {transient-sets: 3}\n", "a power of two"},
+		{"maps: {events: 100000}\n", "a power of two"},
 		{"maps: {events: 4096}\n", "maps.events"},
 		{"maps: {flows: 1, flows: 2}\n", "\"flows\" stands there twice"},
 		{"maps: 3\n", "maps must be a mapping"},

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * Run by the agent through BPF_PROG_TEST_RUN, never attached: walking the flow table where it
+ * stands, under its own locks, and putting entries of a predecessor's table into it.
+ */
+#include "lib/flow.h"
+
+/* Sets that one run looks at: the verifier walks every one of them. */
+#define SWEEP_SETS 64
+
+__u32 bn_sweep_remove; /* whether expired flows go, or are only not counted */
+__u32 bn_sweep_next;   /* the set to go on with */
+__u64 bn_sweep_live;   /* entries seen alive, since the agent set this to 0 */
+__u64 bn_sweep_gone;   /* entries removed */
+
+/* The entry to put in, and jiffies that it has to live. */
+struct bn_flow_entry bn_adopt_entry;
+struct bn_flow_cold bn_adopt_cold;
+__u32 bn_adopt_established;
+__s32 bn_adopt_left;
+
+static __always_inline bool sweep_over(const struct bn_flow_set *set, __u32 way, __u32 now)
+{
+	if (!bn_expired(set->expires[way], now))
+		return false;
+	return !(set->established & 1u << way) || bn_expired(table_deadline(&set->entry[way]), now);
+}
+
+/* An entry whose time is over: the flow goes if its other direction's is, too. */
+BN_GLOBAL int sweep_entry(__u32 index, __u32 way)
+{
+	struct bn_scratch *s = bn_scratch_get();
+	struct bn_flow_set *set = table_set(index), *other;
+	struct bn_place own, opposite;
+	__u32 w;
+
+	if (!s || !set || way >= BN_WAYS)
+		return 0;
+	own.set = set;
+	own.index = index;
+	own.way = way;
+	own.tag = set->tag[way];
+	s->pkt.tuple = set->entry[way].key;
+	s->pkt.now = bn_now();
+	if (!own.tag || !table_copy(&own, &s->fwd))
+		return 0;
+	flow_peer_key(&s->peer, &s->pkt.tuple, &s->fwd);
+	/* as of its last packet, when both were alive */
+	table_find(s, BN_OPPOSITE, s->fwd.last_seen, &opposite);
+	other = opposite.set;
+	w = opposite.way;
+	if (other && w < BN_WAYS && !sweep_over(other, w, s->pkt.now))
+		return 0;
+	if (s->fwd.action != BN_ACT_DROP)
+		flow_report_closed(s, &own, &opposite, BN_CLOSE_EXPIRED);
+	bn_sweep_gone += table_change(&own, TABLE_FREE, 0, s->pkt.now) >= 0;
+	bn_sweep_gone += table_change(&opposite, TABLE_FREE, 0, s->pkt.now) >= 0;
+	return 1;
+}
+
+BN_GLOBAL int sweep_set(__u32 index)
+{
+	struct bn_flow_set *set = table_set(index);
+	__u32 way, now = bn_now();
+
+	if (!set)
+		return 0;
+	for (way = 0; way < BN_WAYS; way++) {
+		if (!set->tag[way])
+			continue;
+		if (!sweep_over(set, way, now))
+			bn_sweep_live++;
+		else if (bn_sweep_remove)
+			sweep_entry(index, way);
+	}
+	return 0;
+}
+
+SEC("tc")
+int bn_sweep(struct __sk_buff *skb)
+{
+	__u32 i, from = bn_sweep_next;
+
+	for (i = 0; i < SWEEP_SETS; i++)
+		sweep_set(from + i);
+	bn_sweep_next = from + SWEEP_SETS;
+	return 0;
+}
+
+/* Puts bn_adopt_entry in unless its key is there already. */
+SEC("tc")
+int bn_adopt(struct __sk_buff *skb)
+{
+	struct bn_scratch *s = bn_scratch_get();
+	struct bn_place place;
+
+	if (!s)
+		return 0;
+	s->placed_set = ~0u;
+	s->pkt.tuple = bn_adopt_entry.key;
+	s->pkt.now = bn_now();
+	s->fwd.hot = bn_adopt_entry.flow;
+	s->fwd.cold = bn_adopt_cold;
+	table_find(s, BN_THIS, s->pkt.now, &place);
+	if (place.set || table_insert(BN_THIS, bn_adopt_left, false) || !bn_adopt_established)
+		return 0;
+	table_find(s, BN_THIS, s->pkt.now, &place);
+	table_change(&place, TABLE_ESTABLISH, 0, s->pkt.now + bn_adopt_left);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
