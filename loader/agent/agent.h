@@ -56,7 +56,7 @@ struct bn_agent {
 	struct bn_services *services;
 	struct bn_addresses *addresses;
 	struct bn_wanted sock_netns; /* whose sockets are balanced */
-	char *sockets_off; /* why sockets are not balanced; NULL: they are */
+	char *sockets_off;           /* why sockets are not balanced; NULL: they are */
 	uint64_t netns_cookie;
 	struct bn_sock_iters *sock_iters;
 	sd_event_source *expire; /* deferred: once for a burst of changes */
