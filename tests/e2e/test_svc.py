@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`svc list` and `svc get`: what they say of services, beside the traffic itself."""
+"""Services in commands: what they say beside the traffic itself, and ports that are held."""
+import socket
+
 import pytest
 
+import netns
 import peers
 from harness import FAMILIES, cluster_ips, eventually, service_manifest
 
@@ -71,3 +74,28 @@ def test_headless(node):
     assert set(by_pod) == {"b1", "b2", "b3"}
     assert all(b["port"] == 8080 and b["state"] == "active" for b in by_pod.values())
     assert "None" in node.bpfnet("svc", "list").stdout
+
+
+def test_ports_that_are_held(node):
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "published"},
+           "spec": {"nodeName": node.name, "containers": [
+               {"name": "c", "ports": [{"containerPort": 80, "hostPort": 881}]}]}}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "held"},
+               "spec": {"type": "NodePort", "ports": [
+                   {"port": 53, "protocol": "UDP", "nodePort": 30053}]}}
+    with netns.within(node.ns):
+        tcp = socket.create_server(("127.0.0.1", 881))
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        udp.bind(("0.0.0.0", 30053))
+    with tcp, udp:
+        for what, field in ((pod, "spec.containers[0].ports[0].hostPort: 881"),
+                            (service, "spec.ports[0].nodePort: 30053")):
+            r = node.apply(what, check=False)
+            assert r.returncode == 1
+            assert f"document 1: {field} is already taken by a socket of the host" in r.stderr
+    node.apply(pod, service)
+    again = {**pod, "metadata": {"name": "second"}}
+    r = node.apply(again, check=False)
+    assert r.returncode == 1
+    assert "hostPort: 881 is already taken by pod default/published" in r.stderr
+    node.delete(pod, service)
