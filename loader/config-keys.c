@@ -114,6 +114,8 @@ const struct bn_key bn_keys[] = {
 	       "pods and nodes known by address"),
 	NUMBER("maps", "ranges", sizes.ranges, 1, 1 << 20, BN_DEFAULT_RANGES,
 	       "CIDRs with a meaning to the datapath"),
+	NUMBER("maps", "source-ranges", sizes.source_ranges, 1, 1 << 24, BN_DEFAULT_SOURCE_RANGES,
+	       "loadBalancerSourceRanges of all services together"),
 	NUMBER("maps", "fragments", sizes.fragments, 1, 1 << 20, BN_DEFAULT_FRAGMENTS,
 	       "datagrams with fragments under way"),
 	NUMBER("maps", "datagram-peers", sizes.datagram_peers, 2, 1 << 22,

@@ -235,8 +235,13 @@ static __always_inline int decide_service(struct bn_scratch *s)
 	}
 	if (!svc)
 		return service_owns(&t->daddr) ? BN_DROP_SERVICE_UNKNOWN : 0;
-	if (s->pkt.hook == BN_HOOK_FROM_UPLINK && outside_martian(t))
-		return BN_DROP_MARTIAN_SOURCE;
+	s->fwd.service = svc->id;
+	if (s->pkt.hook == BN_HOOK_FROM_UPLINK) {
+		if (outside_martian(t))
+			return BN_DROP_MARTIAN_SOURCE;
+		if (svc->flags & BN_SERVICE_RESTRICTED && !outside_admitted(s, svc->id))
+			return BN_DROP_SOURCE_RANGE;
+	}
 	r = service_choose(s, svc);
 	if (!r)
 		party_of_address(&s->dst, &s->fwd.to_daddr);

@@ -117,6 +117,8 @@ static int start_datapath(struct bn_agent *a, struct bn_error *err)
 	bn_map_shape(services.backends_fd, &shape);
 	services.max_backends = shape.max_entries;
 	r = bn_addresses_new(&addresses, &a->addresses, err);
+	if (!r)
+		r = bn_sources_new(a->programs.maps[BN_MAP_bn_sources], &a->sources, err);
 	return r ? r : bn_services_new(&services, &a->services, err);
 }
 
@@ -223,7 +225,6 @@ static int start_objects(struct bn_agent *a, struct bn_error *err)
 		.n_service_cidrs = a->config->service_cidrs.n,
 		.node_port_min = a->config->node_ports.min,
 		.node_port_max = a->config->node_ports.max,
-		.frontend_kinds = 1u << BN_FRONTEND_CLUSTER_IP,
 		.commit = bn_agent_commit,
 		.pod_changed = bn_agent_pod_changed,
 		.host_port_free = host_port_free,
@@ -355,6 +356,10 @@ static int start(struct bn_agent *a, const struct bn_agent_config *config, sd_ev
 	r = bn_services_prune(a->services, err);
 	if (r < 0)
 		return r;
+	r = bn_sources_prune(a->sources);
+	if (r < 0)
+		return bn_error_set(err, r, "can't tidy the map of source ranges: %s",
+				    strerror(-r));
 	r = bn_addresses_prune(a->addresses, err);
 	if (r < 0)
 		return r;
@@ -423,6 +428,7 @@ void bn_agent_done(struct bn_agent *a)
 	bn_sysctl_free(a->sysctl);
 	bn_nl_free(a->nl);
 	bn_services_free(a->services);
+	bn_sources_free(a->sources);
 	bn_addresses_free(a->addresses);
 	bn_agent_expire_done(a);
 	bn_agent_sockets_done(a);

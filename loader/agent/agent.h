@@ -15,6 +15,7 @@
 #include "datapath/addresses.h"
 #include "datapath/programs.h"
 #include "datapath/services.h"
+#include "datapath/sources.h"
 #include "datapath/sock-iters.h"
 #include "datapath/wanted.h"
 #include "error.h"
@@ -54,6 +55,7 @@ struct bn_agent {
 	char links_dir[4096];
 	struct bn_attach attach;
 	struct bn_services *services;
+	struct bn_sources *sources;
 	struct bn_addresses *addresses;
 	struct bn_wanted sock_netns; /* whose sockets are balanced */
 	char *sockets_off;           /* why sockets are not balanced; NULL: they are */

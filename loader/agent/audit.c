@@ -194,6 +194,8 @@ static int on_slice(sd_event_source *source, void *user)
 		break;
 	case PART_SERVICES:
 		more = bn_services_audit(a->services, &au->now);
+		if (!more)
+			bn_sources_audit(a->sources, &au->now.of[BN_AUDIT_SOURCES]);
 		break;
 	case PART_PROGRAMS:
 		bn_wanted_audit(&a->sock_netns, &au->now.of[BN_AUDIT_SOCK_NETNS]);

@@ -162,6 +162,44 @@ static int set_health(struct bn_agent *a, const struct bn_change *c)
 	return r;
 }
 
+/* Whom services admit from outside, of those that have an id already: before their commit. */
+static int add_sources(struct bn_agent *a, const struct bn_change *c, struct bn_error *err)
+{
+	uint32_t id;
+	int r = 0;
+
+	for (size_t i = 0; i < c->n_services && !r; i++) {
+		if (!bn_services_id(a->services, c->services[i].namespace, c->services[i].name,
+				    &id))
+			r = bn_sources_add(a->sources, id, &c->services[i], err);
+	}
+	return r;
+}
+
+/* ... and after it, when all have one: those that went are no longer admitted. */
+static int settle_sources(struct bn_agent *a, const struct bn_change *c, const uint32_t *gone,
+			  bool ok, struct bn_error *err)
+{
+	uint32_t id;
+	int r = 0;
+
+	for (size_t i = 0; i < c->n_services; i++) {
+		if (bn_services_id(a->services, c->services[i].namespace, c->services[i].name, &id))
+			continue;
+		if (ok && !r)
+			r = bn_sources_add(a->sources, id, &c->services[i], err);
+		if (ok && !r)
+			bn_sources_trim(a->sources, id);
+		else
+			bn_sources_revert(a->sources, id);
+	}
+	for (size_t i = 0; ok && i < c->n_removed; i++) {
+		if (gone[i])
+			bn_sources_remove(a->sources, gone[i]);
+	}
+	return r;
+}
+
 int bn_agent_commit(void *user, const struct bn_change *c, struct bn_error *err)
 {
 	struct bn_agent *a = user;
@@ -176,7 +214,13 @@ int bn_agent_commit(void *user, const struct bn_change *c, struct bn_error *err)
 	/* addresses first: a backend's pod is known before a service sends flows to it */
 	r = bn_agent_fit_peers(a, c->peers, c->n_peers, err);
 	if (!r)
+		r = add_sources(a, c, err);
+	if (!r)
 		r = bn_agent_fit_services(a, c, err);
+	if (r)
+		settle_sources(a, c, gone, false, NULL);
+	else
+		r = settle_sources(a, c, gone, true, err);
 	if (!r)
 		r = bn_addresses_peers(a->addresses, NULL, 0, c->peers_removed, c->n_peers_removed,
 				       err);

@@ -24,6 +24,7 @@
 	X(SERVICE_SLOTS, "bn_service_slots") \
 	X(SERVICES, "bn_services") \
 	X(SOCK_NETNS, "bn_sock_netns") \
+	X(SOURCES, "bn_sources") \
 	X(PROGRAMS, "programs")
 
 enum bn_audit_id {

@@ -85,6 +85,8 @@ static uint32_t configured_size(const struct bn_sizes *s, enum bn_map_id id)
 		return or_default(s->addresses, BN_DEFAULT_ADDRESSES);
 	case BN_MAP_bn_ranges:
 		return or_default(s->ranges, BN_DEFAULT_RANGES);
+	case BN_MAP_bn_sources:
+		return or_default(s->source_ranges, BN_DEFAULT_SOURCE_RANGES);
 	case BN_MAP_bn_fragments:
 		return or_default(s->fragments, BN_DEFAULT_FRAGMENTS);
 	case BN_MAP_bn_sock_dgram:

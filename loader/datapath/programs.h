@@ -28,6 +28,7 @@
 	X(bn_drops, "drops by reason") \
 	X(bn_counters, "counters") \
 	X(bn_ranges, "CIDRs") \
+	X(bn_sources, "who may use restricted services") \
 	X(bn_events, "events to the agent") \
 	X(bn_sock_netns, "namespaces whose sockets are balanced") \
 	X(bn_sock_dgram, "services that unconnected sockets talk to") \
@@ -51,8 +52,8 @@ enum bn_program_id {
 
 /* Entry counts; 0 takes the default of limits.h. */
 struct bn_sizes {
-	uint32_t flows, services, backends, service_slots, addresses, ranges, fragments,
-		datagram_peers, event_bytes;
+	uint32_t flows, services, backends, service_slots, addresses, ranges, source_ranges,
+		fragments, datagram_peers, event_bytes;
 };
 
 struct bn_programs_config {

@@ -146,8 +146,14 @@ static int stage_frontend(struct bn_services *s, struct service *v,
 	f->next_backends = next;
 	f->n_next = all;
 	f->next_owner = v;
-	f->next = (struct bn_service){.id = v->id, .count = n, .kind = fs->kind};
-	if (!f->born && f->value.id == v->id && f->value.kind == fs->kind && same_run(f, next, n)) {
+	f->next = (struct bn_service){
+		.id = v->id,
+		.count = n,
+		.kind = fs->kind,
+		.flags = fs->restricted ? BN_SERVICE_RESTRICTED : 0,
+	};
+	if (!f->born && f->value.id == v->id && f->value.kind == fs->kind &&
+	    f->value.flags == f->next.flags && same_run(f, next, n)) {
 		f->op = KEEP;
 		f->next.first = f->value.first;
 		return 0;

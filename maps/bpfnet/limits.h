@@ -30,6 +30,7 @@
 #define BN_DEFAULT_SERVICE_SLOTS 524288   /* places in all services' backend lists together */
 #define BN_DEFAULT_ADDRESSES 65536        /* pods and nodes known by address */
 #define BN_DEFAULT_RANGES 1024            /* CIDRs with a meaning to the datapath */
+#define BN_DEFAULT_SOURCE_RANGES 16384    /* loadBalancerSourceRanges of all services together */
 #define BN_DEFAULT_FRAGMENTS 8192         /* datagrams with fragments under way */
 #define BN_DEFAULT_DATAGRAM_PEERS 32768   /* unconnected sockets' services: 2 entries each */
 #define BN_DEFAULT_EVENT_BYTES (1u << 20) /* ring buffer, a power of two and of pages */

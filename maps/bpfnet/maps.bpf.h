@@ -11,6 +11,7 @@
 #include <bpfnet/event.h>
 #include <bpfnet/flow.h>
 #include <bpfnet/service.h>
+#include <bpfnet/source.h>
 #include <bpfnet/sock.h>
 #include <bpf/bpf_helpers.h>
 
@@ -65,6 +66,14 @@ struct {
 	__type(key, struct bn_range_key);
 	__type(value, struct bn_range);
 } bn_ranges SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, BN_DEFAULT_SOURCE_RANGES);
+	__type(key, struct bn_source_key);
+	__type(value, struct bn_source);
+} bn_sources SEC(".maps");
 
 /* A socket's own: made with its first connect() to a service, gone with it. */
 struct {

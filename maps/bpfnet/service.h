@@ -29,12 +29,16 @@ enum bn_frontend_kind {
 	BN_FRONTEND_MAX,
 };
 
+enum bn_service_flag {
+	BN_SERVICE_RESTRICTED = 1 << 0, /* bn_sources says who may use it from outside */
+};
+
 struct bn_service {
 	__u32 id;    /* 0   service id, the same for all frontends of a Service object */
 	__u32 first; /* 4   index of its first place in bn_service_slots */
 	__u32 count; /* 8   places; 0: no backend, refuse */
 	__u8 kind;   /* 12  enum bn_frontend_kind */
-	__u8 flags;  /* 13 */
+	__u8 flags;  /* 13  enum bn_service_flag */
 	__u16 pad;   /* 14 */
 };
 BN_ASSERT_SIZE(struct bn_service, 16);

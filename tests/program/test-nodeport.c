@@ -6,6 +6,9 @@
  */
 #include "lib/program.h"
 
+#include <arpa/inet.h>
+#include <bpfnet/source.h>
+#include <errno.h>
 #include <string.h>
 
 #define OPENED [BN_CNT_FLOWS_OPENED] = 1, [BN_CNT_DECISIONS] = 1
@@ -58,6 +61,46 @@ static void isolate_b(struct bn_rig *rig, int family)
 static void allow_all(struct bn_rig *rig, int family)
 {
 	bn_rig_endpoint_set(rig, BN_POD_B, 0);
+}
+
+/* LB:80 admits WORLD's network and nobody else; LB:81 of the same family stays open. */
+static void restrict_to(struct bn_rig *rig, int family, const char *network, __u32 bits)
+{
+	struct bn_service_key key = {
+		.addr = bn_rig_addr("LB", family), .port = htons(80), .protocol = IPPROTO_TCP};
+	struct bn_source_key source = {.prefixlen = BN_SOURCE_PREFIX(bits)};
+	union bn_addr addr = bn_rig_addr(network, family);
+	struct bn_source value = {0};
+	struct bn_service service;
+
+	if (bpf_map_lookup_elem(bn_rig_map(rig, "bn_services"), &key, &service))
+		bn_rig_die("bn_services", errno);
+	service.flags = BN_SERVICE_RESTRICTED;
+	source.service = service.id;
+	memcpy(source.addr, &addr, sizeof(source.addr));
+	if (bpf_map_update_elem(bn_rig_map(rig, "bn_services"), &key, &service, BPF_ANY) ||
+	    bpf_map_update_elem(bn_rig_map(rig, "bn_sources"), &source, &value, BPF_ANY))
+		bn_rig_die("restrict", errno);
+}
+
+static void restricted(struct bn_rig *rig, int family)
+{
+	if (family == 4)
+		restrict_to(rig, 4, "203.0.113.0", 96 + 24);
+	else
+		restrict_to(rig, 6, "2001:db8::", 32);
+}
+
+static void open_again(struct bn_rig *rig, int family)
+{
+	struct bn_service_key key = {
+		.addr = bn_rig_addr("LB", family), .port = htons(80), .protocol = IPPROTO_TCP};
+	struct bn_service service;
+
+	if (bpf_map_lookup_elem(bn_rig_map(rig, "bn_services"), &key, &service))
+		bn_rig_die("bn_services", errno);
+	service.flags = 0;
+	bpf_map_update_elem(bn_rig_map(rig, "bn_services"), &key, &service, BPF_ANY);
 }
 
 static void forget_transient(struct bn_rig *rig, int family)
@@ -244,6 +287,19 @@ static const struct bn_case cases[] = {
 	{"a backend that policy isolates", .prepare = isolate_b, .restore = allow_all,
 	 .step = {{"SYN", UPLINK, TCP("WORLD", 40000, "NODE", 30080, SYN), DROP(POLICY_INGRESS),
 		   .count = {[BN_CNT_DECISIONS] = 1}}}},
+	{"source ranges: for senders outside, by the service", .prepare = restricted,
+	 .restore = open_again,
+	 .step = {{"of the range", UPLINK, TCP("WORLD", 40000, "LB", 80, SYN), DNAT("B", 8080),
+		   .count = {OPENED}},
+		  {"another", UPLINK, TCP("ROUTER", 40000, "LB", 80, SYN), DROP(SOURCE_RANGE),
+		   .count = {[BN_CNT_DECISIONS] = 1}},
+		  {"a pod elsewhere, which comes from outside", UPLINK,
+		   TCP("REMOTE", 40000, "LB", 80, SYN), DROP(SOURCE_RANGE),
+		   .count = {[BN_CNT_DECISIONS] = 1}},
+		  {"another service", UPLINK, TCP("ROUTER", 40000, "LB", 81, SYN),
+		   OUT("REMOTE", 8082), .count = {OPENED}},
+		  {"a pod here", FROM(BN_POD_A), TCP("A", 40000, "LB", 80, SYN), DNAT("B", 8080),
+		   .count = {OPENED}}}},
 	{"the reply's entry is made again when it was thrown out",
 	 .step = {{"request", UPLINK, UDP("WORLD", 5000, "NODE", 30053), DNAT("B", 5353),
 		   .count = {OPENED}},
