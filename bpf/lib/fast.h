@@ -168,7 +168,7 @@ static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook h
 			return BN_SLOW;
 		}
 		index = at >> 3;
-		way = at & 7;
+		way = table_way(at);
 		set = table_set(index);
 		if (!set || way >= BN_WAYS)
 			return BN_SLOW;

@@ -119,6 +119,18 @@ BN_GLOBAL __u32 table_search(__u32 which, __u32 now)
 	return way != TABLE_NOT_FOUND ? other << 3 | way : TABLE_NOT_FOUND;
 }
 
+/*
+ * The way in what table_search() and its like return. clang would make `way != 7` of a comparison
+ * with BN_WAYS, from which 5.10 learns no bound.
+ */
+static __always_inline __u32 table_way(__u32 at)
+{
+	__u32 way = at & 7;
+
+	asm volatile("" : "+r"(way));
+	return way;
+}
+
 static __always_inline struct bn_flow_hot *table_flow(const struct bn_place *p)
 {
 	struct bn_flow_set *set = p->set;
@@ -150,7 +162,7 @@ static __always_inline void table_find(struct bn_scratch *s, __u32 which, __u32 
 	ret->set = NULL;
 	ret->way = 0;
 	if (at != TABLE_NOT_FOUND)
-		table_again(at >> 3, at & 7, bn_flow_tag(tuple_hash(table_key(s, which))), ret);
+		table_again(at >> 3, table_way(at), bn_flow_tag(tuple_hash(table_key(s, which))), ret);
 }
 
 /* Has the places on their way where the key is, or would be put. */
@@ -222,7 +234,7 @@ enum table_change {
  */
 BN_GLOBAL int table_change_at(__u32 at, __u32 tag, __u32 change, __u32 state, __u32 deadline)
 {
-	__u32 way = at & 7, index = at >> 3, bits, bit;
+	__u32 way = table_way(at), index = at >> 3, bits, bit;
 	struct bn_flow_set *set = table_set(index);
 	bool away = false;
 	int r = -1;
