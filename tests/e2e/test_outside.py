@@ -92,6 +92,32 @@ def test_excluded_from_masquerade(make_node, tmp_path):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_masquerade_of_many(make_node, tmp_path, family):
+    """95 % of the range towards one destination at once, then more than it has."""
+    config = tmp_path / "bpfnetd.yaml"
+    config.write_text("nat: {ports: 62000-62299}\n")
+    node = make_node(options=["--config", str(config)])
+    node.serve(node.peers.tcp(node.world, "world", 8080), node.peers.tcp(node.world, "world", 8081))
+    a = node.pod("a")
+    held = [peers.tcp_open(a.ns, WORLD[family], 8080) for _ in range(300 * 95 // 100)]
+    ports = {b.client_port for _, b in held}
+    assert len(ports) == len(held) and ports <= set(range(62000, 62300))
+    refused = None
+    while not refused:
+        try:
+            held.append(peers.tcp_open(a.ns, WORLD[family], 8080, timeout=1))
+        except TimeoutError as e:
+            refused = e
+    assert 285 < len(held) <= 300
+    node.wait_drop("nat-ports-exhausted")
+    # another destination has a range of its own, and those that are open go on
+    assert peers.tcp(a.ns, WORLD[family], 8081).client_port in range(62000, 62300)
+    for s, _ in held:
+        with s:
+            peers.echo(s, b"still here")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_traceroute_out(node, family):
     out = netns.run(node.a.ns, "traceroute", f"-{family}", "-n", "-q", "1", "-w", "2", "-m", "5",
                     WORLD[family]).stdout
