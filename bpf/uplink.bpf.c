@@ -36,7 +36,7 @@ static __noinline int slow_from_uplink(struct __sk_buff *skb, const struct bn_lo
 		return TC_ACT_SHOT;
 	slow_begin(skb, s, BN_HOOK_FROM_UPLINK, looked);
 	r = bn_parse(skb);
-	if (!s->pkt.tuple.family || s->pkt.flags & BN_PKT_ND)
+	if (!s->pkt.tuple.family || s->pkt.flags & BN_PKT_ND || outside_loopback(&s->pkt.tuple))
 		return TC_ACT_UNSPEC;
 	party_of_address(&s->src, &s->pkt.tuple.saddr);
 	if (s->src.kind == BN_ADDR_LOCAL_POD || s->src.kind == BN_ADDR_HOST)

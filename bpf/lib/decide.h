@@ -229,6 +229,10 @@ static __always_inline int decide_service(struct bn_scratch *s)
 		party_of_address(&s->dst, &t->daddr);
 		if (s->dst.kind == BN_ADDR_HOST) {
 			svc = service_of_node(t);
+			/* host ports are published on all addresses, whatever is said of NodePorts */
+			if (svc && svc->kind == BN_FRONTEND_NODE_PORT &&
+			    !(s->dst.flags & BN_HOST_NODE_PORTS))
+				svc = NULL;
 			if (!svc)
 				return s->pkt.hook == BN_HOOK_FROM_UPLINK ? BN_DECIDE_NOT_OURS : 0;
 		}

@@ -21,6 +21,14 @@ static __always_inline bool outside_martian(const struct bn_tuple *t)
 	       (!t->saddr.d[0] && !t->saddr.w[2] && !(t->saddr.w[3] & bpf_htonl(~1u)));
 }
 
+/* 127.0.0.0/8 and ::1: never from outside, whoever has ports published there (RFC 1122 3.2.1.3). */
+static __always_inline bool outside_loopback(const struct bn_tuple *t)
+{
+	if (t->family == BN_IPV4)
+		return t->daddr.b[12] == 127;
+	return !t->daddr.d[0] && !t->daddr.w[2] && t->daddr.w[3] == bpf_htonl(1);
+}
+
 /* Whether a restricted service admits the sender. */
 static __noinline bool outside_admitted(const struct bn_scratch *s, __u32 service)
 {

@@ -75,7 +75,7 @@ static int apply_addresses(struct bn_agent *a, const struct bn_uplink *u, size_t
 {
 	const union bn_addr *node4 = NULL, *node6 = NULL;
 	struct bn_own_address *own = NULL;
-	union bn_addr *all = NULL;
+	struct bn_own_spec *all = NULL;
 	size_t n = 0;
 	int r;
 
@@ -87,20 +87,26 @@ static int apply_addresses(struct bn_agent *a, const struct bn_uplink *u, size_t
 		free(own);
 		return -ENOMEM;
 	}
-	for (size_t i = 0; i < n; i++)
-		all[i] = own[i].addr;
+	for (size_t i = 0; i < n_u; i++) {
+		node4 = node4 ? node4 : address_of(own, n, u[i].ifindex, true);
+		node6 = node6 ? node6 : address_of(own, n, u[i].ifindex, false);
+	}
+	node4 = node4 ? node4 : address_of(own, n, 0, true);
+	node6 = node6 ? node6 : address_of(own, n, 0, false);
+	a->primary[0] = node4 ? *node4 : (union bn_addr){0};
+	a->primary[1] = node6 ? *node6 : (union bn_addr){0};
+	for (size_t i = 0; i < n; i++) {
+		all[i].addr = own[i].addr;
+		all[i].node_ports = bn_agent_takes_node_ports(a, &own[i].addr);
+	}
 	r = bn_addresses_own(a->addresses, all, n, err);
 	for (size_t i = 0; i < n_u && !r; i++) {
 		const union bn_addr *v4 = address_of(own, n, u[i].ifindex, true);
 		const union bn_addr *v6 = address_of(own, n, u[i].ifindex, false);
 
-		node4 = node4 ? node4 : v4;
-		node6 = node6 ? node6 : v6;
 		r = bn_addresses_device(a->addresses, (uint32_t)u[i].ifindex, u[i].mtu, v4, v6,
 					err);
 	}
-	node4 = node4 ? node4 : address_of(own, n, 0, true);
-	node6 = node6 ? node6 : address_of(own, n, 0, false);
 	if (!r)
 		r = bn_addresses_node(a->addresses, node4, node6, err);
 	for (size_t i = 0; i < n && !r; i++) {
@@ -113,8 +119,6 @@ static int apply_addresses(struct bn_agent *a, const struct bn_uplink *u, size_t
 		if (!own[i].link_local)
 			bn_names_set(a->names, &own[i].addr, &spec);
 	}
-	a->primary[0] = node4 ? *node4 : (union bn_addr){0};
-	a->primary[1] = node6 ? *node6 : (union bn_addr){0};
 	if (a->endpoints)
 		bn_endpoints_set_node(a->endpoints, node4, node6);
 	free(all);

@@ -253,7 +253,7 @@ int bn_addresses_peers(struct bn_addresses *a, const struct bn_peer_spec *set, s
 		 : 0;
 }
 
-int bn_addresses_own(struct bn_addresses *a, const union bn_addr *own, size_t n,
+int bn_addresses_own(struct bn_addresses *a, const struct bn_own_spec *own, size_t n,
 		     struct bn_error *err)
 {
 	struct bn_address value = {.identity = BN_IDENTITY_HOST, .kind = BN_ADDR_HOST};
@@ -267,12 +267,14 @@ int bn_addresses_own(struct bn_addresses *a, const union bn_addr *own, size_t n,
 		if (!(e->has & (1 << FROM_NODE)))
 			continue;
 		for (size_t i = 0; i < n && !still; i++)
-			still = bn_addr_equal(&own[i], &e->addr);
+			still = bn_addr_equal(&own[i].addr, &e->addr);
 		if (!still && !r)
 			r = put_as(a, &e->addr, FROM_NODE, NULL, &kind);
 	}
-	for (size_t i = 0; i < n && !r; i++)
-		r = put_as(a, &own[i], FROM_NODE, &value, &kind);
+	for (size_t i = 0; i < n && !r; i++) {
+		value.flags = own[i].node_ports ? BN_HOST_NODE_PORTS : 0;
+		r = put_as(a, &own[i].addr, FROM_NODE, &value, &kind);
+	}
 	if (kind)
 		bn_addresses_bump(a);
 	return r ? bn_error_set(err, r, "can't write this node's addresses: %s", strerror(-r)) : 0;

@@ -48,8 +48,13 @@ void bn_addresses_endpoint_remove(struct bn_addresses *a, const struct bn_interf
 int bn_addresses_peers(struct bn_addresses *a, const struct bn_peer_spec *set, size_t n_set,
 		       const union bn_addr *removed, size_t n_removed, struct bn_error *err);
 
+struct bn_own_spec {
+	union bn_addr addr;
+	bool node_ports; /* NodePorts answer on it */
+};
+
 /* This node's own addresses, all of them, in place of the ones before. */
-int bn_addresses_own(struct bn_addresses *a, const union bn_addr *own, size_t n,
+int bn_addresses_own(struct bn_addresses *a, const struct bn_own_spec *own, size_t n,
 		     struct bn_error *err);
 /* The address of each family that errors and masquerading start from; NULL: none. */
 int bn_addresses_node(struct bn_addresses *a, const union bn_addr *v4, const union bn_addr *v6,

@@ -42,6 +42,11 @@ struct bn_endpoint {
 };
 BN_ASSERT_SIZE(struct bn_endpoint, 56);
 
+/* Of an address of this node (BN_ADDR_HOST). */
+enum bn_host_flag {
+	BN_HOST_NODE_PORTS = 1 << 0, /* services.node-port-addresses has it: NodePorts answer here */
+};
+
 enum bn_address_kind {
 	BN_ADDR_LOCAL_POD = 1,   /* behind ifindex */
 	BN_ADDR_HOST = 2,        /* this node's own */
@@ -57,7 +62,7 @@ struct bn_address {
 	__u16 mtu;      /* 10 */
 	__u8 kind;      /* 12  enum bn_address_kind */
 	__u8 pad[3];    /* 13 */
-	__u32 flags;    /* 16  enum bn_endpoint_flag of a local pod */
+	__u32 flags;    /* 16  enum bn_endpoint_flag of a local pod, enum bn_host_flag */
 	__u32 epoch;    /* 20  of its slot, as of this content */
 };
 BN_ASSERT_SIZE(struct bn_address, 24);

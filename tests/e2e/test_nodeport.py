@@ -15,6 +15,7 @@ import netns
 import peers
 from cluster import BALANCED
 from harness import FAMILIES, cluster_ips, eventually, pod_manifest, service_manifest, slice_manifest
+from servers import Nginx
 
 WEB, DNS, SCTP = 30080, 30053, 30038
 numbers = itertools.count(60)
@@ -81,6 +82,40 @@ def test_much_from_outside(cluster, family):
             with s:
                 peers.echo(s, os.urandom(400000))
             assert peers.udp(cluster.client, node.ip[family], DNS, data=os.urandom(8192))
+
+
+def test_http_and_iperf_from_outside(cluster):
+    """Real servers and clients, through a node that has a backend and one that has none."""
+    m = node_port("real", 30160, number=next(numbers), selector={"app": "web"}, ports=(8001, 0, 0))
+    m["spec"]["ports"] += [
+        {"name": f"iperf-{proto.lower()}", "port": 5201, "protocol": proto, "nodePort": 30161}
+        for proto in ("TCP", "UDP")]
+    cluster.apply(m)
+    web = cluster.web[0]
+    servers = [Nginx(w.node, w.ns, w.name, 8001) for w in cluster.web]
+    # one iperf3 server: all connections of a test must reach the same
+    cluster.apply(slice_manifest("real", "iperf", 4, [
+        ("http", 8001, "TCP"), ("iperf-tcp", 5201, "TCP"), ("iperf-udp", 5201, "UDP")], [web.ip[4]]),
+                  slice_manifest("real", "iperf6", 6, [
+                      ("http", 8001, "TCP"), ("iperf-tcp", 5201, "TCP"), ("iperf-udp", 5201, "UDP")],
+                                 [web.ip[6]]))
+    iperf = web.node.popen(web.ns, "iperf3", "-s")
+    try:
+        for family, node in itertools.product(FAMILIES, (cluster.nodes[0], cluster.nodes[2])):
+            host = f"[{node.ip[6]}]" if family == 6 else node.ip[4]
+            out = netns.run(cluster.client, "curl", "-sS", "-g", "-f", "--max-time", "30", "-Z",
+                            "--parallel-max", "20", *[f"http://{host}:30160/"] * 100).stdout
+            assert len(out.splitlines()) == 100
+            for mode in ([], ["-R"], ["-u", "-b", "20M"]):
+                eventually(lambda: "receiver" in netns.run(
+                    cluster.client, "iperf3", "-c", node.ip[family], "-p", "30161", "-t", "1",
+                    "-P", "2", *mode).stdout, timeout=15)
+    finally:
+        iperf.kill()
+        iperf.wait()
+        for s in servers:
+            s.close()
+    cluster.delete(m)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -303,6 +338,27 @@ def test_nat_list(cluster, family):
     flow = node.wait_flow("named after the service", "--service", "default/web",
                           match=lambda f: f["l4"].get("TCP", {}).get("source_port") == port)
     assert flow["verdict"] == "FORWARDED"
+
+
+def test_node_port_addresses(module_cluster, tmp_path):
+    """NodePorts on addresses of one range alone; host ports on all."""
+    config = tmp_path / "bpfnetd.yaml"
+    config.write_text("services: {node-port-addresses: [192.0.2.0/24, 'fd00:99::/64']}\n")
+    c = module_cluster(nodes=1, options=["--config", str(config)])
+    node, pod = c.nodes[0], c.pod(0, "web", {"app": "web"})
+    pod.tcp(8080)
+    extra = {4: "192.0.2.5", 6: "fd00:99::5"}
+    netns.ip(node.ns, f"addr add {extra[4]}/32 dev lo", f"addr add {extra[6]}/128 dev lo nodad")
+    c.route_via(0, *extra.values())
+    c.apply(node_port("web", 30080, selector={"app": "web"}))
+    m = pod_manifest(pod, {"app": "web"})
+    m["spec"]["containers"][0]["ports"] = [{"containerPort": 8080, "hostPort": 8888}]
+    c.apply(m)
+    for family in FAMILIES:
+        assert eventually(lambda: peers.tcp(c.client, extra[family], 30080).name == "web")
+        assert peers.tcp_error(c.client, node.ip[family], 30080) == "ECONNREFUSED"
+        assert peers.tcp_error(pod.ns, node.ip[family], 30080) == "ECONNREFUSED"
+        assert peers.tcp(c.client, node.ip[family], 8888).name == "web"
 
 
 def test_port_range_exhausted(module_cluster, tmp_path):

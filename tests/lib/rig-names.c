@@ -18,6 +18,7 @@ static const struct {
 	{"LB", "203.0.113.80", "2001:db8::80"},   /* a load balancer's */
 	{"ANY", "0.0.0.0", "::"},                 /* NodePorts: every address of the node */
 	{"NODE", "172.31.0.2", "fd00:31::2"},
+	{"NODE2", "172.31.1.2", "fd00:31:1::2"}, /* takes no NodePorts */
 	{"WORLD", "203.0.113.9", "2001:db8::9"},
 	{"ROUTER", "172.31.0.1", "fd00:31::1"},
 	{"REMOTE", "10.244.9.9", "fd00:244::9:9"}, /* a pod of another node */

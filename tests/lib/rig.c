@@ -171,9 +171,10 @@ static void range_add(struct bn_rig *rig, const char *addr, __u32 len, __u32 fla
 	update(rig, "bn_ranges", &key, &value);
 }
 
-static void address_add(struct bn_rig *rig, const char *name, __u8 kind, __u32 identity)
+static void address_add(struct bn_rig *rig, const char *name, __u8 kind, __u32 identity,
+			__u32 flags)
 {
-	struct bn_address a = {.identity = identity, .kind = kind};
+	struct bn_address a = {.identity = identity, .kind = kind, .flags = flags};
 
 	for (int family = 4; family <= 6; family += 2) {
 		union bn_addr addr = bn_rig_addr(name, family);
@@ -197,8 +198,9 @@ static void node_fill(struct bn_rig *rig)
 	range_add(rig, "fd00:99:1::", 48, BN_RANGE_DIRECT);
 	update(rig, "bn_devices", &rig->dev[BN_UPLINK].ifindex, &up);
 	update(rig, "bn_node", &zero, &node);
-	address_add(rig, "NODE", BN_ADDR_HOST, BN_IDENTITY_HOST);
-	address_add(rig, "REMOTE", BN_ADDR_REMOTE_POD, BN_IDENTITY_FIRST + 100);
+	address_add(rig, "NODE", BN_ADDR_HOST, BN_IDENTITY_HOST, BN_HOST_NODE_PORTS);
+	address_add(rig, "NODE2", BN_ADDR_HOST, BN_IDENTITY_HOST, 0);
+	address_add(rig, "REMOTE", BN_ADDR_REMOTE_POD, BN_IDENTITY_FIRST + 100, 0);
 	for (int i = 0; i < BN_RIG_PODS; i++)
 		endpoint_publish(rig, i);
 }
@@ -257,6 +259,9 @@ __u32 bn_rig_service(struct bn_rig *rig, const union bn_addr *addr, __u16 port, 
 	struct bn_service service = {
 		.id = ++rig->next_service, .first = rig->next_place, .count = n};
 	__u32 first = rig->next_backend;
+
+	if (!addr->d[0] && !addr->w[3])
+		service.kind = BN_FRONTEND_NODE_PORT;
 
 	for (__u32 i = 0; i < n; i++) {
 		struct bn_backend b = {.addr = backends[i].addr,
