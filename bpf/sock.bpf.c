@@ -10,24 +10,25 @@
 static __always_inline int sock_connect(struct bpf_sock_addr *ctx, __u8 family)
 {
 	struct bn_sock_peer *stored, peer = {};
-	struct bn_service *svc;
+	struct bn_ask ask = {};
 	struct bn_sock_end to;
 	__u32 netns;
+	int r;
 
 	peer.netns = bpf_get_netns_cookie(ctx);
 	netns = sock_netns(peer.netns);
 	if (!netns)
 		return 1;
 	sock_end_load(&to, ctx, family);
-	svc = sock_frontend(&to, (__u8)ctx->protocol, netns);
-	if (!svc || sock_is_kernels(ctx->sk)) {
+	r = sock_choose(&peer, &ask, &to, (__u8)ctx->protocol, netns);
+	if (!ask.id || sock_is_kernels(ctx->sk)) {
 		/* UDP may be connected again, to something else */
 		if (ctx->protocol == IPPROTO_UDP)
 			bpf_sk_storage_delete(&bn_sock_peer, ctx->sk);
 		return 1;
 	}
 	peer.cookie = bpf_get_socket_cookie(ctx);
-	if (sock_choose(&peer, svc, &to))
+	if (r)
 		return sock_refuse(netns);
 	/* out of memory: it talks to the backend, and getpeername() says so */
 	stored = bpf_sk_storage_get(&bn_sock_peer, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
@@ -107,14 +108,15 @@ int bn_getpeername6(struct bpf_sock_addr *ctx)
 /* Whether a port of the node is a service's: under an address of its own, or under all. */
 static __always_inline bool port_taken(const struct bn_sock_end *at, __u8 protocol)
 {
-	struct bn_service *svc = service_lookup(&at->addr, at->port, protocol);
+	struct bn_service_entry *e = service_entry(&at->addr, at->port, protocol);
 	union bn_addr any;
 
-	if (!svc && !sock_is_any(&at->addr)) {
+	if (!e && !sock_is_any(&at->addr)) {
 		sock_any(&any, &at->addr);
-		svc = service_lookup(&any, at->port, protocol);
+		e = service_entry(&any, at->port, protocol);
 	}
-	return svc && (svc->kind == BN_FRONTEND_NODE_PORT || svc->kind == BN_FRONTEND_HOST_PORT);
+	return e &&
+	       (e->value.kind == BN_FRONTEND_NODE_PORT || e->value.kind == BN_FRONTEND_HOST_PORT);
 }
 
 /* A socket that would never get what is sent to its port may not believe that it has it. */

@@ -7,6 +7,7 @@
 static __noinline bool broken_for_service(struct __sk_buff *skb, struct bn_scratch *s)
 {
 	struct bn_tuple *t;
+	union bn_addr any;
 	__be16 ports[2];
 
 	if (!s)
@@ -19,7 +20,9 @@ static __noinline bool broken_for_service(struct __sk_buff *skb, struct bn_scrat
 		return false;
 	t->sport = ports[0];
 	t->dport = ports[1];
-	return service_lookup(&t->daddr, t->dport, t->protocol) || service_of_node(t);
+	service_any(&any, t->family);
+	return service_exists(s, &t->daddr, t->dport, t->protocol) ||
+	       service_exists(s, &any, t->dport, t->protocol);
 }
 
 /*
@@ -43,7 +46,7 @@ static __noinline int slow_from_uplink(struct __sk_buff *skb, const struct bn_lo
 		return bn_drop(BN_DROP_UPLINK_SPOOF);
 	party_of_address(&s->dst, &s->pkt.tuple.daddr);
 	if (s->dst.kind == BN_ADDR_LOCAL_POD ||
-	    (s->dst.kind != BN_ADDR_HOST && service_owns(&s->pkt.tuple.daddr)))
+	    (s->dst.kind != BN_ADDR_HOST && service_owns(s, &s->pkt.tuple.daddr)))
 		return r ? bn_drop(r) : slow_packet(skb, s);
 	if (s->dst.kind != BN_ADDR_HOST)
 		return TC_ACT_UNSPEC;

@@ -50,6 +50,7 @@ struct bn_frontend_spec {
 	uint8_t protocol;          /* IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP */
 	uint8_t kind;              /* enum bn_frontend_kind */
 	const char *port_name;     /* name of the Service's port, or NULL */
+	uint16_t port_index;       /* of the Service's port, the same for all its frontends */
 	uint32_t affinity_seconds; /* sessionAffinity ClientIP; 0: none */
 	/*
 	 * Traffic policy Local: of what pods of this node and the node itself send

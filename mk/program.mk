@@ -2,7 +2,7 @@
 # Program tests: the real objects through BPF_PROG_TEST_RUN; tests/lib is their library.
 
 TESTLIB_SRC := $(wildcard tests/lib/*.c)
-TESTLIB_OBJ := $(TESTLIB_SRC:%.c=$(BUILD)/%.o)
+TESTLIB_OBJ := $(TESTLIB_SRC:%.c=$(BUILD)/%.o) $(MAPS_OBJ)
 PROGRAM_SRC := $(wildcard tests/program/test-*.c)
 PROGRAM_BIN := $(PROGRAM_SRC:%.c=$(BUILD)/%)
 PKGS_TESTLIB := libbpf cmocka

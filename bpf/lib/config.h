@@ -10,6 +10,7 @@ const volatile struct bn_config bn_config = {
 	.hash_key = {0x9fb21c651e98df25ull, 0xbf58476d1ce4e5b9ull, 0x94d049bb133111ebull,
 		     0xd6e8feb86659fd93ull, 0xa0761d6478bd642full, 0xe7037ed1a0b428dbull},
 	.flow_mask = BN_DEFAULT_FLOW_SETS - 1,
+	.service_groups = BN_DEFAULT_SERVICE_GROUPS,
 	.hz = 250,
 	.features = BN_FEATURE_EVENTS | BN_FEATURE_REDIRECT_PEER,
 	.event_rate = 1000,

@@ -10,10 +10,10 @@
 #include "lib/epoch.h"
 #include "lib/flow.h"
 #include "lib/outside.h"
+#include "lib/pick.h"
 #include "lib/policy.h"
 #include "lib/rewrite.h"
 #include "lib/route.h"
-#include "lib/service.h"
 #include "lib/sock-flow.h"
 
 /*
@@ -216,40 +216,72 @@ static __always_inline void decide_begin(struct bn_scratch *s)
 #define BN_DECIDE_NOT_OURS (-1)
 
 /*
+ * A flow's hash for Maglev tables, the same on every node, whichever address of the service it came
+ * by: the client's end and the service's port.
+ */
+static __always_inline __u32 decide_hash(const struct bn_tuple *t)
+{
+	const __u64 key[] = {0x9fb21c651e98df25ull, 0xbf58476d1ce4e5b9ull, 0x94d049bb133111ebull};
+	__u64 ends = (__u64)t->sport << 32 | (__u32)t->dport << 16 | t->protocol;
+
+	return (__u32)bn_hash_finish(t->saddr.d[0] * key[0] + t->saddr.d[1] * key[1] + ends * key[2],
+				     0xd6e8feb86659fd93ull);
+}
+
+static __always_inline int decide_pick(struct bn_scratch *s, bool any)
+{
+	const struct bn_tuple *t = &s->pkt.tuple;
+	struct bn_ask *ask = &s->ask;
+
+	if (any)
+		service_any(&ask->addr, t->family);
+	else
+		ask->addr = t->daddr;
+	ask->client = t->saddr;
+	ask->port = t->dport;
+	ask->protocol = t->protocol;
+	ask->outside = s->pkt.hook == BN_HOOK_FROM_UPLINK;
+	ask->hash = ask->outside ? decide_hash(t) : 0;
+	return pick_backend();
+}
+
+/*
  * The service that the packet means, and one of its backends: s->dst becomes who gets it, service
  * or not. 0, the reason, or BN_DECIDE_NOT_OURS.
  */
 static __always_inline int decide_service(struct bn_scratch *s)
 {
 	const struct bn_tuple *t = &s->pkt.tuple;
-	struct bn_service *svc = service_lookup(&t->daddr, t->dport, t->protocol);
-	int r;
+	struct bn_flow *f = &s->fwd;
+	int r = decide_pick(s, false);
 
-	if (!svc) {
+	if (!s->ask.id) {
 		party_of_address(&s->dst, &t->daddr);
 		if (s->dst.kind == BN_ADDR_HOST) {
-			svc = service_of_node(t);
+			r = decide_pick(s, true);
 			/* host ports are published on all addresses, whatever is said of NodePorts */
-			if (svc && svc->kind == BN_FRONTEND_NODE_PORT &&
+			if (s->ask.kind == BN_FRONTEND_NODE_PORT &&
 			    !(s->dst.flags & BN_HOST_NODE_PORTS))
-				svc = NULL;
-			if (!svc)
+				s->ask.id = 0;
+			if (!s->ask.id)
 				return s->pkt.hook == BN_HOOK_FROM_UPLINK ? BN_DECIDE_NOT_OURS : 0;
 		}
 	}
-	if (!svc)
-		return service_owns(&t->daddr) ? BN_DROP_SERVICE_UNKNOWN : 0;
-	s->fwd.service = svc->id;
-	if (s->pkt.hook == BN_HOOK_FROM_UPLINK) {
-		if (outside_martian(t))
-			return BN_DROP_MARTIAN_SOURCE;
-		if (svc->flags & BN_SERVICE_RESTRICTED && !outside_admitted(s, svc->id))
-			return BN_DROP_SOURCE_RANGE;
-	}
-	r = service_choose(s, svc);
-	if (!r)
-		party_of_address(&s->dst, &s->fwd.to_daddr);
-	return r;
+	if (!s->ask.id)
+		return service_owns(s, &t->daddr) ? BN_DROP_SERVICE_UNKNOWN : 0;
+	f->service = s->ask.id;
+	f->flags |= BN_FLOW_SERVICE;
+	if (s->pkt.hook == BN_HOOK_FROM_UPLINK && outside_martian(t))
+		return BN_DROP_MARTIAN_SOURCE;
+	if (r)
+		return r;
+	f->backend = s->ask.slot.backend;
+	f->backend_gen = s->ask.slot.gen;
+	service_slot_addr(&f->to_daddr, &s->ask.slot);
+	f->to_dport = s->ask.slot.port;
+	f->flags |= BN_FLOW_BACKEND | BN_FLOW_NAT;
+	party_of_address(&s->dst, &f->to_daddr);
+	return 0;
 }
 
 /* Returns 0, the reason, or BN_DECIDE_NOT_OURS. */

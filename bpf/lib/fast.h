@@ -153,8 +153,14 @@ static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook h
 	set = table_set(index);
 	if (!set || way >= BN_WAYS)
 		return BN_SLOW;
-	if (protocol == IPPROTO_TCP && unlikely(p.tcp_flags & TCP_SYN))
+	/* a first packet, most likely: what the slow path will want of it, all at once */
+	if (protocol == IPPROTO_TCP && unlikely(p.tcp_flags & TCP_SYN)) {
 		bn_touch(&set->tag[0]);
+		bn_touch(&set->cold[way]);
+		bn_touch(&set->entry[way].flow.packets);
+		if (hook == BN_HOOK_FROM_POD)
+			service_touch(&t.daddr, t.dport, protocol);
+	}
 	if (unlikely(!tuple_equal(&set->entry[way].key, &t))) {
 		struct bn_scratch *s = bn_scratch_get();
 		__u32 at;
@@ -162,6 +168,8 @@ static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook h
 		if (!s)
 			return BN_SLOW;
 		s->pkt.tuple = t;
+		if (protocol == IPPROTO_UDP && hook == BN_HOOK_FROM_POD)
+			service_touch(&t.daddr, t.dport, protocol);
 		at = table_search(BN_THIS, bn_now());
 		if (at == TABLE_NOT_FOUND) {
 			looked->flags = BN_LOOKED;

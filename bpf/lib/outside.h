@@ -29,17 +29,6 @@ static __always_inline bool outside_loopback(const struct bn_tuple *t)
 	return !t->daddr.d[0] && !t->daddr.w[2] && t->daddr.w[3] == bpf_htonl(1);
 }
 
-/* Whether a restricted service admits the sender. */
-static __noinline bool outside_admitted(const struct bn_scratch *s, __u32 service)
-{
-	struct bn_source_key key = {.prefixlen = BN_SOURCE_PREFIX(128), .service = service};
-
-	if (!s)
-		return false;
-	__builtin_memcpy(key.addr, &s->pkt.tuple.saddr, sizeof(key.addr));
-	return bpf_map_lookup_elem(&bn_sources, &key) != NULL;
-}
-
 /* Where replies to the sender of the packet in hand leave the node; 0 or the reason. */
 static __noinline int outside_route_back(struct __sk_buff *skb, struct bn_scratch *s)
 {

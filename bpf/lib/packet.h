@@ -82,6 +82,26 @@ struct bn_ended {
 	struct bn_flow flow;
 };
 
+/* Who asks for a backend, and the answer. */
+struct bn_ask {
+	union bn_addr addr; /* the frontend's */
+	union bn_addr client;
+	__be16 port;
+	__u8 protocol;
+	__u8 outside; /* from outside the node: other traffic policy, consistent choice */
+	__u32 hash;   /* of the flow */
+	/* the answer */
+	__u32 id; /* of the service; 0: there is none */
+	struct bn_service_slot slot;
+	__u8 kind;
+	__u8 pad[3];
+	/* under way */
+	__u32 affinity;
+	__u16 port_index;
+	__u8 local;
+	__u8 pad2;
+};
+
 struct bn_scratch {
 	struct bn_packet pkt;
 	struct bn_party src;
@@ -103,6 +123,7 @@ struct bn_scratch {
 	__u32 placed_way;
 	__u32 pad2;
 	struct bn_pick pick;
+	struct bn_ask ask;
 	__u8 header[64];       /* under construction */
 	__u8 quote[BN_QUOTE_MAX + 4];
 };
@@ -130,6 +151,13 @@ static __always_inline void bn_count(__u32 counter, __u64 n)
 	if (c)
 		*c += n;
 }
+
+/* Has the line at `p` on its way; the CPU doesn't wait for it. */
+#define bn_touch(p) \
+	({ \
+		__u64 bn_unused; \
+		asm volatile("%0 = *(u32 *)(%1 + 0)" : "=r"(bn_unused) : "r"(p)); \
+	})
 
 static __always_inline bool bn_addr_zero(const union bn_addr *a)
 {

@@ -4,34 +4,80 @@
 
 #include "lib/packet.h"
 
-static __noinline struct bn_service *service_lookup(const union bn_addr *addr, __be16 port,
+/* Reading an entry that the agent writes meanwhile: as often as this, at most. */
+#define SERVICE_TRIES 3
+
+static __always_inline __u64 service_hash(const union bn_addr *addr, __be16 port, __u8 protocol)
+{
+	return bn_hash_frontend(bn_config.hash_key, addr, port, protocol);
+}
+
+static __always_inline struct bn_service_entry *service_slot(__u32 group, __u32 i)
+{
+	__u32 at = group * BN_SERVICE_GROUP + i;
+
+	return bpf_map_lookup_elem(&bn_services, &at);
+}
+
+static __always_inline struct bn_service_entry *
+service_in_group(__u32 group, const union bn_addr *addr, __be16 port, __u8 protocol, __u32 *ret_word)
+{
+	struct bn_service_entry *e = service_slot(group, 0);
+	__u32 word;
+	int i;
+
+	if (!e)
+		return NULL;
+	word = *(volatile __u32 *)&e->group;
+	*ret_word = word;
+#pragma unroll
+	for (i = 0; i < BN_SERVICE_GROUP; i++) {
+		if (!(word & 1u << i))
+			continue;
+		e = service_slot(group, i);
+		if (e && e->port == port && e->protocol == protocol && bn_addr_equal(&e->addr, addr))
+			return e;
+	}
+	return NULL;
+}
+
+static __noinline struct bn_service_entry *service_entry(const union bn_addr *addr, __be16 port,
 							 __u8 protocol)
 {
-	struct bn_service_key key = {.port = port, .protocol = protocol};
+	struct bn_service_entry *e;
+	__u32 home, word = 0, other = 0, again;
+	__u64 hash;
+	int i;
 
 	if (!addr)
 		return NULL;
-	key.addr = *addr;
-	return bpf_map_lookup_elem(&bn_services, &key);
+	hash = service_hash(addr, port, protocol);
+	home = bn_service_home(hash, bn_config.service_groups);
+	for (i = 0; i < 2; i++) {
+		e = service_in_group(home, addr, port, protocol, &word);
+		if (e)
+			return e;
+		if (likely(!BN_GROUP_SPILLED(word)))
+			return NULL;
+		e = service_in_group(bn_service_elsewhere(hash, bn_config.service_groups), addr,
+				     port, protocol, &other);
+		if (e)
+			return e;
+		/* it may have moved from one to the other behind our back */
+		e = service_slot(home, 0);
+		again = e ? *(volatile __u32 *)&e->group : word;
+		if (again == word)
+			return NULL;
+	}
+	return NULL;
 }
 
-/* Whether some service owns the address, on whatever port. */
-static __always_inline bool service_owns(const union bn_addr *addr)
+/* The address under which what answers on all addresses of this node stands. */
+static __always_inline void service_any(union bn_addr *ret, __u8 family)
 {
-	return service_lookup(addr, 0, 0) != NULL;
-}
-
-/*
- * NodePorts and host ports on all addresses of this node stand under the unspecified address of
- * the family: ::ffff:0.0.0.0 or ::.
- */
-static __always_inline struct bn_service *service_of_node(const struct bn_tuple *t)
-{
-	union bn_addr any = {};
-
-	if (t->family == BN_IPV4)
-		bn_addr_set_v4(&any, 0);
-	return service_lookup(&any, t->dport, t->protocol);
+	ret->d[0] = ret->d[1] = 0;
+	if (family == BN_IPV4)
+		bn_addr_set_v4(ret, 0);
 }
 
 static __noinline __attribute__((unused)) __u32 range_flags(const union bn_addr *addr)
@@ -46,33 +92,187 @@ static __noinline __attribute__((unused)) __u32 range_flags(const union bn_addr 
 	return r ? r->flags : 0;
 }
 
-/* Chooses at random among the frontend's places: s->fwd gets the backend. 0 or the reason. */
-static __always_inline int service_choose(struct bn_scratch *s, const struct bn_service *svc)
+static __always_inline void service_slot_addr(union bn_addr *ret, const struct bn_service_slot *s)
 {
-	struct bn_service_slot *slot;
-	__u32 place;
+	ret->w[0] = s->addr[0];
+	ret->w[1] = s->addr[1];
+	ret->w[2] = s->addr[2];
+	ret->w[3] = s->addr[3];
+}
 
-	s->fwd.service = svc->id;
-	s->fwd.flags |= BN_FLOW_SERVICE;
-	if (!svc->count)
-		return BN_DROP_SERVICE_NO_BACKEND;
-	place = svc->first + bpf_get_prandom_u32() % svc->count;
-	slot = bpf_map_lookup_elem(&bn_service_slots, &place);
-	if (!slot)
-		return BN_DROP_INTERNAL;
-	s->fwd.backend = slot->backend;
-	s->fwd.to_daddr = slot->addr;
-	s->fwd.to_dport = slot->port;
-	s->fwd.backend_gen = slot->gen;
-	s->fwd.flags |= BN_FLOW_BACKEND | BN_FLOW_NAT;
-	return 0;
+/* Whether the backend still takes what is new. */
+static __always_inline bool service_generation_is(__u32 index, __u32 gen)
+{
+	struct bn_backend *b = bpf_map_lookup_elem(&bn_backends, &index);
+
+	return b && b->gen == gen;
 }
 
 /* Whether the flow's backend, which it has one of, still takes what is not established. */
 static __always_inline bool service_backend_current(const struct bn_flow_cold *f)
 {
-	__u32 index = f->backend;
-	struct bn_backend *b = bpf_map_lookup_elem(&bn_backends, &index);
+	return service_generation_is(f->backend, f->backend_gen);
+}
 
-	return b && b->gen == f->backend_gen;
+static __always_inline void affinity_key(struct bn_affinity_key *ret, const struct bn_ask *ask)
+{
+	ret->client = ask->client;
+	ret->id = ask->id;
+	ret->port_index = ask->port_index;
+	ret->local = ask->local;
+	ret->family = bn_addr_is_v4(&ask->addr) ? BN_IPV4 : BN_IPV6;
+}
+
+/* The backend that the client has, while its time is not over and the backend takes new flows. */
+static __noinline int affinity_find(struct bn_ask *ask)
+{
+	struct bn_affinity_key key;
+	struct bn_affinity *a;
+	__u32 now = bn_now();
+
+	if (!ask)
+		return 0;
+	affinity_key(&key, ask);
+	a = bpf_map_lookup_elem(&bn_affinity, &key);
+	if (!a || now - a->seen > ask->affinity * bn_config.hz ||
+	    !service_generation_is(a->slot.backend, a->slot.gen))
+		return 0;
+	a->seen = now;
+	ask->slot = a->slot;
+	return 1;
+}
+
+static __noinline int affinity_remember(const struct bn_ask *ask)
+{
+	struct bn_affinity_key key;
+	struct bn_affinity value;
+
+	if (!ask)
+		return 0;
+	affinity_key(&key, ask);
+	value.slot = ask->slot;
+	value.seen = bn_now();
+	bpf_map_update_elem(&bn_affinity, &key, &value, BPF_ANY);
+	return 0;
+}
+
+/* Whether loadBalancerSourceRanges let the client in. */
+static __noinline int service_admits(const struct bn_ask *ask)
+{
+	struct bn_source_key key = {.prefixlen = BN_SOURCE_PREFIX(128)};
+
+	if (!ask)
+		return 0;
+	key.service = ask->id;
+	__builtin_memcpy(key.addr, &ask->client, sizeof(key.addr));
+	return bpf_map_lookup_elem(&bn_sources, &key) != NULL;
+}
+
+/* One of the lists' places, into ask->slot. 0 or the reason. */
+static __always_inline int service_from_lists(struct bn_ask *ask, const struct bn_service *v)
+{
+	__u32 first = v->first, count = v->count, lut = v->lut, size = v->lut_size, at;
+	struct bn_service_slot *slot;
+
+	if (ask->local) {
+		first += count;
+		count = v->local_count;
+		lut = v->local_lut;
+		size = v->local_lut_size;
+	}
+	if (!count)
+		return BN_DROP_SERVICE_NO_BACKEND;
+	at = ask->outside ? ask->hash : bpf_get_prandom_u32();
+	if (size) {
+		struct bn_maglev_line *line;
+		__u32 index;
+
+		at %= size;
+		index = lut + at / BN_MAGLEV_LINE;
+		line = bpf_map_lookup_elem(&bn_maglev, &index);
+		if (!line)
+			return BN_DROP_INTERNAL;
+		at = line->place[at % BN_MAGLEV_LINE];
+	} else {
+		at %= count;
+	}
+	at += first;
+	slot = bpf_map_lookup_elem(&bn_service_slots, &at);
+	if (!slot)
+		return BN_DROP_INTERNAL;
+	ask->slot = *slot;
+	return 0;
+}
+
+static __always_inline int service_from(struct bn_ask *ask, const struct bn_service *v)
+{
+	__u8 flags = v->flags;
+
+	ask->id = v->id;
+	ask->kind = v->kind;
+	ask->affinity = v->affinity;
+	ask->port_index = v->port_index;
+	ask->local = !!(flags & (ask->outside ? BN_SERVICE_LOCAL_OUTSIDE : BN_SERVICE_LOCAL_INSIDE));
+	if (flags & BN_SERVICE_RESTRICTED && ask->outside && !service_admits(ask))
+		return BN_DROP_SOURCE_RANGE;
+	if (ask->affinity && affinity_find(ask))
+		return 0;
+	if (flags & BN_SERVICE_INLINE) {
+		__u32 count = v->count, at;
+
+		if (!count)
+			return BN_DROP_SERVICE_NO_BACKEND;
+		at = bpf_get_prandom_u32() % count & 3;
+		if (at >= BN_SERVICE_PLACES)
+			return BN_DROP_INTERNAL;
+		ask->slot = v->place[at];
+	} else {
+		int r = service_from_lists(ask, v);
+
+		if (r)
+			return r;
+	}
+	if (ask->affinity)
+		affinity_remember(ask);
+	return 0;
+}
+
+/* Has a frontend's entry on its way; see table.h. */
+static __always_inline void service_touch(const union bn_addr *addr, __be16 port, __u8 protocol)
+{
+	__u64 hash = service_hash(addr, port, protocol);
+	struct bn_service_entry *e =
+		service_slot(bn_service_home(hash, bn_config.service_groups), 0);
+
+	if (!e)
+		return;
+	bn_touch(e);
+	bn_touch((void *)e + 64);
+}
+
+/* Chooses a backend. 0 with ask->id 0 where there is no such frontend, else 0 or the reason. */
+static __noinline int service_pick(struct bn_ask *ask)
+{
+	struct bn_service_entry *e;
+	__u32 seq;
+	int i, r;
+
+	if (!ask)
+		return BN_DROP_INTERNAL;
+	ask->id = 0;
+	for (i = 0; i < SERVICE_TRIES; i++) {
+		e = service_entry(&ask->addr, ask->port, ask->protocol);
+		if (!e) {
+			ask->id = 0;
+			return 0;
+		}
+		seq = *(volatile __u32 *)&e->seq;
+		r = service_from(ask, &e->value);
+		barrier_data(ask);
+		if (likely(!(seq & 1) && *(volatile __u32 *)&e->seq == seq &&
+			   e->port == ask->port && e->protocol == ask->protocol &&
+			   bn_addr_equal(&e->addr, &ask->addr)))
+			return r;
+	}
+	return BN_DROP_INTERNAL;
 }

@@ -45,14 +45,14 @@ static __always_inline bool slow_fits(struct __sk_buff *skb, const struct bn_scr
 }
 
 /* Whether the packet leaves with an address of this node, which the stack takes from no device. */
-static __noinline bool slow_poses_as_node(const struct bn_scratch *s)
+static __noinline bool slow_poses_as_node(struct bn_scratch *s)
 {
 	struct bn_party from;
 
 	if (!s || bn_addr_equal(&s->fwd.to_saddr, &s->pkt.tuple.saddr))
 		return false;
 	party_of_address(&from, &s->fwd.to_saddr);
-	return from.kind == BN_ADDR_HOST || service_owns(&s->fwd.to_saddr);
+	return from.kind == BN_ADDR_HOST || service_owns(s, &s->fwd.to_saddr);
 }
 
 /* Sends the packet on as s->fwd says: TTL and MTU first, then NAT, then out. */
@@ -100,7 +100,7 @@ static __always_inline int slow_refuse(struct __sk_buff *skb, struct bn_scratch 
 {
 	if (s->pkt.hook != BN_HOOK_TO_POD &&
 	    (reason == BN_DROP_SERVICE_UNKNOWN || reason == BN_DROP_SERVICE_NO_BACKEND)) {
-		if (s->pkt.flags & BN_PKT_ECHO_REQUEST && service_owns(&s->pkt.tuple.daddr))
+		if (s->pkt.flags & BN_PKT_ECHO_REQUEST && service_owns(s, &s->pkt.tuple.daddr))
 			return answer_echo(skb);
 		return answer_refused(skb, s, reason);
 	}

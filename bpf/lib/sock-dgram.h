@@ -51,22 +51,23 @@ static __always_inline int dgram_send(struct bpf_sock_addr *ctx, __u8 family)
 {
 	struct bn_sock_peer *known, *answers, peer = {};
 	struct bn_sock_dgram_key key;
-	struct bn_service *svc;
+	struct bn_ask ask = {};
 	struct bn_sock_end to;
 	__u32 netns;
+	int r;
 
 	peer.netns = bpf_get_netns_cookie(ctx);
 	netns = sock_netns(peer.netns);
 	if (!netns)
 		return 1;
 	sock_end_load(&to, ctx, family);
-	svc = sock_frontend(&to, IPPROTO_UDP, netns);
-	if (!svc || sock_is_kernels(ctx->sk))
-		return 1;
 	peer.cookie = bpf_get_socket_cookie(ctx);
 	dgram_key(&key, peer.cookie, &to.addr, to.port, BN_SOCK_TO_SERVICE);
 	known = bpf_map_lookup_elem(&bn_sock_dgram, &key);
-	if (known && known->id == svc->id && sock_peer_current(known)) {
+	r = sock_choose(&peer, &ask, &to, IPPROTO_UDP, netns);
+	if (!ask.id || sock_is_kernels(ctx->sk))
+		return 1;
+	if (known && known->id == ask.id && sock_peer_current(known)) {
 		peer = *known;
 		dgram_key(&key, peer.cookie, &peer.backend, peer.backend_port,
 			  BN_SOCK_FROM_BACKEND);
@@ -76,7 +77,7 @@ static __always_inline int dgram_send(struct bpf_sock_addr *ctx, __u8 family)
 		    !bn_addr_equal(&answers->service, &to.addr))
 			dgram_remember(&peer, true);
 	} else {
-		if (sock_choose(&peer, svc, &to))
+		if (r)
 			return sock_refuse(netns);
 		dgram_remember(&peer, false);
 	}

@@ -88,67 +88,62 @@ static __always_inline bool sock_is_loopback(const union bn_addr *a)
 	return !a->d[0] && !a->w[2] && !(a->w[3] & bpf_htonl(~1u));
 }
 
-/*
- * The frontend under an address: its own, or a node port of any address where the address is the
- * node's. The loopback is a namespace's own: in a pod it is not the node's.
- */
-static __always_inline struct bn_service *sock_frontend(const struct bn_sock_end *to, __u8 protocol,
-							__u32 netns)
+static __always_inline int sock_pick(struct bn_ask *ask, const union bn_addr *addr, __be16 port,
+				     __u8 protocol, __u64 cookie)
 {
-	struct bn_service *svc;
-	struct bn_address *a;
-	union bn_addr any;
-
-	if (!to->port)
-		return NULL;
-	if (sock_is_loopback(&to->addr)) {
-		if (netns != BN_NETNS_NODE)
-			return NULL;
-		svc = service_lookup(&to->addr, to->port, protocol);
-	} else {
-		svc = service_lookup(&to->addr, to->port, protocol);
-		if (svc)
-			return svc;
-		a = bpf_map_lookup_elem(&bn_addresses, &to->addr);
-		if (!a || a->kind != BN_ADDR_HOST)
-			return NULL;
-	}
-	if (svc)
-		return svc;
-	sock_any(&any, &to->addr);
-	return service_lookup(&any, to->port, protocol);
+	ask->addr = *addr;
+	/* whoever lives in a namespace is one client */
+	ask->client.d[0] = 0;
+	ask->client.d[1] = cookie;
+	ask->port = port;
+	ask->protocol = protocol;
+	ask->outside = 0;
+	ask->hash = 0;
+	return service_pick(ask);
 }
 
-/* Chooses a backend. 0, or the reason why there is none. */
-static __always_inline int sock_choose(struct bn_sock_peer *ret, const struct bn_service *svc,
-				       const struct bn_sock_end *to)
+/*
+ * Chooses a backend of the frontend under an address: its own, or a node port of any address where
+ * the address is the node's. The loopback is a namespace's own: in a pod it is not the node's.
+ * ask->id 0: there is none. Else 0 or the reason.
+ */
+static __always_inline int sock_choose(struct bn_sock_peer *ret, struct bn_ask *ask,
+				       const struct bn_sock_end *to, __u8 protocol, __u32 netns)
 {
-	struct bn_service_slot *slot;
-	__u32 place;
+	struct bn_address *a;
+	union bn_addr any;
+	int r;
 
-	if (!svc->count)
-		return BN_DROP_SERVICE_NO_BACKEND;
-	place = svc->first + bpf_get_prandom_u32() % svc->count;
-	slot = bpf_map_lookup_elem(&bn_service_slots, &place);
-	if (!slot)
-		return BN_DROP_INTERNAL;
-	ret->backend = slot->addr;
-	ret->backend_port = slot->port;
+	ask->id = 0;
+	if (!to->port)
+		return 0;
+	if (sock_is_loopback(&to->addr) && netns != BN_NETNS_NODE)
+		return 0;
+	r = sock_pick(ask, &to->addr, to->port, protocol, ret->netns);
+	if (!ask->id) {
+		if (!sock_is_loopback(&to->addr)) {
+			a = bpf_map_lookup_elem(&bn_addresses, &to->addr);
+			if (!a || a->kind != BN_ADDR_HOST)
+				return 0;
+		}
+		sock_any(&any, &to->addr);
+		r = sock_pick(ask, &any, to->port, protocol, ret->netns);
+	}
+	if (!ask->id || r)
+		return r;
+	service_slot_addr(&ret->backend, &ask->slot);
+	ret->backend_port = ask->slot.port;
 	ret->service = to->addr;
 	ret->service_port = to->port;
-	ret->id = svc->id;
-	ret->index = slot->backend;
-	ret->gen = slot->gen;
+	ret->id = ask->id;
+	ret->index = ask->slot.backend;
+	ret->gen = ask->slot.gen;
 	return 0;
 }
 
-/* Whether the backend still takes what is new. */
 static __always_inline bool sock_peer_current(const struct bn_sock_peer *p)
 {
-	__u32 index = p->index;
-	struct bn_backend *b = bpf_map_lookup_elem(&bn_backends, &index);
-
-	return b && b->gen == p->gen;
+	return service_generation_is(p->index, p->gen);
 }
 
 static __always_inline bool sock_peer_is(const struct bn_sock_peer *p, const struct bn_sock_end *e)

@@ -14,13 +14,6 @@
 
 #include "lib/event.h"
 
-/* Has the line at `p` on its way; the CPU doesn't wait for it. */
-#define bn_touch(p) \
-	({ \
-		__u64 bn_unused; \
-		asm volatile("%0 = *(u32 *)(%1 + 0)" : "=r"(bn_unused) : "r"(p)); \
-	})
-
 static __always_inline __u64 tuple_hash(const struct bn_tuple *t)
 {
 	return bn_hash_tuple(bn_config.hash_key, t);
@@ -365,11 +358,17 @@ BN_GLOBAL int table_insert(__u32 direction, __u32 life, __u32 owned)
 	tag = bn_flow_tag(hash);
 	home = bn_flow_home(hash, bn_config.flow_mask);
 	best = bn_flow_way(tag);
-	at = table_search(direction, now);
-	index = at != TABLE_NOT_FOUND ? at >> 3 : table_choose(home, tag);
-	set = table_set(index);
+	set = table_set(home);
 	if (!set)
 		return -22;
+	index = home;
+	if (unlikely(set->spilled || table_established(set) >= BN_WAYS_CROWDED)) {
+		at = table_search(direction, now);
+		index = at != TABLE_NOT_FOUND ? at >> 3 : table_choose(home, tag);
+		set = table_set(index);
+		if (!set)
+			return -22;
+	}
 	/* a flow's second half never throws out its first */
 	if (direction == BN_THIS && s->placed_set == index)
 		keep = s->placed_way;

@@ -104,6 +104,8 @@ static int start_datapath(struct bn_agent *a, struct bn_error *err)
 		.services_fd = a->programs.maps[BN_MAP_bn_services],
 		.slots_fd = a->programs.maps[BN_MAP_bn_service_slots],
 		.backends_fd = a->programs.maps[BN_MAP_bn_backends],
+		.maglev_fd = a->programs.maps[BN_MAP_bn_maglev],
+		.epochs_fd = a->programs.maps[BN_MAP_bn_epochs],
 	};
 
 	bn_map_shape(addresses.addresses_fd, &shape);
@@ -111,11 +113,15 @@ static int start_datapath(struct bn_agent *a, struct bn_error *err)
 	bn_map_shape(addresses.ranges_fd, &shape);
 	addresses.max_ranges = shape.max_entries;
 	bn_map_shape(services.services_fd, &shape);
-	services.max_services = shape.max_entries;
+	/* a quarter stays free, so that every key finds room */
+	services.max_services = shape.max_entries / BN_SERVICE_GROUP * (BN_SERVICE_GROUP - 1);
 	bn_map_shape(services.slots_fd, &shape);
 	services.max_slots = shape.max_entries;
 	bn_map_shape(services.backends_fd, &shape);
 	services.max_backends = shape.max_entries;
+	bn_map_shape(services.maglev_fd, &shape);
+	services.max_lines = shape.max_entries;
+	memcpy(services.hash_key, a->programs.node.hash_key, sizeof(services.hash_key));
 	r = bn_addresses_new(&addresses, &a->addresses, err);
 	if (!r)
 		r = bn_sources_new(a->programs.maps[BN_MAP_bn_sources], &a->sources, err);

@@ -25,6 +25,8 @@ static uint64_t entries_of(struct bn_agent *a, int id, uint64_t max)
 		return usage.slots;
 	case BN_MAP_bn_backends:
 		return usage.backends;
+	case BN_MAP_bn_maglev:
+		return usage.lines;
 	case BN_MAP_bn_addresses:
 		return bn_addresses_count(a->addresses);
 	case BN_MAP_bn_endpoints:

@@ -16,6 +16,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <bpfnet/access.h>
+#include <bpfnet/frontends.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -76,7 +77,12 @@ static uint32_t configured_size(const struct bn_sizes *s, enum bn_map_id id)
 	case BN_MAP_bn_flows:
 		return bn_flow_sets(or_default(s->flows, BN_DEFAULT_FLOWS));
 	case BN_MAP_bn_services:
-		return or_default(s->services, BN_DEFAULT_SERVICES);
+		return BN_SERVICE_GROUP *
+		       bn_frontends_groups(or_default(s->services, BN_DEFAULT_SERVICES));
+	case BN_MAP_bn_maglev:
+		return or_default(s->maglev, BN_DEFAULT_MAGLEV);
+	case BN_MAP_bn_affinity:
+		return or_default(s->affinity, BN_DEFAULT_AFFINITY);
 	case BN_MAP_bn_service_slots:
 		return or_default(s->service_slots, BN_DEFAULT_SERVICE_SLOTS);
 	case BN_MAP_bn_backends:
@@ -294,6 +300,7 @@ int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *c
 	}
 	c.hz = hz;
 	bn_hash_keys(node.hash_seed, c.hash_key);
+	c.service_groups = configured_size(&config->sizes, BN_MAP_bn_services) / BN_SERVICE_GROUP;
 	c.flow_mask = configured_size(&config->sizes, BN_MAP_bn_flows) - 1;
 	to_jiffies(&c, hz);
 

@@ -18,6 +18,8 @@
 	X(bn_epochs, "epochs of endpoint slots") \
 	X(bn_services, "frontends") \
 	X(bn_service_slots, "places of services' backend lists") \
+	X(bn_maglev, "lines of Maglev tables") \
+	X(bn_affinity, "backends that clients keep") \
 	X(bn_backends, "backends") \
 	X(bn_endpoints, "endpoints by interface") \
 	X(bn_addresses, "what an address is") \
@@ -52,8 +54,8 @@ enum bn_program_id {
 
 /* Entry counts; 0 takes the default of limits.h. */
 struct bn_sizes {
-	uint32_t flows, services, backends, service_slots, addresses, ranges, source_ranges,
-		fragments, datagram_peers, event_bytes;
+	uint32_t flows, services, backends, service_slots, maglev, affinity, addresses, ranges,
+		source_ranges, fragments, datagram_peers, event_bytes;
 };
 
 struct bn_programs_config {

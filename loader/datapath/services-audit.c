@@ -34,49 +34,67 @@ static void audit_places(void *user, void *entry)
 	struct auditing *au = user;
 	const struct frontend *f = entry;
 
-	for (uint32_t i = 0; i < f->value.count; i++) {
-		const struct backend *b = f->backends[i];
+	if (f->value.flags & BN_SERVICE_INLINE)
+		return;
+	for (uint32_t i = 0; i < bn_choice_places(&f->value); i++) {
 		uint32_t at = f->value.first + i;
-		struct bn_service_slot want = {0};
+		struct bn_service_slot want;
 
-		want.addr = b->key.addr;
-		want.port = b->key.port;
-		want.backend = b->index;
-		want.gen = b->gen;
+		if (!f->backends[i])
+			continue;
+		bn_choice_slot(f->backends[i], &want);
 		bn_audit_entry(au->c, au->s->config.slots_fd, &at, &want, sizeof(want));
+	}
+}
+
+static void audit_wanted(struct auditing *au, const struct bn_service_key *key,
+			 const struct bn_service *want)
+{
+	const struct bn_service *have = bn_frontends_get(&au->s->table, key);
+	int r;
+
+	au->c->checked++;
+	if (have && !memcmp(have, want, sizeof(*want)))
+		return;
+	if (have)
+		au->c->wrong++;
+	else
+		au->c->missing++;
+	r = bn_frontends_set(&au->s->table, key, want);
+	if (r) {
+		au->c->failed++;
+		au->c->error = r;
 	}
 }
 
 static void audit_frontend(void *user, void *entry)
 {
-	struct auditing *au = user;
 	const struct frontend *f = entry;
 
-	bn_audit_entry(au->c, au->s->config.services_fd, &f->key, &f->value, sizeof(f->value));
+	audit_wanted(user, &f->key, &f->value);
 }
 
 static void audit_owned(void *user, void *entry)
 {
-	struct auditing *au = user;
 	const struct address *a = entry;
 	struct bn_service_key key = {0};
 	struct bn_service want = {0};
 
 	key.addr = a->addr;
-	bn_audit_entry(au->c, au->s->config.services_fd, &key, &want, sizeof(want));
+	audit_wanted(user, &key, &want);
 }
 
-static int audit_unknown(void *user, const void *key, const void *value)
+static int audit_unknown(void *user, const struct bn_service_key *k, const struct bn_service *v)
 {
 	struct auditing *au = user;
-	const struct bn_service_key *k = key;
 	struct address *a = NULL;
 
 	if (!k->port && !k->protocol)
 		HASH_FIND(hh, au->s->addresses, &k->addr, sizeof(k->addr), a);
-	if (!a && !bn_mirror_frontend_find(au->s, k))
-		bn_audit_extra(au->c, au->s->config.services_fd, key);
-	return 0;
+	if (a || bn_mirror_frontend_find(au->s, k))
+		return 0;
+	au->c->extra++;
+	return BN_FRONTENDS_DROP;
 }
 
 #define TABLE(head) ((head) ? (head)->hh.tbl : NULL)
@@ -97,7 +115,6 @@ bool bn_services_audit(struct bn_services *s, struct bn_audit_report *report)
 	struct auditing services = {s, &of[BN_AUDIT_SERVICES]};
 	uint32_t *bucket = &report->at.bucket;
 	bool more = false;
-	int r;
 
 	switch (report->at.phase) {
 	case BACKENDS:
@@ -118,10 +135,8 @@ bool bn_services_audit(struct bn_services *s, struct bn_audit_report *report)
 				       &services);
 		break;
 	case UNKNOWN:
-		r = bn_map_walk(s->config.services_fd, &report->at.map, BN_AUDIT_SLICE, &more,
-				audit_unknown, &services);
-		if (r)
-			services.c->error = r;
+		bn_frontends_walk(&s->table, bucket, BN_AUDIT_SLICE, audit_unknown, &services);
+		more = *bucket < s->table.groups;
 		break;
 	}
 	if (!more && ++report->at.phase == END) {

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 int bn_mirror_push_free(struct bn_services *s, uint32_t index)
 {
@@ -112,6 +113,7 @@ void bn_mirror_frontend_drop(struct bn_services *s, struct frontend *f)
 	HASH_DEL(s->frontends, f);
 	s->n_frontends--;
 	free(f->backends);
+	free(f->weights);
 	free(f);
 }
 
@@ -174,12 +176,10 @@ struct reading {
 	uint32_t cap;
 };
 
-static int read_frontend(void *user, const void *key, const void *value)
+static int read_frontend(void *user, const struct bn_service_key *k, const struct bn_service *v)
 {
 	struct reading *rd = user;
 	struct bn_services *s = rd->s;
-	const struct bn_service_key *k = key;
-	const struct bn_service *v = value;
 	struct frontend *f;
 	struct address *a;
 
@@ -197,71 +197,98 @@ static int read_frontend(void *user, const void *key, const void *value)
 	a->refs++;
 	if (v->id >= s->next_id)
 		s->next_id = v->id + 1;
-	if ((uint64_t)v->first + v->count > s->config.max_slots) {
-		/* not of this map: as good as none, and rewritten when claimed */
-		f->value.count = 0;
-		f->value.first = 0;
+	if (!bn_choice_sound(s, v)) {
+		/* not of these maps: as good as none, and rewritten when claimed */
+		memset(&f->value, 0, sizeof(f->value));
+		f->value.id = v->id;
+		f->value.flags = BN_SERVICE_INLINE;
 	}
 	return 0;
 }
 
-/* The backends that a taken-over frontend names; a list that makes no sense counts as empty. */
-static int read_places(struct reading *rd, struct frontend *f)
+/* The backend that a place of a taken-over frontend names; *ret NULL where that makes no sense. */
+static int read_place(struct bn_services *s, const struct frontend *f,
+		      const struct bn_service_slot *place, struct backend **ret)
 {
-	struct bn_services *s = rd->s;
+	struct backend_key key = {.service = f->value.id, .protocol = f->key.protocol};
 	struct bn_backend value;
+	struct backend *b;
 	int r;
 
-	if (!f->value.count)
+	*ret = NULL;
+	if (place->backend >= s->config.max_backends)
 		return 0;
-	if (rd->cap < f->value.count) {
-		struct bn_service_slot *p =
-			reallocarray(rd->places, f->value.count, sizeof(*p));
+	r = bn_array_read(s->config.backends_fd, place->backend, 1, &value, 0);
+	if (r)
+		return r;
+	memcpy(&key.addr, place->addr, sizeof(key.addr));
+	key.port = place->port;
+	/* a backend that says otherwise than its place is as good as none */
+	if (!bn_addr_equal(&key.addr, &value.addr) || key.port != value.port ||
+	    value.gen != place->gen)
+		return 0;
+	b = bn_mirror_backend_find(s, &key);
+	if (!b) {
+		r = bn_mirror_backend_add(s, &key, place->backend, &b);
+		if (r)
+			return r;
+		b->gen = value.gen;
+		b->state = value.state;
+	}
+	if (b->index != place->backend)
+		return 0;
+	b->refs++;
+	b->serves++;
+	if (b->index >= s->top_backend)
+		s->top_backend = b->index + 1;
+	*ret = b;
+	return 0;
+}
+
+/* The backends that a taken-over frontend names. */
+static int read_places(struct reading *rd, struct frontend *f)
+{
+	uint32_t n = bn_choice_places(&f->value);
+	struct bn_services *s = rd->s;
+	int r = 0;
+
+	if (!n)
+		return 0;
+	if (rd->cap < n) {
+		struct bn_service_slot *p = reallocarray(rd->places, n, sizeof(*p));
 
 		if (!p)
 			return -ENOMEM;
 		rd->places = p;
-		rd->cap = f->value.count;
+		rd->cap = n;
 	}
-	r = bn_array_read(s->config.slots_fd, f->value.first, f->value.count, rd->places, 0);
+	if (f->value.flags & BN_SERVICE_INLINE)
+		memcpy(rd->places, f->value.place, n * sizeof(*rd->places));
+	else
+		r = bn_array_read(s->config.slots_fd, f->value.first, n, rd->places, 0);
 	if (r)
 		return r;
-	f->backends = calloc(f->value.count, sizeof(*f->backends));
+	f->backends = calloc(n, sizeof(*f->backends));
 	if (!f->backends)
 		return -ENOMEM;
-	f->n_backends = f->value.count;
-	bn_runs_claim(&s->runs, f->value.first, f->value.count);
-	for (uint32_t i = 0; i < f->value.count; i++) {
-		struct backend_key key = {.service = f->value.id, .protocol = f->key.protocol};
-		struct backend *b;
+	f->n_backends = n;
+	bn_choice_claim(s, &f->value);
+	for (uint32_t i = 0; i < n && !r; i++)
+		r = read_place(s, f, &rd->places[i], &f->backends[i]);
+	return r;
+}
 
-		if (rd->places[i].backend >= s->config.max_backends)
-			continue;
-		r = bn_array_read(s->config.backends_fd, rd->places[i].backend, 1, &value, 0);
-		if (r)
-			return r;
-		key.addr = rd->places[i].addr;
-		key.port = rd->places[i].port;
-		/* a backend that says otherwise than its place is as good as none */
-		if (!bn_addr_equal(&key.addr, &value.addr) || key.port != value.port ||
-		    value.gen != rd->places[i].gen)
-			continue;
-		b = bn_mirror_backend_find(s, &key);
-		if (!b) {
-			r = bn_mirror_backend_add(s, &key, rd->places[i].backend, &b);
-			if (r)
-				return r;
-			b->gen = value.gen;
-			b->state = value.state;
-		}
-		if (b->index != rd->places[i].backend)
-			continue;
-		b->refs++;
-		b->serves++;
-		f->backends[i] = b;
-		if (b->index >= s->top_backend)
-			s->top_backend = b->index + 1;
-	}
+static int map_epochs(struct bn_services *s)
+{
+	void *p;
+
+	if (s->config.epochs_fd < 0)
+		return 0;
+	p = mmap(NULL, sizeof(*s->epochs), PROT_READ | PROT_WRITE, MAP_SHARED, s->config.epochs_fd,
+		 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	s->epochs = p;
 	return 0;
 }
 
@@ -303,6 +330,7 @@ int bn_services_new(const struct bn_services_config *config, struct bn_services 
 {
 	struct bn_services *s = calloc(1, sizeof(*s));
 	struct reading rd = {.s = s};
+	uint32_t at = 0;
 	struct frontend *f, *tmp;
 	int r;
 
@@ -311,7 +339,12 @@ int bn_services_new(const struct bn_services_config *config, struct bn_services 
 	s->config = *config;
 	s->next_id = 1;
 	bn_runs_init(&s->runs, config->max_slots);
-	r = bn_map_each(config->services_fd, read_frontend, &rd);
+	bn_runs_init(&s->luts, config->max_lines);
+	r = bn_frontends_open(&s->table, config->services_fd, config->hash_key);
+	if (!r)
+		r = map_epochs(s);
+	if (!r)
+		r = bn_frontends_walk(&s->table, &at, UINT32_MAX, read_frontend, &rd);
 	HASH_ITER(hh, s->frontends, f, tmp) {
 		if (!r)
 			r = read_places(&rd, f);
@@ -319,6 +352,8 @@ int bn_services_new(const struct bn_services_config *config, struct bn_services 
 	free(rd.places);
 	if (!r)
 		r = bn_runs_claimed(&s->runs);
+	if (!r)
+		r = bn_runs_claimed(&s->luts);
 	if (!r)
 		r = read_gaps(s);
 	if (r) {
@@ -358,5 +393,9 @@ void bn_services_free(struct bn_services *s)
 	free(s->gens);
 	free(s->touched);
 	bn_runs_done(&s->runs);
+	bn_runs_done(&s->luts);
+	bn_frontends_close(&s->table);
+	if (s->epochs)
+		munmap(s->epochs, sizeof(*s->epochs));
 	free(s);
 }

@@ -3,6 +3,7 @@
  * The inside of services.h: the mirror of bn_services, bn_service_slots and bn_backends, shared by
  *
  *   services-mirror.c  keeping it, and reading what a predecessor left
+ *   services-choice.c  what a frontend chooses from, and how
  *   services-stage.c   working out a commit without touching the kernel
  *   services-write.c   putting it into the maps
  *   services-audit.c   all of it against the maps
@@ -12,6 +13,8 @@
 
 #include "datapath/runs.h"
 #include "datapath/services.h"
+
+#include <bpfnet/frontends.h>
 
 #include <stdbool.h>
 
@@ -46,10 +49,12 @@ struct frontend {
 	struct bn_service_key key;
 	struct bn_service value;
 	struct service *owner;     /* NULL: a predecessor's, unclaimed */
-	struct backend **backends; /* all listed; the first value.count are in the run */
+	struct backend **backends; /* all listed; first those that have places */
 	uint32_t n_backends;
+	uint16_t *weights; /* of those with places; NULL: not known */
 	struct bn_service next; /* the commit under way */
 	struct backend **next_backends;
+	uint16_t *next_weights;
 	uint32_t n_next;
 	struct service *next_owner;
 	enum { KEEP, WRITE, REMOVE } op;
@@ -79,7 +84,9 @@ struct service {
 
 struct bn_services {
 	struct bn_services_config config;
-	struct bn_runs runs;
+	struct bn_frontends table;
+	struct bn_runs runs, luts;
+	struct bn_epochs *epochs; /* mapped */
 	struct frontend *frontends;
 	struct backend *backends;
 	struct address *addresses;
@@ -115,7 +122,25 @@ void bn_mirror_service_drop(struct bn_services *s, struct service *v);
 int bn_mirror_service_register(struct bn_services *s, struct service *v, uint32_t id);
 struct service *bn_mirror_service_get(struct bn_services *s, const char *namespace, const char *name);
 
+/* services-choice.c */
+uint32_t bn_choice_places(const struct bn_service *v);
+int bn_choice_stage(struct bn_services *s, const struct service *v,
+		    const struct bn_frontend_spec *fs, struct frontend *f);
+bool bn_choice_same(const struct frontend *f);
+/* Runs of places and lines: taken for f->next, given back, found in use, within their maps. */
+int bn_choice_take(struct bn_services *s, const char *service, struct frontend *f,
+		   struct bn_error *err);
+void bn_choice_give(struct bn_services *s, const struct bn_service *v);
+void bn_choice_claim(struct bn_services *s, const struct bn_service *v);
+bool bn_choice_sound(const struct bn_services *s, const struct bn_service *v);
+void bn_choice_slot(const struct backend *b, struct bn_service_slot *ret);
+void bn_choice_fill(struct frontend *f);
+int bn_choice_write_luts(struct bn_services *s, const struct frontend *f);
+
 /* services-stage.c */
+int bn_services_stage_backend(struct bn_services *s, const struct service *v,
+			      const struct bn_frontend_spec *fs, const struct bn_backend_spec *bs,
+			      struct backend **ret);
 void bn_services_stage_remove(struct bn_services *s, struct frontend *f);
 int bn_services_stage_service(struct bn_services *s, const struct bn_service_spec *spec,
 			 struct bn_error *err);

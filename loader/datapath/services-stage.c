@@ -26,23 +26,9 @@ void bn_services_stage_remove(struct bn_services *s, struct frontend *f)
 	f->op = REMOVE;
 }
 
-/* The backends that new flows go to: the active ones, else those that still serve. */
-static uint8_t served_state(const struct bn_frontend_spec *f)
-{
-	bool terminating = false;
-
-	for (size_t i = 0; i < f->n_backends; i++) {
-		if (f->backends[i].state == BN_BACKEND_ACTIVE)
-			return BN_BACKEND_ACTIVE;
-		if (f->backends[i].state == BN_BACKEND_TERMINATING)
-			terminating = true;
-	}
-	return terminating ? BN_BACKEND_TERMINATING : BN_BACKEND_FREE;
-}
-
-static int stage_backend(struct bn_services *s, const struct service *v,
-			 const struct bn_frontend_spec *fs, const struct bn_backend_spec *bs,
-			 struct backend **ret)
+int bn_services_stage_backend(struct bn_services *s, const struct service *v,
+			      const struct bn_frontend_spec *fs, const struct bn_backend_spec *bs,
+			      struct backend **ret)
 {
 	struct backend_key key = {
 		.addr = bs->addr,
@@ -67,35 +53,13 @@ static int stage_backend(struct bn_services *s, const struct service *v,
 	return 0;
 }
 
-static bool same_run(const struct frontend *f, struct backend *const *next, uint32_t n)
-{
-	if (f->value.count != n)
-		return false;
-	for (uint32_t i = 0; i < n; i++) {
-		if (f->backends[i] != next[i])
-			return false;
-	}
-	return true;
-}
-
-static int by_address(const void *a, const void *b)
-{
-	const struct backend *x = *(struct backend *const *)a, *y = *(struct backend *const *)b;
-	int r = memcmp(&x->key.addr, &y->key.addr, sizeof(x->key.addr));
-
-	return r ? r : (int)ntohs(x->key.port) - (int)ntohs(y->key.port);
-}
-
 static int stage_frontend(struct bn_services *s, struct service *v,
 			  const struct bn_frontend_spec *fs, struct bn_error *err)
 {
 	struct bn_service_key key = {.port = htons(fs->port), .protocol = fs->protocol};
-	uint8_t served = served_state(fs);
-	struct backend **next = NULL;
 	struct frontend *f;
 	struct address *a;
-	uint32_t n = 0, all = 0;
-	int r = 0;
+	int r;
 
 	key.addr = fs->addr;
 	f = bn_mirror_frontend_find(s, &key);
@@ -121,55 +85,23 @@ static int stage_frontend(struct bn_services *s, struct service *v,
 		}
 	}
 	stage_list(s, f);
-	next = calloc(fs->n_backends ? fs->n_backends : 1, sizeof(*next));
-	if (!next)
-		return -ENOMEM;
-	/* those that serve first, each part in a fixed order, so that equal lists are equal */
-	for (int serving = 1; serving >= 0 && !r; serving--) {
-		uint32_t from = all;
-
-		for (size_t i = 0; i < fs->n_backends && !r; i++) {
-			const struct bn_backend_spec *bs = &fs->backends[i];
-
-			if ((bs->state == served) == serving)
-				r = stage_backend(s, v, fs, bs, &next[all++]);
-		}
-		if (!r)
-			qsort(next + from, all - from, sizeof(*next), by_address);
-		if (serving)
-			n = all;
-	}
-	if (r) {
-		free(next);
+	r = bn_choice_stage(s, v, fs, f);
+	if (r)
 		return r;
-	}
-	f->next_backends = next;
-	f->n_next = all;
 	f->next_owner = v;
-	f->next = (struct bn_service){
-		.id = v->id,
-		.count = n,
-		.kind = fs->kind,
-		.flags = fs->restricted ? BN_SERVICE_RESTRICTED : 0,
-	};
-	if (!f->born && f->value.id == v->id && f->value.kind == fs->kind &&
-	    f->value.flags == f->next.flags && same_run(f, next, n)) {
+	if (!f->born && bn_choice_same(f)) {
 		f->op = KEEP;
-		f->next.first = f->value.first;
+		f->next = f->value;
 		return 0;
 	}
 	f->op = WRITE;
-	r = bn_runs_take(&s->runs, n, &f->next.first);
+	r = bn_choice_take(s, v->key, f, err);
 	if (r) {
 		f->op = f->born ? REMOVE : KEEP;
 		free(f->next_backends);
+		free(f->next_weights);
 		f->next_backends = NULL;
-		if (r == -ENOSPC)
-			return bn_error_set(
-				err, r,
-				"can't make the service %s: its list of %u backends does not fit, "
-				"%llu of %u places are taken; raise maps.service-slots",
-				v->key, n, (unsigned long long)s->runs.used, s->config.max_slots);
+		f->next_weights = NULL;
 	}
 	return r;
 }
@@ -230,14 +162,14 @@ int bn_services_stage_references(struct bn_services *s)
 			r = bn_mirror_touch_backend(s, b);
 			if (!r) {
 				b->staged--;
-				b->staged_serves -= i < f->value.count;
+				b->staged_serves -= i < bn_choice_places(&f->value);
 			}
 		}
 		if (f->op == REMOVE || !f->next_backends)
 			continue;
 		for (uint32_t i = 0; i < f->n_next; i++) {
 			f->next_backends[i]->staged++;
-			f->next_backends[i]->staged_serves += i < f->next.count;
+			f->next_backends[i]->staged_serves += i < bn_choice_places(&f->next);
 		}
 	}
 	return r;

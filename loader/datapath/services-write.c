@@ -87,25 +87,27 @@ int bn_services_write_places(struct bn_services *s)
 	for (struct frontend *f = s->changed; f && !r; f = f->list) {
 		if (f->op != WRITE)
 			continue;
-		for (uint32_t i = 0; i < f->next.count && !r; i++) {
-			const struct backend *b = f->next_backends[i];
-			struct bn_service_slot slot = {.addr = b->key.addr,
-						       .port = b->key.port,
-						       .backend = b->index,
-						       .gen = b->gen};
+		bn_choice_fill(f);
+		for (uint32_t i = 0;
+		     !(f->next.flags & BN_SERVICE_INLINE) && i < bn_choice_places(&f->next) && !r;
+		     i++) {
 			uint32_t at = f->next.first + i;
+			struct bn_service_slot slot;
 
+			bn_choice_slot(f->next_backends[i], &slot);
 			r = batch_add(&places, &at, &slot);
 		}
+		if (!r)
+			r = bn_choice_write_luts(s, f);
 	}
 	r2 = batch_write(&places, s->config.slots_fd);
 	return r ? r : r2;
 }
 
+/* By the table's own protocol: a reader finds the old entry or the new one. */
 int bn_services_write_frontends(struct bn_services *s)
 {
-	struct batch b = {.ks = sizeof(struct bn_service_key), .vs = sizeof(struct bn_service)};
-	int r = 0, r2;
+	int r = 0;
 
 	for (struct address *a = s->changed_addresses; a && !r; a = a->list) {
 		struct bn_service_key key = {0};
@@ -113,25 +115,22 @@ int bn_services_write_frontends(struct bn_services *s)
 
 		key.addr = a->addr;
 		if (a->refs && !a->known)
-			r = batch_add(&b, &key, &value);
+			r = bn_frontends_set(&s->table, &key, &value);
 	}
 	for (struct frontend *f = s->changed; f && !r; f = f->list) {
 		if (f->op == WRITE)
-			r = batch_add(&b, &f->key, &f->next);
+			r = bn_frontends_set(&s->table, &f->key, &f->next);
 	}
-	r2 = batch_write(&b, s->config.services_fd);
-	return r ? r : r2;
+	return r;
 }
 
 int bn_services_delete_frontends(struct bn_services *s)
 {
-	int r = 0;
-
-	for (struct frontend *f = s->changed; f && !r; f = f->list) {
+	for (struct frontend *f = s->changed; f; f = f->list) {
 		if (f->op == REMOVE && !f->born)
-			r = bn_map_delete(s->config.services_fd, &f->key, 1);
+			bn_frontends_delete(&s->table, &f->key);
 	}
-	return r;
+	return 0;
 }
 
 /* Backends that take no new flows any more: a new generation sends half-open flows elsewhere. */
@@ -139,6 +138,7 @@ int bn_services_retire_backends(struct bn_services *s)
 {
 	struct batch values = {.ks = 4, .vs = sizeof(struct bn_backend)};
 	struct bn_backend value;
+	bool retired = false;
 	int r = 0, r2;
 
 	for (size_t i = 0; i < s->n_touched && !r; i++) {
@@ -153,7 +153,12 @@ int bn_services_retire_backends(struct bn_services *s)
 			value.state = BN_BACKEND_FREE;
 		r = batch_add(&values, &b->index, &value);
 	}
+	if (values.n && s->epochs)
+		retired = true;
 	r2 = batch_write(&values, s->config.backends_fd);
+	/* whoever has compared generations before this does so again */
+	if (retired)
+		__atomic_fetch_add(&s->epochs->backends, 1, __ATOMIC_SEQ_CST);
 	return r ? r : r2;
 }
 
@@ -192,7 +197,7 @@ static void address_put(struct bn_services *s, const union bn_addr *addr)
 	}
 	if (a->known) {
 		key.addr = a->addr;
-		bn_map_delete(s->config.services_fd, &key, 1);
+		bn_frontends_delete(&s->table, &key);
 		a->known = 0;
 	}
 }
@@ -260,30 +265,36 @@ void bn_services_settle_frontends(struct bn_services *s, bool ok)
 		f->list = NULL;
 		f->touched = 0;
 		if (!ok && f->op == WRITE)
-			bn_runs_give(&s->runs, f->next.first, f->next.count);
+			bn_choice_give(s, &f->next);
 		if (ok ? f->op == REMOVE : f->born) {
 			if (ok && !f->born)
-				bn_runs_give(&s->runs, f->value.first, f->value.count);
+				bn_choice_give(s, &f->value);
 			service_unlink(f);
 			free(f->next_backends);
+			free(f->next_weights);
 			address_put(s, &f->key.addr);
 			bn_mirror_frontend_drop(s, f);
 			continue;
 		}
 		if (!ok || !f->next_backends) {
 			free(f->next_backends);
+			free(f->next_weights);
 			f->next_backends = NULL;
+			f->next_weights = NULL;
 			continue;
 		}
 		if (f->op == WRITE) {
 			if (!f->born)
-				bn_runs_give(&s->runs, f->value.first, f->value.count);
+				bn_choice_give(s, &f->value);
 			f->value = f->next;
 		}
 		free(f->backends);
+		free(f->weights);
 		f->backends = f->next_backends;
+		f->weights = f->next_weights;
 		f->n_backends = f->n_next;
 		f->next_backends = NULL;
+		f->next_weights = NULL;
 		f->born = 0;
 		if (f->owner != f->next_owner) {
 			service_unlink(f);

@@ -20,6 +20,7 @@ int bn_services_commit(struct bn_services *s, const struct bn_service_spec *set,
 	int r = 0;
 
 	bn_runs_settle(&s->runs);
+	bn_runs_settle(&s->luts);
 	for (size_t i = 0; i < n_removed; i++) {
 		struct service *v = bn_mirror_service_find(s, removed[i].namespace, removed[i].name);
 
@@ -125,6 +126,7 @@ void bn_services_usage(const struct bn_services *s, struct bn_services_usage *re
 		.frontends = s->n_frontends,
 		.backends = s->n_backends,
 		.slots = s->runs.used,
+		.lines = s->luts.used,
 		.retired_udp = s->retired_udp,
 	};
 }

@@ -17,8 +17,9 @@ struct bn_services;
 struct bn_audit_report;
 
 struct bn_services_config {
-	int services_fd, slots_fd, backends_fd; /* borrowed */
-	uint32_t max_services, max_slots, max_backends;
+	int services_fd, slots_fd, backends_fd, maglev_fd, epochs_fd; /* borrowed; epochs_fd -1: none */
+	uint32_t max_services, max_slots, max_backends, max_lines;
+	uint64_t hash_key[BN_HASH_KEYS];
 };
 
 /* Reads what a predecessor left in the maps; it counts as unclaimed until a commit names it. */
@@ -47,7 +48,7 @@ int bn_services_backend_index(struct bn_services *s, const char *namespace, cons
 int bn_services_id(struct bn_services *s, const char *namespace, const char *name, uint32_t *ret);
 
 struct bn_services_usage {
-	uint64_t frontends, backends, slots;
+	uint64_t frontends, backends, slots, lines;
 	uint64_t retired_udp; /* backends that stopped taking new flows, since the start */
 };
 void bn_services_usage(const struct bn_services *s, struct bn_services_usage *ret);

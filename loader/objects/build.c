@@ -183,6 +183,7 @@ static int add_frontend(struct builder *b, const union bn_addr *addr, uint16_t p
 		.protocol = b->port->protocol,
 		.kind = (uint8_t)kind,
 		.port_name = *b->port->name ? b->port->name : NULL,
+		.port_index = (uint16_t)(b->port - b->service->ports),
 		.affinity_seconds = s->affinity_seconds,
 		.local_inside = !external && s->internal_local,
 		.local_outside = external && s->external_local,

@@ -26,6 +26,9 @@
 #define BN_DEFAULT_FLOWS 196608           /* that can be established at once; 2 entries a flow */
 #define BN_DEFAULT_FLOW_SETS 32768        /* what these need: sets of BN_WAYS_ESTABLISHED, 2^n */
 #define BN_DEFAULT_SERVICES 65536         /* frontends: address, port, protocol */
+#define BN_DEFAULT_SERVICE_GROUPS 21846   /* of 4 entries, so that three quarters are used */
+#define BN_DEFAULT_MAGLEV 131072          /* lines of 32 entries of all Maglev tables together */
+#define BN_DEFAULT_AFFINITY 65536         /* clients that keep their backend */
 #define BN_DEFAULT_BACKENDS 262144        /* distinct backend address, port, protocol */
 #define BN_DEFAULT_SERVICE_SLOTS 524288   /* places in all services' backend lists together */
 #define BN_DEFAULT_ADDRESSES 65536        /* pods and nodes known by address */

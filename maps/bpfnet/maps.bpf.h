@@ -23,10 +23,11 @@
 		__type(value, _value); \
 	} _name SEC(".maps")
 
-BN_MAP(bn_services, BPF_MAP_TYPE_HASH, struct bn_service_key, struct bn_service,
-       BN_DEFAULT_SERVICES);
 BN_MAP(bn_service_slots, BPF_MAP_TYPE_ARRAY, __u32, struct bn_service_slot,
        BN_DEFAULT_SERVICE_SLOTS);
+BN_MAP(bn_maglev, BPF_MAP_TYPE_ARRAY, __u32, struct bn_maglev_line, BN_DEFAULT_MAGLEV);
+BN_MAP(bn_affinity, BPF_MAP_TYPE_LRU_HASH, struct bn_affinity_key, struct bn_affinity,
+       BN_DEFAULT_AFFINITY);
 BN_MAP(bn_backends, BPF_MAP_TYPE_ARRAY, __u32, struct bn_backend, BN_DEFAULT_BACKENDS);
 BN_MAP(bn_endpoints, BPF_MAP_TYPE_HASH, __u32, struct bn_endpoint, BN_SLOTS);
 BN_MAP(bn_addresses, BPF_MAP_TYPE_HASH, union bn_addr, struct bn_address, BN_DEFAULT_ADDRESSES);
@@ -49,6 +50,15 @@ struct {
 	__type(key, __u32);
 	__type(value, struct bn_flow_set);
 } bn_flows SEC(".maps");
+
+/* Mapped by the agent, which alone writes it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, BN_SERVICE_GROUP *BN_DEFAULT_SERVICE_GROUPS);
+	__type(key, __u32);
+	__type(value, struct bn_service_entry);
+} bn_services SEC(".maps");
 
 /* Mapped by the agent, so that a bump is one store. */
 struct {

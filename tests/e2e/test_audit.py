@@ -8,11 +8,10 @@ import pytest
 
 import netns
 import peers
-from harness import BPFTOOL, FAMILIES, cluster_ips, eventually, service_manifest
+from harness import BPFTOOL, FAMILIES, cluster_ips, eventually, service_manifest, slice_manifest
 
 VIP = dict(zip(FAMILIES, cluster_ips(1)))
-HASHES = ["bn_ranges", "bn_devices", "bn_endpoints", "bn_addresses", "bn_services",
-          "bn_sock_netns"]
+HASHES = ["bn_ranges", "bn_devices", "bn_endpoints", "bn_addresses", "bn_sock_netns"]
 ARRAYS = ["bn_node", "bn_backends", "bn_service_slots"]
 
 
@@ -20,13 +19,18 @@ ARRAYS = ["bn_node", "bn_backends", "bn_service_slots"]
 def node(make_node, tmp_path):
     # arrays are as large as they can be, and are dumped whole here
     config = tmp_path / "bpfnetd.yaml"
-    config.write_text("maps: {service-slots: 64, backends: 64}\n")
+    config.write_text("maps: {services: 64, service-slots: 64, backends: 64}\n")
     node = make_node(options=["--config", str(config)])
     for name in ("b1", "b2"):
         pod = node.pod(name, labels={"app": "web"})
         pod.tcp(8080)
     node.client = node.pod("client")
-    node.apply(service_manifest("web", [(80, 8080)], {"app": "web"}, ips=cluster_ips(1)))
+    # of few backends, which stand in its entries, and of more, which have a list
+    node.apply(service_manifest("web", [(80, 8080)], {"app": "web"}, ips=cluster_ips(1)),
+               service_manifest("many", [(80, 8080, "TCP", "http")], ips=cluster_ips(2)[:1],
+                                families=[4]),
+               slice_manifest("many", "v4", 4, [("http", 8080, "TCP")],
+                              [f"10.244.9.{n}" for n in range(1, 5)]))
     return node
 
 
@@ -61,7 +65,7 @@ def other(data):
 def audit(node):
     """The report without what was as wanted: {name: (missing, wrong, extra, failed)}."""
     report = node.json("map", "audit")
-    assert {r["name"] for r in report} >= {*HASHES, *ARRAYS, "programs"}
+    assert {r["name"] for r in report} >= {*HASHES, *ARRAYS, "bn_services", "programs"}
     counts = {r["name"]: (r["missing"], r["wrong"], r["extra"], r["failed"]) for r in report}
     return {name: c for name, c in counts.items() if any(c)}
 
@@ -81,7 +85,7 @@ def test_nothing_to_mend(node):
     assert audit(node) == {}
     report = {r["name"]: r["checked"] for r in node.json("map", "audit")}
     # two families of: one port and one owned address; two backends; three pods' programs, the uplink's
-    assert report["bn_services"] == 4 and report["bn_backends"] == 4
+    assert report["bn_services"] == 4 + 2 and report["bn_backends"] == 4 + 4
     assert report["bn_service_slots"] == 4 and report["bn_endpoints"] == 3
     assert report["programs"] == 3 * 2 + 1
     assert report["bn_addresses"] == len(entries(node, "bn_addresses"))
@@ -139,14 +143,65 @@ def test_array(node, name):
     works(node)
 
 
+GROUP, WORD, VALUE = 4, slice(20, 24), slice(28, 32)  # struct bn_service_entry
+
+
+def frontends(node):
+    """{index: entry} of those in use, and the whole table."""
+    table = [e["value"] for e in bpftool("map", "dump", *pin(node, "bn_services"))]
+    used = {i: e for i, e in enumerate(table)
+            if int(table[i // GROUP * GROUP][WORD.start], 16) & 1 << i % GROUP}
+    return used, table
+
+
+def put_frontend(node, index, entry):
+    update(node, "bn_services", tuple(f"0x{b:02x}" for b in index.to_bytes(4, "little")), entry)
+
+
+def test_frontends(node):
+    """Entries that are gone, that say something else, that nobody wants."""
+    used, table = frontends(node)
+    assert len(used) == 6
+    changed = next(i for i in used)
+    entry = list(table[changed])
+    entry[VALUE] = other(entry[VALUE])
+    put_frontend(node, changed, entry)
+    gone = next(i // GROUP * GROUP for i in used if i // GROUP != changed // GROUP)
+    lost = sum(i // GROUP * GROUP == gone for i in used)
+    entry = list(table[gone])
+    entry[WORD] = ["0x00"] * 4
+    put_frontend(node, gone, entry)
+    # the strange one has the group's first place, whose word it carries
+    strange = next(i for i in range(0, len(table), GROUP) if not any(
+        u // GROUP * GROUP == i for u in used))
+    entry = list(other(table[changed]))
+    entry[WORD] = ["0x01", "0x00", "0x00", "0x00"]
+    put_frontend(node, strange, entry)
+    assert audit(node) == {"bn_services": (lost, 1, 1, 0)}
+    now, _ = frontends(node)
+    assert {tuple(e[:20] + e[28:]) for e in now.values()} == \
+        {tuple(e[:20] + e[28:]) for e in used.values()}
+    assert audit(node) == {}
+    works(node)
+
+
+def clear_frontends(node):
+    _, table = frontends(node)
+    for i in range(0, len(table), GROUP):
+        entry = list(table[i])
+        entry[WORD] = ["0x00"] * 4
+        put_frontend(node, i, entry)
+
+
 def test_everything_at_once(node):
     """The service is gone from every map, and comes back without a restart."""
     for name in HASHES:
         for key in entries(node, name):
             delete(node, name, key)
+    clear_frontends(node)
     with pytest.raises((OSError, AssertionError)):
         peers.tcp(node.client.ns, VIP[4], 80, timeout=1)
-    assert set(audit(node)) == set(HASHES)
+    assert set(audit(node)) == {*HASHES, "bn_services"}
     works(node)
     assert audit(node) == {}
 

@@ -239,6 +239,9 @@ void bn_rig_new(struct bn_rig *rig, const struct bn_rig_options *options)
 		object_load(rig, i, options);
 	devices_find(rig);
 	node_fill(rig);
+	if (bn_frontends_open(&rig->frontends, bn_rig_map(rig, "bn_services"),
+			      (const uint64_t *)rig->config.hash_key))
+		bn_rig_die("map bn_services", errno);
 	rig->ring = ring_buffer__new(bn_rig_map(rig, "bn_events"), event_take, rig, NULL);
 	if (!rig->ring)
 		bn_rig_die("ring buffer", errno);
@@ -247,22 +250,34 @@ void bn_rig_new(struct bn_rig *rig, const struct bn_rig_options *options)
 void bn_rig_free(struct bn_rig *rig)
 {
 	ring_buffer__free(rig->ring);
+	bn_frontends_close(&rig->frontends);
 	bn_pod__destroy(rig->skeletons[0]);
 	bn_uplink__destroy(rig->skeletons[1]);
 	memset(rig, 0, sizeof(*rig));
+}
+
+static void frontend_set(struct bn_rig *rig, const struct bn_service_key *key,
+			 const struct bn_service *value)
+{
+	int r = bn_frontends_set(&rig->frontends, key, value);
+
+	if (r)
+		bn_rig_die("bn_services", -r);
 }
 
 __u32 bn_rig_service(struct bn_rig *rig, const union bn_addr *addr, __u16 port, __u8 protocol,
 		     const struct bn_rig_backend *backends, __u32 n)
 {
 	struct bn_service_key key = {.addr = *addr, .port = htons(port), .protocol = protocol};
-	struct bn_service service = {
-		.id = ++rig->next_service, .first = rig->next_place, .count = n};
+	struct bn_service service = {.id = ++rig->next_service, .count = n};
 	__u32 first = rig->next_backend;
 
 	if (!addr->d[0] && !addr->w[3])
 		service.kind = BN_FRONTEND_NODE_PORT;
-
+	if (n <= BN_SERVICE_PLACES)
+		service.flags = BN_SERVICE_INLINE;
+	else
+		service.first = first; /* a backend's place has its index here */
 	for (__u32 i = 0; i < n; i++) {
 		struct bn_backend b = {.addr = backends[i].addr,
 				       .port = htons(backends[i].port),
@@ -270,14 +285,16 @@ __u32 bn_rig_service(struct bn_rig *rig, const union bn_addr *addr, __u16 port, 
 				       .state = backends[i].state ? backends[i].state
 								  : BN_BACKEND_ACTIVE,
 				       .gen = 1};
-		__u32 index = rig->next_backend++, place = rig->next_place++;
-		struct bn_service_slot slot = {
-			.addr = b.addr, .port = b.port, .backend = index, .gen = b.gen};
+		__u32 index = rig->next_backend++;
+		struct bn_service_slot slot = {.port = b.port, .backend = index, .gen = b.gen};
 
+		memcpy(slot.addr, &b.addr, sizeof(slot.addr));
 		update(rig, "bn_backends", &index, &b);
-		update(rig, "bn_service_slots", &place, &slot);
+		update(rig, "bn_service_slots", &index, &slot);
+		if (n <= BN_SERVICE_PLACES)
+			service.place[i] = slot;
 	}
-	update(rig, "bn_services", &key, &service);
+	frontend_set(rig, &key, &service);
 	return first;
 }
 
@@ -286,26 +303,72 @@ void bn_rig_own_address(struct bn_rig *rig, const union bn_addr *addr)
 	struct bn_service_key key = {.addr = *addr};
 	struct bn_service service = {.id = rig->next_service};
 
-	update(rig, "bn_services", &key, &service);
+	frontend_set(rig, &key, &service);
+}
+
+struct bn_service bn_rig_frontend(const struct bn_rig *rig, const struct bn_service_key *key)
+{
+	const struct bn_service *v = bn_frontends_get(&rig->frontends, key);
+
+	if (!v)
+		bn_rig_die("bn_services", ENOENT);
+	return *v;
+}
+
+void bn_rig_frontend_set(struct bn_rig *rig, const struct bn_service_key *key,
+			 const struct bn_service *value)
+{
+	frontend_set(rig, key, value);
+}
+
+struct aging {
+	struct bn_rig *rig;
+	__u32 index, gen;
+};
+
+/* The generation of a backend's places, wherever they are. */
+static int age_places(void *user, const struct bn_service_key *key, const struct bn_service *value)
+{
+	struct aging *a = user;
+	struct bn_service v = *value;
+
+	if (!(v.flags & BN_SERVICE_INLINE))
+		return 0;
+	for (__u32 i = 0; i < v.count; i++) {
+		if (v.place[i].backend == a->index && v.place[i].gen != a->gen) {
+			v.place[i].gen = a->gen;
+			frontend_set(a->rig, key, &v);
+		}
+	}
+	return 0;
 }
 
 void bn_rig_backend_set(struct bn_rig *rig, __u32 index, __u8 state, int bump_generation)
 {
+	struct bn_epochs *e = calloc(1, sizeof(*e));
+	struct aging aging = {.rig = rig, .index = index};
 	struct bn_service_slot slot;
 	struct bn_backend b;
+	__u32 zero = 0, at = 0;
 	int r = bpf_map_lookup_elem(bn_rig_map(rig, "bn_backends"), &index, &b);
 
-	if (r)
+	if (r || !e)
 		bn_rig_die("bn_backends", -r);
 	b.state = state;
 	b.gen += bump_generation;
 	update(rig, "bn_backends", &index, &b);
-	/* a backend's place has its index here */
 	r = bpf_map_lookup_elem(bn_rig_map(rig, "bn_service_slots"), &index, &slot);
 	if (r)
 		bn_rig_die("bn_service_slots", -r);
 	slot.gen = b.gen;
 	update(rig, "bn_service_slots", &index, &slot);
+	aging.gen = b.gen;
+	bn_frontends_walk(&rig->frontends, &at, rig->frontends.groups, age_places, &aging);
+	if (bpf_map_lookup_elem(bn_rig_map(rig, "bn_epochs"), &zero, e))
+		bn_rig_die("bn_epochs", errno);
+	e->backends += bump_generation;
+	update(rig, "bn_epochs", &zero, e);
+	free(e);
 }
 
 void bn_rig_policy_allow(struct bn_rig *rig, __u32 identity, __u32 peer, __u16 port, __u8 protocol,

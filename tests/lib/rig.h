@@ -12,6 +12,7 @@
 #include <bpfnet/endpoint.h>
 #include <bpfnet/event.h>
 #include <bpfnet/flow.h>
+#include <bpfnet/frontends.h>
 #include <bpfnet/limits.h>
 #include <bpfnet/service.h>
 #include <stdbool.h>
@@ -56,9 +57,10 @@ struct bn_rig {
 	struct ring_buffer *ring;
 	struct bn_event events[BN_RIG_EVENTS]; /* since the last run */
 	unsigned int n_events;
-	__u32 next_backend, next_place, next_service;
+	__u32 next_backend, next_service;
 	int cpus;
 	struct bn_config config;
+	struct bn_frontends frontends;
 	bool complete; /* run packets as CHECKSUM_COMPLETE, as a NIC would deliver them */
 };
 
@@ -95,6 +97,10 @@ union bn_addr bn_rig_addr(const char *name, int family);
 /* Adds a frontend; returns the index of its first backend. */
 __u32 bn_rig_service(struct bn_rig *rig, const union bn_addr *addr, __u16 port, __u8 protocol,
 		     const struct bn_rig_backend *backends, __u32 n);
+/* A frontend's value, for tests that change it. */
+struct bn_service bn_rig_frontend(const struct bn_rig *rig, const struct bn_service_key *key);
+void bn_rig_frontend_set(struct bn_rig *rig, const struct bn_service_key *key,
+			 const struct bn_service *value);
 /* Marks an address as a service's, so that its other ports are refused. */
 void bn_rig_own_address(struct bn_rig *rig, const union bn_addr *addr);
 void bn_rig_backend_set(struct bn_rig *rig, __u32 index, __u8 state, int bump_generation);

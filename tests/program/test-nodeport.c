@@ -71,15 +71,13 @@ static void restrict_to(struct bn_rig *rig, int family, const char *network, __u
 	struct bn_source_key source = {.prefixlen = BN_SOURCE_PREFIX(bits)};
 	union bn_addr addr = bn_rig_addr(network, family);
 	struct bn_source value = {0};
-	struct bn_service service;
+	struct bn_service service = bn_rig_frontend(rig, &key);
 
-	if (bpf_map_lookup_elem(bn_rig_map(rig, "bn_services"), &key, &service))
-		bn_rig_die("bn_services", errno);
-	service.flags = BN_SERVICE_RESTRICTED;
+	service.flags |= BN_SERVICE_RESTRICTED;
 	source.service = service.id;
 	memcpy(source.addr, &addr, sizeof(source.addr));
-	if (bpf_map_update_elem(bn_rig_map(rig, "bn_services"), &key, &service, BPF_ANY) ||
-	    bpf_map_update_elem(bn_rig_map(rig, "bn_sources"), &source, &value, BPF_ANY))
+	bn_rig_frontend_set(rig, &key, &service);
+	if (bpf_map_update_elem(bn_rig_map(rig, "bn_sources"), &source, &value, BPF_ANY))
 		bn_rig_die("restrict", errno);
 }
 
@@ -95,12 +93,10 @@ static void open_again(struct bn_rig *rig, int family)
 {
 	struct bn_service_key key = {
 		.addr = bn_rig_addr("LB", family), .port = htons(80), .protocol = IPPROTO_TCP};
-	struct bn_service service;
+	struct bn_service service = bn_rig_frontend(rig, &key);
 
-	if (bpf_map_lookup_elem(bn_rig_map(rig, "bn_services"), &key, &service))
-		bn_rig_die("bn_services", errno);
-	service.flags = 0;
-	bpf_map_update_elem(bn_rig_map(rig, "bn_services"), &key, &service, BPF_ANY);
+	service.flags &= (__u8)~BN_SERVICE_RESTRICTED;
+	bn_rig_frontend_set(rig, &key, &service);
 }
 
 static void forget_transient(struct bn_rig *rig, int family)

@@ -60,35 +60,36 @@ static int send_query(struct bn_rig *rig, int family, struct bn_result *r)
 	return bn_step_send(rig, &s, family, r);
 }
 
+static struct bn_service_key vip2_dns(int family)
+{
+	return (struct bn_service_key){
+		.addr = bn_rig_addr("VIP2", family), .port = htons(53), .protocol = IPPROTO_UDP};
+}
+
+static struct bn_service both;
+
 /* Takes one of the two UDP backends out of the service, as the agent does. */
 static void backend_leave(struct bn_rig *rig, int family, int which)
 {
 	__u32 first = bn_program_backend(family, IPPROTO_UDP);
-	struct bn_service_key key = {
-		.addr = bn_rig_addr("VIP2", family), .port = htons(53), .protocol = IPPROTO_UDP};
-	int fd = bn_rig_map(rig, "bn_services");
-	struct bn_service svc;
+	struct bn_service_key key = vip2_dns(family);
+	struct bn_service one;
 
-	bpf_map_lookup_elem(fd, &key, &svc);
-	svc.first += which == 0; /* the remaining place */
-	svc.count = 1;
-	bpf_map_update_elem(fd, &key, &svc, BPF_ANY);
+	both = one = bn_rig_frontend(rig, &key);
+	one.place[0] = both.place[!which];
+	one.count = 1;
+	bn_rig_frontend_set(rig, &key, &one);
 	bn_rig_backend_set(rig, first + which, BN_BACKEND_TERMINATING, 1);
 }
 
 static void backend_return(struct bn_rig *rig, int family, int which)
 {
 	__u32 first = bn_program_backend(family, IPPROTO_UDP);
-	struct bn_service_key key = {
-		.addr = bn_rig_addr("VIP2", family), .port = htons(53), .protocol = IPPROTO_UDP};
-	int fd = bn_rig_map(rig, "bn_services");
-	struct bn_service svc;
+	struct bn_service_key key = vip2_dns(family);
 
+	both.place[which].gen++;
+	bn_rig_frontend_set(rig, &key, &both);
 	bn_rig_backend_set(rig, first + which, BN_BACKEND_ACTIVE, 0);
-	bpf_map_lookup_elem(fd, &key, &svc);
-	svc.first -= which == 0;
-	svc.count = 2;
-	bpf_map_update_elem(fd, &key, &svc, BPF_ANY);
 }
 
 static const char *udp_moves(struct bn_rig *rig, int family)

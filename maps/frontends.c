@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Invariant: a key that is in the table can be found by a reader that starts at any moment and
+ * looks at the home group, at the other one if the home's word says that some have spilled, and
+ * once more if that word has changed meanwhile. So an entry that moves is in both places for a
+ * while, and the word changes before it leaves the old one.
+ */
+#include <bpfnet/frontends.h>
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <bpfnet/access.h>
+
+#define USED_MASK ((1u << BN_SERVICE_GROUP) - 1)
+
+uint32_t bn_frontends_groups(uint32_t frontends)
+{
+	return frontends / (BN_SERVICE_GROUP - 1) + 1;
+}
+
+int bn_frontends_open(struct bn_frontends *ret, int fd, const uint64_t key[BN_HASH_KEYS])
+{
+	struct bn_map_shape shape;
+	size_t bytes;
+	void *p;
+	int r = bn_map_shape(fd, &shape);
+
+	if (r)
+		return r;
+	if (shape.value_size != sizeof(struct bn_service_entry) ||
+	    shape.max_entries < BN_SERVICE_GROUP)
+		return -EINVAL;
+	bytes = (size_t)shape.max_entries * sizeof(struct bn_service_entry);
+	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	ret->entries = p;
+	ret->bytes = bytes;
+	ret->groups = shape.max_entries / BN_SERVICE_GROUP;
+	memcpy(ret->key, key, sizeof(ret->key));
+	return 0;
+}
+
+void bn_frontends_close(struct bn_frontends *t)
+{
+	if (t->entries)
+		munmap(t->entries, t->bytes);
+	memset(t, 0, sizeof(*t));
+}
+
+static uint64_t hash_of(const struct bn_frontends *t, const union bn_addr *addr, __be16 port,
+			uint8_t protocol)
+{
+	return bn_hash_frontend((const volatile __u64 *)t->key, addr, port, protocol);
+}
+
+static struct bn_service_entry *group_of(const struct bn_frontends *t, uint32_t group)
+{
+	return &t->entries[(size_t)group * BN_SERVICE_GROUP];
+}
+
+static struct bn_service_entry *find_in(const struct bn_frontends *t, uint32_t group,
+					const struct bn_service_key *key)
+{
+	struct bn_service_entry *g = group_of(t, group);
+
+	for (unsigned int i = 0; i < BN_SERVICE_GROUP; i++) {
+		if (BN_GROUP_USED(g->group) & 1u << i && g[i].port == key->port &&
+		    g[i].protocol == key->protocol && bn_addr_equal(&g[i].addr, &key->addr))
+			return &g[i];
+	}
+	return NULL;
+}
+
+static struct bn_service_entry *find(const struct bn_frontends *t, const struct bn_service_key *key)
+{
+	uint64_t hash = hash_of(t, &key->addr, key->port, key->protocol);
+	struct bn_service_entry *e = find_in(t, bn_service_home(hash, t->groups), key);
+
+	return e ? e : find_in(t, bn_service_elsewhere(hash, t->groups), key);
+}
+
+const struct bn_service *bn_frontends_get(const struct bn_frontends *t,
+					  const struct bn_service_key *key)
+{
+	struct bn_service_entry *e = find(t, key);
+
+	return e ? &e->value : NULL;
+}
+
+/* Word of a group: its used entries and spilled count changed, and its count of changes. */
+static void group_change(const struct bn_frontends *t, uint32_t group, uint32_t used, int spilled)
+{
+	struct bn_service_entry *g = group_of(t, group);
+	uint32_t word = g->group, out = BN_GROUP_SPILLED(word);
+
+	/* a count that has been at its most stays there: it can only cost a look too many */
+	if (out != 255)
+		out = (uint32_t)((int)out + spilled);
+	word = ((word >> 16) + 1) << 16 | out << 8 | (used & USED_MASK);
+	__atomic_store_n(&g->group, word, __ATOMIC_SEQ_CST);
+}
+
+static void entry_write(struct bn_service_entry *e, const struct bn_service_key *key,
+			const struct bn_service *value)
+{
+	uint32_t seq = e->seq;
+
+	__atomic_store_n(&e->seq, seq + 1, __ATOMIC_SEQ_CST);
+	e->addr = key->addr;
+	e->port = key->port;
+	e->protocol = key->protocol;
+	e->pad = 0;
+	e->value = *value;
+	__atomic_store_n(&e->seq, seq + 2, __ATOMIC_SEQ_CST);
+}
+
+static int free_in(const struct bn_frontends *t, uint32_t group)
+{
+	uint32_t used = BN_GROUP_USED(group_of(t, group)->group);
+
+	return used == USED_MASK ? -1 : __builtin_ctz(~used);
+}
+
+/* Puts a key that is not there into a group with room; `home` is the key's. */
+static void put(struct bn_frontends *t, uint32_t group, int at, uint32_t home,
+		const struct bn_service_key *key, const struct bn_service *value)
+{
+	struct bn_service_entry *g = group_of(t, group);
+
+	entry_write(&g[at], key, value);
+	group_change(t, group, BN_GROUP_USED(g->group) | 1u << at, 0);
+	if (group != home)
+		group_change(t, home, BN_GROUP_USED(group_of(t, home)->group), 1);
+}
+
+static void drop(struct bn_frontends *t, struct bn_service_entry *e)
+{
+	size_t index = (size_t)(e - t->entries);
+	uint32_t group = (uint32_t)(index / BN_SERVICE_GROUP);
+	uint64_t hash = hash_of(t, &e->addr, e->port, e->protocol);
+	uint32_t home = bn_service_home(hash, t->groups);
+	uint32_t used = BN_GROUP_USED(group_of(t, group)->group);
+
+	group_change(t, group, used & ~(1u << index % BN_SERVICE_GROUP), 0);
+	if (group != home && group == bn_service_elsewhere(hash, t->groups))
+		group_change(t, home, BN_GROUP_USED(group_of(t, home)->group), -1);
+	__atomic_store_n(&e->seq, e->seq + 2, __ATOMIC_SEQ_CST);
+}
+
+/* Makes room in a group by moving one of its entries to the other group it may be in. */
+static bool make_room(struct bn_frontends *t, uint32_t group, int depth)
+{
+	struct bn_service_entry *g = group_of(t, group);
+
+	for (int deep = 0; deep <= depth; deep++) {
+		for (unsigned int i = 0; i < BN_SERVICE_GROUP; i++) {
+			uint64_t hash = hash_of(t, &g[i].addr, g[i].port, g[i].protocol);
+			uint32_t home = bn_service_home(hash, t->groups);
+			uint32_t to = group == home ? bn_service_elsewhere(hash, t->groups) : home;
+			struct bn_service_key key = {.port = g[i].port, .protocol = g[i].protocol};
+			struct bn_service value = g[i].value;
+			int at = to == group ? -1 : free_in(t, to);
+
+			key.addr = g[i].addr;
+			if (at < 0 && deep && to != group && make_room(t, to, deep - 1))
+				at = free_in(t, to);
+			/* what made room further on may have taken this very entry along */
+			if (at < 0 || find_in(t, group, &key) != &g[i])
+				continue;
+			put(t, to, at, home, &key, &value);
+			drop(t, &g[i]);
+			return true;
+		}
+	}
+	return false;
+}
+
+int bn_frontends_set(struct bn_frontends *t, const struct bn_service_key *key,
+		     const struct bn_service *value)
+{
+	uint64_t hash = hash_of(t, &key->addr, key->port, key->protocol);
+	uint32_t home = bn_service_home(hash, t->groups);
+	uint32_t other = bn_service_elsewhere(hash, t->groups);
+	struct bn_service_entry *e = find(t, key);
+
+	if (e) {
+		entry_write(e, key, value);
+		return 0;
+	}
+	if (free_in(t, home) < 0 && free_in(t, other) < 0 && !make_room(t, home, 2) &&
+	    !make_room(t, other, 2))
+		return -ENOSPC;
+	if (free_in(t, home) >= 0)
+		put(t, home, free_in(t, home), home, key, value);
+	else
+		put(t, other, free_in(t, other), home, key, value);
+	return 0;
+}
+
+void bn_frontends_delete(struct bn_frontends *t, const struct bn_service_key *key)
+{
+	struct bn_service_entry *e = find(t, key);
+
+	if (e)
+		drop(t, e);
+}
+
+int bn_frontends_walk(struct bn_frontends *t, uint32_t *at, uint32_t n,
+		      int (*fn)(void *user, const struct bn_service_key *key,
+				const struct bn_service *value),
+		      void *user)
+{
+	int r = 0;
+
+	for (; n && *at < t->groups && !r; n--, ++*at) {
+		struct bn_service_entry *g = group_of(t, *at);
+		uint32_t used = BN_GROUP_USED(g->group);
+
+		for (unsigned int i = 0; i < BN_SERVICE_GROUP && !r; i++) {
+			struct bn_service_key key = {.port = g[i].port, .protocol = g[i].protocol};
+			struct bn_service value = g[i].value;
+
+			key.addr = g[i].addr;
+			if (used & 1u << i)
+				r = fn(user, &key, &value);
+			if (r == BN_FRONTENDS_DROP) {
+				drop(t, &g[i]);
+				r = 0;
+			}
+		}
+	}
+	return r;
+}
