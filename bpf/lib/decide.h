@@ -67,7 +67,7 @@ static __noinline int decide_reply(struct bn_scratch *s)
 static __always_inline bool decide_masquerades(const struct bn_scratch *s)
 {
 	const __u32 feature = s->pkt.tuple.family == BN_IPV4 ? BN_FEATURE_MASQUERADE4
-							      : BN_FEATURE_MASQUERADE6;
+							     : BN_FEATURE_MASQUERADE6;
 
 	return bn_config.features & feature && s->src.kind == BN_ADDR_LOCAL_POD && !s->dst.kind &&
 	       s->fwd.action == BN_ACT_NEIGH &&
@@ -224,7 +224,8 @@ static __always_inline __u32 decide_hash(const struct bn_tuple *t)
 	const __u64 key[] = {0x9fb21c651e98df25ull, 0xbf58476d1ce4e5b9ull, 0x94d049bb133111ebull};
 	__u64 ends = (__u64)t->sport << 32 | (__u32)t->dport << 16 | t->protocol;
 
-	return (__u32)bn_hash_finish(t->saddr.d[0] * key[0] + t->saddr.d[1] * key[1] + ends * key[2],
+	return (__u32)bn_hash_finish(t->saddr.d[0] * key[0] + t->saddr.d[1] * key[1] +
+					     ends * key[2],
 				     0xd6e8feb86659fd93ull);
 }
 
@@ -309,8 +310,8 @@ BN_GLOBAL int decide_new(struct __sk_buff *skb)
 	bn_count(BN_CNT_DECISIONS, 1);
 	if (r)
 		return r;
-	f->epoch = epoch + (s->src.slot ? s->src.epoch : epoch) +
-		   (s->dst.slot ? s->dst.epoch : epoch);
+	f->epoch =
+		epoch + (s->src.slot ? s->src.epoch : epoch) + (s->dst.slot ? s->dst.epoch : epoch);
 	f->src_slot = s->src.slot;
 	f->dst_slot = s->dst.slot;
 	if (s->pkt.hook == BN_HOOK_FROM_POD) {

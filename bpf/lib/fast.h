@@ -193,7 +193,8 @@ static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook h
 		looked->set = index;
 		looked->way = way;
 		looked->tag = tag;
-		return f->action == BN_ACT_DROP ? fast_refused(f, ifindex, len, hook, now) : BN_SLOW;
+		return f->action == BN_ACT_DROP ? fast_refused(f, ifindex, len, hook, now)
+						: BN_SLOW;
 	}
 	ep = epochs_get();
 	if (!ep || unlikely(f->epoch != epoch_sum(ep, f->src_slot, f->dst_slot)))

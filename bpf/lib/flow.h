@@ -192,7 +192,8 @@ static __always_inline void flow_close(struct bn_scratch *s)
 	}
 	bn_count(BN_CNT_FLOWS_DEMOTED, gone);
 	if (flow_closed(s->fwd.state))
-		flow_report_closed(s, &own, &opposite, flags & TCP_RST ? BN_CLOSE_RST : BN_CLOSE_FIN);
+		flow_report_closed(s, &own, &opposite,
+				   flags & TCP_RST ? BN_CLOSE_RST : BN_CLOSE_FIN);
 }
 
 /* Whether a UDP or SCTP flow has lasted: both directions, several packets, over two seconds. */

@@ -15,24 +15,24 @@ enum bn_packet_flag {
 	BN_PKT_ICMP_ERROR = 1 << 2, /* quotes another packet */
 	BN_PKT_ECHO_REQUEST = 1 << 3,
 	BN_PKT_ECHO_REPLY = 1 << 4,
-	BN_PKT_DF = 1 << 5,         /* must not be fragmented (IPv6: always) */
-	BN_PKT_ND = 1 << 6,         /* neighbour discovery or MLD */
+	BN_PKT_DF = 1 << 5, /* must not be fragmented (IPv6: always) */
+	BN_PKT_ND = 1 << 6, /* neighbour discovery or MLD */
 };
 
 struct bn_packet {
 	struct bn_tuple tuple;
 	__be32 frag_id;
-	__u32 len;      /* from the IP header on */
-	__u16 l4_off;   /* from the start of the frame */
-	__u8 flags;     /* enum bn_packet_flag */
+	__u32 len;    /* from the IP header on */
+	__u16 l4_off; /* from the start of the frame */
+	__u8 flags;   /* enum bn_packet_flag */
 	__u8 tcp_flags;
 	__u8 ttl;
-	__u8 tcp_hlen;  /* bytes */
+	__u8 tcp_hlen; /* bytes */
 	__u8 icmp_type;
-	__u8 hook;      /* enum bn_hook */
+	__u8 hook; /* enum bn_hook */
 	__u32 ifindex;
-	__u32 now;      /* jiffies */
-	__u8 looked;    /* enum bn_looked_flag, of the established path */
+	__u32 now;   /* jiffies */
+	__u8 looked; /* enum bn_looked_flag, of the established path */
 	__u8 pad[3];
 };
 
@@ -106,25 +106,25 @@ struct bn_scratch {
 	struct bn_packet pkt;
 	struct bn_party src;
 	struct bn_party dst;
-	struct bn_tuple peer;  /* key of the opposite direction */
+	struct bn_tuple peer; /* key of the opposite direction */
 	struct bn_flow fwd;
 	struct bn_flow rev;
-	struct bn_ended ended; /* origin direction of a flow whose end is told */
-	struct bn_flow ended_reply;      /* packets 0: not known */
-	struct bn_hop back;    /* of replies to a sender outside */
-	struct bn_tuple inner; /* quoted by an ICMP error, as quoted */
+	struct bn_ended ended;      /* origin direction of a flow whose end is told */
+	struct bn_flow ended_reply; /* packets 0: not known */
+	struct bn_hop back;         /* of replies to a sender outside */
+	struct bn_tuple inner;      /* quoted by an ICMP error, as quoted */
 	struct bn_tuple inner_to;
-	__u32 crc;             /* sctp.h's accumulator */
+	__u32 crc; /* sctp.h's accumulator */
 	__u32 pad;
-	__u32 found_set;       /* where flow_lookup() found the entry */
+	__u32 found_set; /* where flow_lookup() found the entry */
 	__u32 found_way;
 	__u32 found_tag;
-	__u32 placed_set;      /* where table_insert() put the last entry; ~0: nowhere yet */
+	__u32 placed_set; /* where table_insert() put the last entry; ~0: nowhere yet */
 	__u32 placed_way;
 	__u32 pad2;
 	struct bn_pick pick;
 	struct bn_ask ask;
-	__u8 header[64];       /* under construction */
+	__u8 header[64]; /* under construction */
 	__u8 quote[BN_QUOTE_MAX + 4];
 };
 

@@ -19,8 +19,10 @@ static __always_inline struct bn_service_entry *service_slot(__u32 group, __u32 
 	return bpf_map_lookup_elem(&bn_services, &at);
 }
 
-static __always_inline struct bn_service_entry *
-service_in_group(__u32 group, const union bn_addr *addr, __be16 port, __u8 protocol, __u32 *ret_word)
+static __always_inline struct bn_service_entry *service_in_group(__u32 group,
+								 const union bn_addr *addr,
+								 __be16 port, __u8 protocol,
+								 __u32 *ret_word)
 {
 	struct bn_service_entry *e = service_slot(group, 0);
 	__u32 word;
@@ -35,7 +37,8 @@ service_in_group(__u32 group, const union bn_addr *addr, __be16 port, __u8 proto
 		if (!(word & 1u << i))
 			continue;
 		e = service_slot(group, i);
-		if (e && e->port == port && e->protocol == protocol && bn_addr_equal(&e->addr, addr))
+		if (e && e->port == port && e->protocol == protocol &&
+		    bn_addr_equal(&e->addr, addr))
 			return e;
 	}
 	return NULL;
@@ -212,7 +215,8 @@ static __always_inline int service_from(struct bn_ask *ask, const struct bn_serv
 	ask->kind = v->kind;
 	ask->affinity = v->affinity;
 	ask->port_index = v->port_index;
-	ask->local = !!(flags & (ask->outside ? BN_SERVICE_LOCAL_OUTSIDE : BN_SERVICE_LOCAL_INSIDE));
+	ask->local =
+		!!(flags & (ask->outside ? BN_SERVICE_LOCAL_OUTSIDE : BN_SERVICE_LOCAL_INSIDE));
 	if (flags & BN_SERVICE_RESTRICTED && ask->outside && !service_admits(ask))
 		return BN_DROP_SOURCE_RANGE;
 	if (ask->affinity && affinity_find(ask))

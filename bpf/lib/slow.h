@@ -143,7 +143,8 @@ BN_GLOBAL int slow_entry_serves(struct __sk_buff *skb)
 	if (f->action == BN_ACT_DROP) {
 		const struct bn_epochs *ep = epochs_get();
 
-		return f->in_ifindex == in && ep && f->epoch == epoch_sum(ep, f->src_slot, f->dst_slot);
+		return f->in_ifindex == in && ep &&
+		       f->epoch == epoch_sum(ep, f->src_slot, f->dst_slot);
 	}
 	if (s->pkt.hook == BN_HOOK_TO_POD && f->in_ifindex &&
 	    f->in_ifindex == skb->ingress_ifindex && f->out_ifindex == s->pkt.ifindex)
@@ -155,8 +156,9 @@ BN_GLOBAL int slow_entry_serves(struct __sk_buff *skb)
 		bool held = s->pkt.tuple.protocol == IPPROTO_TCP &&
 			    f->state & (BN_FS_ESTABLISHED | BN_FS_CLOSING);
 
-		if (!fresh && (held || (f->flags & (BN_FLOW_ORIGIN | BN_FLOW_BACKEND)) !=
-					       (BN_FLOW_ORIGIN | BN_FLOW_BACKEND) ||
+		if (!fresh && (held ||
+			       (f->flags & (BN_FLOW_ORIGIN | BN_FLOW_BACKEND)) !=
+				       (BN_FLOW_ORIGIN | BN_FLOW_BACKEND) ||
 			       service_backend_current(&f->cold)))
 			return 1;
 	}

@@ -155,7 +155,8 @@ static __always_inline void table_find(struct bn_scratch *s, __u32 which, __u32 
 	ret->set = NULL;
 	ret->way = 0;
 	if (at != TABLE_NOT_FOUND)
-		table_again(at >> 3, table_way(at), bn_flow_tag(tuple_hash(table_key(s, which))), ret);
+		table_again(at >> 3, table_way(at), bn_flow_tag(tuple_hash(table_key(s, which))),
+			    ret);
 }
 
 /* Has the places on their way where the key is, or would be put. */

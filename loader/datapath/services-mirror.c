@@ -59,7 +59,7 @@ struct backend *bn_mirror_backend_find(struct bn_services *s, const struct backe
 }
 
 int bn_mirror_backend_add(struct bn_services *s, const struct backend_key *key, uint32_t index,
-		       struct backend **ret)
+			  struct backend **ret)
 {
 	struct backend *b = calloc(1, sizeof(*b));
 
@@ -117,7 +117,8 @@ void bn_mirror_frontend_drop(struct bn_services *s, struct frontend *f)
 	free(f);
 }
 
-struct service *bn_mirror_service_find(struct bn_services *s, const char *namespace, const char *name)
+struct service *bn_mirror_service_find(struct bn_services *s, const char *namespace,
+				       const char *name)
 {
 	char key[600];
 	struct service *v;
@@ -153,7 +154,8 @@ int bn_mirror_service_register(struct bn_services *s, struct service *v, uint32_
 	return 0;
 }
 
-struct service *bn_mirror_service_get(struct bn_services *s, const char *namespace, const char *name)
+struct service *bn_mirror_service_get(struct bn_services *s, const char *namespace,
+				      const char *name)
 {
 	struct service *v = bn_mirror_service_find(s, namespace, name);
 

@@ -33,13 +33,13 @@ struct backend {
 	struct backend_key key;
 	uint32_t index;
 	uint32_t gen;
-	uint32_t refs;    /* frontends that list it, in whatever state */
-	uint32_t serves;  /* of these, the ones that send new flows to it */
+	uint32_t refs;                  /* frontends that list it, in whatever state */
+	uint32_t serves;                /* of these, the ones that send new flows to it */
 	uint32_t staged, staged_serves; /* the same after the commit under way */
-	uint8_t state;    /* as in the map */
-	uint8_t wanted;   /* as the commit under way wants it */
-	uint8_t touched;  /* on the commit's list */
-	uint8_t born;     /* by the commit under way */
+	uint8_t state;                  /* as in the map */
+	uint8_t wanted;                 /* as the commit under way wants it */
+	uint8_t touched;                /* on the commit's list */
+	uint8_t born;                   /* by the commit under way */
 	UT_hash_handle hh;
 };
 
@@ -51,7 +51,7 @@ struct frontend {
 	struct service *owner;     /* NULL: a predecessor's, unclaimed */
 	struct backend **backends; /* all listed; first those that have places */
 	uint32_t n_backends;
-	uint16_t *weights; /* of those with places; NULL: not known */
+	uint16_t *weights;      /* of those with places; NULL: not known */
 	struct bn_service next; /* the commit under way */
 	struct backend **next_backends;
 	uint16_t *next_weights;
@@ -93,7 +93,7 @@ struct bn_services {
 	struct service *services, *by_id;
 	uint32_t *free_backends; /* indices given back, the latest last */
 	size_t n_free, cap_free;
-	uint32_t top_backend;    /* first index never used */
+	uint32_t top_backend; /* first index never used */
 	uint32_t next_id;
 	uint32_t *gens; /* generations of free indices, by index, lazily sized */
 	uint32_t n_gens;
@@ -111,16 +111,18 @@ int bn_mirror_push_free(struct bn_services *s, uint32_t index);
 int bn_mirror_touch_backend(struct bn_services *s, struct backend *b);
 struct backend *bn_mirror_backend_find(struct bn_services *s, const struct backend_key *key);
 int bn_mirror_backend_add(struct bn_services *s, const struct backend_key *key, uint32_t index,
-		       struct backend **ret);
+			  struct backend **ret);
 struct address *bn_mirror_address_get(struct bn_services *s, const union bn_addr *addr);
 struct frontend *bn_mirror_frontend_find(struct bn_services *s, const struct bn_service_key *key);
 struct frontend *bn_mirror_frontend_add(struct bn_services *s, const struct bn_service_key *key);
 void bn_mirror_frontend_drop(struct bn_services *s, struct frontend *f);
-struct service *bn_mirror_service_find(struct bn_services *s, const char *namespace, const char *name);
+struct service *bn_mirror_service_find(struct bn_services *s, const char *namespace,
+				       const char *name);
 void bn_mirror_service_destroy(struct service *v);
 void bn_mirror_service_drop(struct bn_services *s, struct service *v);
 int bn_mirror_service_register(struct bn_services *s, struct service *v, uint32_t id);
-struct service *bn_mirror_service_get(struct bn_services *s, const char *namespace, const char *name);
+struct service *bn_mirror_service_get(struct bn_services *s, const char *namespace,
+				      const char *name);
 
 /* services-choice.c */
 uint32_t bn_choice_places(const struct bn_service *v);
@@ -143,7 +145,7 @@ int bn_services_stage_backend(struct bn_services *s, const struct service *v,
 			      struct backend **ret);
 void bn_services_stage_remove(struct bn_services *s, struct frontend *f);
 int bn_services_stage_service(struct bn_services *s, const struct bn_service_spec *spec,
-			 struct bn_error *err);
+			      struct bn_error *err);
 int bn_services_stage_references(struct bn_services *s);
 int bn_services_stage_room(struct bn_services *s, struct bn_error *err);
 int bn_services_stage_indices(struct bn_services *s, struct bn_error *err);
@@ -160,4 +162,5 @@ int bn_services_retire_backends(struct bn_services *s);
 void bn_services_settle_frontends(struct bn_services *s, bool ok);
 void bn_services_settle_backends(struct bn_services *s, bool ok);
 void bn_services_settle_addresses(struct bn_services *s, bool ok);
-void bn_services_settle_services(struct bn_services *s, const struct bn_service_spec *set, size_t n);
+void bn_services_settle_services(struct bn_services *s, const struct bn_service_spec *set,
+				 size_t n);

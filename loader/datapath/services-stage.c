@@ -127,7 +127,7 @@ static uint32_t find_old_id(struct bn_services *s, const struct bn_service_spec 
 }
 
 int bn_services_stage_service(struct bn_services *s, const struct bn_service_spec *spec,
-			 struct bn_error *err)
+			      struct bn_error *err)
 {
 	struct service *v = bn_mirror_service_get(s, spec->namespace, spec->name);
 	int r = 0;

@@ -22,7 +22,8 @@ int bn_services_commit(struct bn_services *s, const struct bn_service_spec *set,
 	bn_runs_settle(&s->runs);
 	bn_runs_settle(&s->luts);
 	for (size_t i = 0; i < n_removed; i++) {
-		struct service *v = bn_mirror_service_find(s, removed[i].namespace, removed[i].name);
+		struct service *v =
+			bn_mirror_service_find(s, removed[i].namespace, removed[i].name);
 
 		for (struct frontend *f = v ? v->frontends : NULL; f; f = f->sibling)
 			bn_services_stage_remove(s, f);

@@ -17,7 +17,8 @@ struct bn_services;
 struct bn_audit_report;
 
 struct bn_services_config {
-	int services_fd, slots_fd, backends_fd, maglev_fd, epochs_fd; /* borrowed; epochs_fd -1: none */
+	int services_fd, slots_fd, backends_fd, maglev_fd,
+		epochs_fd; /* borrowed; epochs_fd -1: none */
 	uint32_t max_services, max_slots, max_backends, max_lines;
 	uint64_t hash_key[BN_HASH_KEYS];
 };

@@ -215,12 +215,6 @@ def test_source_ranges(cluster, family):
     cluster.delete(m)
 
 
-# what the service table has to carry first: lists of local backends, affinity
-policies = pytest.mark.xfail(reason="traffic policies and affinity are not in the datapath yet",
-                             strict=False)
-
-
-@policies
 @pytest.mark.parametrize("family", FAMILIES)
 def test_external_policy_local(cluster, family):
     """From outside only backends of the node that is asked, and with the client's address."""
@@ -245,7 +239,6 @@ def test_external_policy_local(cluster, family):
     cluster.delete(m)
 
 
-@policies
 @pytest.mark.parametrize("family", FAMILIES)
 def test_internal_policy_local(cluster, family):
     number = next(numbers)
@@ -262,7 +255,6 @@ def test_internal_policy_local(cluster, family):
     cluster.delete(m)
 
 
-@policies
 @pytest.mark.parametrize("family", FAMILIES)
 def test_session_affinity(cluster, family):
     """A client keeps its backend, through whatever frontend of a port it comes."""
