@@ -228,7 +228,7 @@ BN_GLOBAL __u32 answer_quote_sum(__u32 len)
 		if (n > 512)
 			n = 512;
 		n = (n + 3) & ~3u;
-		asm volatile("" : "+r"(n));
+		bn_opaque(n);
 		if (n > (i == 2 ? BN_QUOTE_MAX - 1024 : 512))
 			break;
 		sum = (__u32)csum_fold16(
@@ -313,12 +313,12 @@ BN_GLOBAL int answer_icmp(struct __sk_buff *skb, __u32 spec, __u32 mtu)
 	if (quote > limit)
 		quote = limit;
 	/* 5.10 learns bounds of the very register that is compared, not of its 32-bit copies */
-	asm volatile("" : "+r"(quote));
+	bn_opaque(quote);
 	if (quote < 20 || quote > BN_QUOTE_MAX)
 		return TC_ACT_SHOT;
 	last = quote & ~3u;
 	/* a bound of its own: 5.10 derives none from the one on quote */
-	asm volatile("" : "+r"(last));
+	bn_opaque(last);
 	if (last > BN_QUOTE_MAX)
 		return TC_ACT_SHOT;
 	*(__u32 *)(s->quote + last) = 0;

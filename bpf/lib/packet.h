@@ -152,6 +152,12 @@ static __always_inline void bn_count(__u32 counter, __u64 n)
 		*c += n;
 }
 
+/*
+ * Hides from clang what it knows of a number, so that a comparison stays the one that is written:
+ * it would make `n != 3` of `n < 3` after `n &= 3`, from which 5.10 learns no bound.
+ */
+#define bn_opaque(n) asm volatile("" : "+r"(n))
+
 /* Has the line at `p` on its way; the CPU doesn't wait for it. */
 #define bn_touch(p) \
 	({ \

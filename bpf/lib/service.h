@@ -227,6 +227,7 @@ static __always_inline int service_from(struct bn_ask *ask, const struct bn_serv
 		if (!count)
 			return BN_DROP_SERVICE_NO_BACKEND;
 		at = bpf_get_prandom_u32() % count & 3;
+		bn_opaque(at);
 		if (at >= BN_SERVICE_PLACES)
 			return BN_DROP_INTERNAL;
 		ask->slot = v->place[at];

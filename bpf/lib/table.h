@@ -112,15 +112,12 @@ BN_GLOBAL __u32 table_search(__u32 which, __u32 now)
 	return way != TABLE_NOT_FOUND ? other << 3 | way : TABLE_NOT_FOUND;
 }
 
-/*
- * The way in what table_search() and its like return. clang would make `way != 7` of a comparison
- * with BN_WAYS, from which 5.10 learns no bound.
- */
+/* The way in what table_search() and its like return; to be compared with BN_WAYS. */
 static __always_inline __u32 table_way(__u32 at)
 {
 	__u32 way = at & 7;
 
-	asm volatile("" : "+r"(way));
+	bn_opaque(way);
 	return way;
 }
 
