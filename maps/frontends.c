@@ -4,6 +4,10 @@
  * looks at the home group, at the other one if the home's word says that some have spilled, and
  * once more if that word has changed meanwhile. So an entry that moves is in both places for a
  * while, and the word changes before it leaves the old one.
+ *
+ * An entry that readers may be at is not written, since its writer can lose the processor, or die,
+ * in the middle: a new value goes to a free entry, which the word then names instead. Only where
+ * no entry is free far and wide is one written in its place.
  */
 #include <bpfnet/frontends.h>
 
@@ -14,6 +18,7 @@
 #include <bpfnet/access.h>
 
 #define USED_MASK ((1u << BN_SERVICE_GROUP) - 1)
+#define BN_MOVES 3 /* entries that are moved at most to make room for one */
 
 uint32_t bn_frontends_groups(uint32_t frontends)
 {
@@ -106,15 +111,21 @@ static void group_change(const struct bn_frontends *t, uint32_t group, uint32_t 
 static void entry_write(struct bn_service_entry *e, const struct bn_service_key *key,
 			const struct bn_service *value)
 {
-	uint32_t seq = e->seq;
+	uint32_t seq = e->seq | 1; /* it is odd already where a writer died */
 
-	__atomic_store_n(&e->seq, seq + 1, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&e->seq, seq, __ATOMIC_SEQ_CST);
 	e->addr = key->addr;
 	e->port = key->port;
 	e->protocol = key->protocol;
 	e->pad = 0;
 	e->value = *value;
-	__atomic_store_n(&e->seq, seq + 2, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&e->seq, seq + 1, __ATOMIC_SEQ_CST);
+}
+
+/* A reader that is still at an entry that nothing names any more looks again. */
+static void entry_leave(struct bn_service_entry *e)
+{
+	__atomic_store_n(&e->seq, e->seq + 2, __ATOMIC_SEQ_CST);
 }
 
 static int free_in(const struct bn_frontends *t, uint32_t group)
@@ -124,16 +135,17 @@ static int free_in(const struct bn_frontends *t, uint32_t group)
 	return used == USED_MASK ? -1 : __builtin_ctz(~used);
 }
 
-/* Puts a key that is not there into a group with room; `home` is the key's. */
+/* Puts a key into a group with room that does not have it; `home` is the key's. */
 static void put(struct bn_frontends *t, uint32_t group, int at, uint32_t home,
 		const struct bn_service_key *key, const struct bn_service *value)
 {
 	struct bn_service_entry *g = group_of(t, group);
 
-	entry_write(&g[at], key, value);
-	group_change(t, group, BN_GROUP_USED(g->group) | 1u << at, 0);
+	/* one that has spilled and is nowhere costs a look; one that nobody looks for is lost */
 	if (group != home)
 		group_change(t, home, BN_GROUP_USED(group_of(t, home)->group), 1);
+	entry_write(&g[at], key, value);
+	group_change(t, group, BN_GROUP_USED(g->group) | 1u << at, 0);
 }
 
 static void drop(struct bn_frontends *t, struct bn_service_entry *e)
@@ -147,7 +159,7 @@ static void drop(struct bn_frontends *t, struct bn_service_entry *e)
 	group_change(t, group, used & ~(1u << index % BN_SERVICE_GROUP), 0);
 	if (group != home && group == bn_service_elsewhere(hash, t->groups))
 		group_change(t, home, BN_GROUP_USED(group_of(t, home)->group), -1);
-	__atomic_store_n(&e->seq, e->seq + 2, __ATOMIC_SEQ_CST);
+	entry_leave(e);
 }
 
 /* Makes room in a group by moving one of its entries to the other group it may be in. */
@@ -178,20 +190,47 @@ static bool make_room(struct bn_frontends *t, uint32_t group, int depth)
 	return false;
 }
 
+static void replace(struct bn_frontends *t, uint32_t home, uint32_t other,
+		    const struct bn_service_key *key, const struct bn_service *value)
+{
+	struct bn_service_entry *e = find_in(t, home, key);
+	uint32_t group = e ? home : other, to = e ? other : home;
+	struct bn_service_entry *g = group_of(t, group);
+	int at = free_in(t, group);
+
+	e = e ? e : find_in(t, other, key);
+	if (at >= 0) {
+		entry_write(&g[at], key, value);
+		/* one store takes the old one away and the new one in */
+		group_change(t, group, (BN_GROUP_USED(g->group) | 1u << at) & ~(1u << (e - g)), 0);
+		entry_leave(e);
+		return;
+	}
+	at = to == group ? -1 : free_in(t, to);
+	if (at < 0) {
+		entry_write(e, key, value);
+		return;
+	}
+	put(t, to, at, home, key, value);
+	drop(t, e);
+}
+
 int bn_frontends_set(struct bn_frontends *t, const struct bn_service_key *key,
 		     const struct bn_service *value)
 {
 	uint64_t hash = hash_of(t, &key->addr, key->port, key->protocol);
 	uint32_t home = bn_service_home(hash, t->groups);
 	uint32_t other = bn_service_elsewhere(hash, t->groups);
-	struct bn_service_entry *e = find(t, key);
 
-	if (e) {
-		entry_write(e, key, value);
+	if (find(t, key)) {
+		/* of the two groups one is to have a free entry */
+		if (free_in(t, home) < 0 && free_in(t, other) < 0 && !make_room(t, home, BN_MOVES))
+			make_room(t, other, BN_MOVES);
+		replace(t, home, other, key, value);
 		return 0;
 	}
-	if (free_in(t, home) < 0 && free_in(t, other) < 0 && !make_room(t, home, 2) &&
-	    !make_room(t, other, 2))
+	if (free_in(t, home) < 0 && free_in(t, other) < 0 && !make_room(t, home, BN_MOVES) &&
+	    !make_room(t, other, BN_MOVES))
 		return -ENOSPC;
 	if (free_in(t, home) >= 0)
 		put(t, home, free_in(t, home), home, key, value);
@@ -217,15 +256,18 @@ int bn_frontends_walk(struct bn_frontends *t, uint32_t *at, uint32_t n,
 
 	for (; n && *at < t->groups && !r; n--, ++*at) {
 		struct bn_service_entry *g = group_of(t, *at);
-		uint32_t used = BN_GROUP_USED(g->group);
 
 		for (unsigned int i = 0; i < BN_SERVICE_GROUP && !r; i++) {
 			struct bn_service_key key = {.port = g[i].port, .protocol = g[i].protocol};
 			struct bn_service value = g[i].value;
+			const struct bn_service_entry *first;
 
 			key.addr = g[i].addr;
-			if (used & 1u << i)
-				r = fn(user, &key, &value);
+			if (!(BN_GROUP_USED(g->group) & 1u << i))
+				continue;
+			first = find(t, &key);
+			/* one of two that a writer left who died between them */
+			r = first && first != &g[i] ? BN_FRONTENDS_DROP : fn(user, &key, &value);
 			if (r == BN_FRONTENDS_DROP) {
 				drop(t, &g[i]);
 				r = 0;

@@ -74,10 +74,11 @@ BN_ASSERT_SIZE(struct bn_service, 100);
 
 /*
  * bn_services: an array of groups of BN_SERVICE_GROUP entries. A frontend's hash names its home
- * group and another one for when that is full. The agent alone writes, by a mapping: an entry's
- * `seq` is odd while it does, 0 where the entry is free. The first entry of a group carries the
- * group's word: which entries are used, how many of its own live elsewhere, and a count of its
- * changes, by which a reader that found nothing knows that it has to look again.
+ * group and another one for when that is full. The agent alone writes, by a mapping, and replaces
+ * what is in use: `seq` is odd while an entry is written and changes when it is left, so that a
+ * reader that was at it looks again. The first entry of a group carries the group's word: which
+ * entries are used, how many of its own live elsewhere, and a count of its changes, by which a
+ * reader that found nothing knows that it has to look again.
  */
 #define BN_SERVICE_GROUP 4
 #define BN_GROUP_USED(word) ((word) & 0xf)

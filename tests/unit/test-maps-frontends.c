@@ -151,6 +151,82 @@ static void test_random(void **state)
 		assert_int_equal(table.entries[i].seq % 2, 0);
 }
 
+/* A value that readers may be at is left as it is, also by a writer that is stopped half-way. */
+static void test_replaced(void **state)
+{
+	uint32_t in_place = 0;
+
+	fresh(FRONTENDS);
+	for (uint32_t i = 0; i < FRONTENDS; i++) {
+		struct bn_service_key key = key_of(i);
+		struct bn_service value = value_of(i);
+
+		assert_int_equal(bn_frontends_set(&table, &key, &value), 0);
+	}
+	for (uint32_t i = 0; i < FRONTENDS; i++) {
+		struct bn_service_key key = key_of(i);
+		struct bn_service value = value_of(i + FRONTENDS), copy;
+		const struct bn_service *old = as_the_datapath(&key);
+		const struct bn_service_entry *entry =
+			(const void *)((const char *)old -
+				       offsetof(struct bn_service_entry, value));
+		const struct bn_service_entry *group =
+			entry - (entry - table.entries) % BN_SERVICE_GROUP;
+		uint32_t seq = entry->seq, word = group->group;
+
+		copy = *old;
+		assert_int_equal(bn_frontends_set(&table, &key, &value), 0);
+		assert_int_equal(as_the_datapath(&key)->id, value.id);
+		in_place += group->group == word;
+		if (as_the_datapath(&key) != old)
+			assert_memory_equal(old, &copy, sizeof(copy));
+		assert_int_not_equal(entry->seq, seq);
+	}
+	assert_int_equal(in_place, 0);
+	assert_int_equal(total(), FRONTENDS);
+}
+
+/* A writer died in an entry: nobody finds that, and the next one to write it ends even. */
+static void test_died(void **state)
+{
+	struct bn_service_key key = key_of(1);
+	struct bn_service value = value_of(1);
+
+	fresh(1);
+	for (uint32_t i = 0; i < table.groups * BN_SERVICE_GROUP; i++)
+		table.entries[i].seq = 7;
+	assert_int_equal(bn_frontends_set(&table, &key, &value), 0);
+	for (uint32_t i = 0; i < table.groups * BN_SERVICE_GROUP; i++)
+		assert_int_equal(table.entries[i].seq,
+				 &table.entries[i].value == as_the_datapath(&key) ? 8 : 7);
+}
+
+/* A writer died between putting an entry elsewhere and taking it away here: a walk mends that. */
+static void test_twice(void **state)
+{
+	struct bn_service_key key = key_of(1);
+	struct bn_service value = value_of(1);
+	struct bn_service_entry *e, *home, copy;
+	__u64 hash;
+
+	fresh(100);
+	hash = bn_hash_frontend((const volatile __u64 *)table.key, &key.addr, key.port,
+				key.protocol);
+	assert_int_equal(bn_frontends_set(&table, &key, &value), 0);
+	e = (void *)((char *)as_the_datapath(&key) - offsetof(struct bn_service_entry, value));
+	copy = *e;
+	e = &table.entries[BN_SERVICE_GROUP * (size_t)bn_service_elsewhere(hash, table.groups)];
+	assert_false(BN_GROUP_USED(e->group));
+	copy.group = e->group | 1;
+	*e = copy;
+	home = &table.entries[BN_SERVICE_GROUP * (size_t)bn_service_home(hash, table.groups)];
+	home->group |= 1 << 8;
+	assert_int_equal(total(), 1);
+	assert_int_equal(BN_GROUP_USED(e->group), 0);
+	assert_int_equal(BN_GROUP_SPILLED(home->group), 0);
+	assert_int_equal(as_the_datapath(&key)->id, value.id);
+}
+
 static int drop_all(void *user, const struct bn_service_key *key, const struct bn_service *value)
 {
 	return BN_FRONTENDS_DROP;
@@ -182,9 +258,9 @@ static void test_drop(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_full),
-		cmocka_unit_test(test_no_room),
-		cmocka_unit_test(test_random),
+		cmocka_unit_test(test_full),   cmocka_unit_test(test_no_room),
+		cmocka_unit_test(test_random), cmocka_unit_test(test_replaced),
+		cmocka_unit_test(test_died),   cmocka_unit_test(test_twice),
 		cmocka_unit_test(test_drop),
 	};
 
