@@ -133,7 +133,9 @@ BN_GLOBAL int slow_entry_serves(struct __sk_buff *skb)
 {
 	struct bn_scratch *s = bn_scratch_get();
 	struct bn_place own, opposite;
+	struct bn_flow_hot *peer;
 	struct bn_flow *f;
+	bool answers = false;
 	__u32 in;
 
 	if (!s)
@@ -161,10 +163,15 @@ BN_GLOBAL int slow_entry_serves(struct __sk_buff *skb)
 				       (BN_FLOW_ORIGIN | BN_FLOW_BACKEND) ||
 			       service_backend_current(&f->cold)))
 			return 1;
+		answers = !fresh && s->pkt.tuple.protocol == IPPROTO_TCP &&
+			  !(s->pkt.tcp_flags & TCP_SYN);
 	}
 	flow_peer_key(&s->peer, &s->pkt.tuple, f);
 	flow_live(s, &own);
-	flow_peer(s, &opposite);
+	peer = flow_peer(s, &opposite);
+	/* the backend has left since its SYN-ACK: it serves whom it has told so */
+	if (answers && peer && peer->packets)
+		return 1;
 	flow_report_closed(s, &own, &opposite, BN_CLOSE_STALE);
 	flow_delete();
 	return 0;
