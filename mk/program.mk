@@ -13,11 +13,26 @@ $(BUILD)/tests/lib/%.o: tests/lib/%.c | skeletons
 	$(call say,CC,$@)
 	$(Q)$(CC) $(BN_CFLAGS) $(TESTLIB_FLAGS) $(call pkg_cflags,$(PKGS_TESTLIB)) -c $< -o $@
 
+# the agent's own modules write the services that these choose from
+CHOICE_OBJ := $(BUILD)/tests/program/choice.o $(patsubst %,$(BUILD)/loader/%.o,error log \
+	$(addprefix datapath/,audit maglev runs services services-audit services-choice \
+	services-mirror services-stage services-write))
+CHOICE_BIN := $(addprefix $(BUILD)/tests/program/,test-choice test-leaving)
+$(CHOICE_BIN): PROGRAM_LINK := $(CHOICE_OBJ)
+$(CHOICE_BIN) $(BUILD)/tests/program/choice.o: TESTLIB_FLAGS += -Iloader
+$(CHOICE_BIN): PKGS_TESTLIB += libxxhash jansson
+$(CHOICE_BIN): $(CHOICE_OBJ)
+
+$(BUILD)/tests/program/choice.o: tests/program/choice.c | skeletons
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(BN_CFLAGS) $(TESTLIB_FLAGS) $(call pkg_cflags,$(PKGS_TESTLIB)) -c $< -o $@
+
 $(BUILD)/tests/program/%: tests/program/%.c $(TESTLIB_OBJ)
 	@mkdir -p $(@D)
 	$(call say,TEST,$@)
 	$(Q)$(CC) $(BN_CFLAGS) $(TESTLIB_FLAGS) $(call pkg_cflags,$(PKGS_TESTLIB)) $< $(TESTLIB_OBJ) \
-		-o $@ $(CFLAGS) $(call pkg_libs,$(PKGS_TESTLIB))
+		$(PROGRAM_LINK) -o $@ $(CFLAGS) $(call pkg_libs,$(PKGS_TESTLIB))
 
 .PHONY: program-tests
 program-tests: $(PROGRAM_BIN)
