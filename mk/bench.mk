@@ -33,7 +33,7 @@ bench: $(BUILD)/tests/bench/bench ## packet costs against an empty program (root
 
 -include $(BENCH_OBJ:.o=.d) $(BUILD)/tests/bench/wrap.bpf.d
 
-.PHONY: bench-quiet bench-quiet-sockets bench-idle bench-scale bench-restart bench-netns
+.PHONY: bench-quiet bench-quiet-sockets bench-idle bench-scale bench-restart bench-churn bench-netns bench-services
 bench-quiet: $(BUILD)/tests/bench/bench ## one quiet connection among 2 million short ones and DNS
 	@mkdir -p $(BUILD)/bench
 	$(Q)$< quiet | tee $(BUILD)/bench/quiet.json
@@ -43,16 +43,28 @@ NUMBER ?= 2000000
 bench-quiet-sockets: all ## the same with real sockets, NUMBER of each: some five minutes (root)
 	$(Q)BPFNET_BUILD=$(BUILD) $(PYTHON) tests/bench/quiet-sockets.py $(NUMBER)
 
-bench-idle bench-scale bench-restart: bench-%: all ## figures of a running node (root)
+bench-idle bench-scale bench-restart bench-churn: bench-%: all ## figures of a running node (root)
 	$(Q)BPFNET_BUILD=$(BUILD) $(PYTHON) tests/bench/$*.py
 
-# BASELINE: the folder of the baseline benchmark, which compares with routing and kube-proxy
-bench-netns: all ## CPU per connection and request against plain routing: BASELINE=FOLDER (root)
-	@test -n "$(BASELINE)" || { echo 'bench-netns: say where the baseline is: BASELINE=FOLDER' >&2; exit 2; }
+# BASELINE: the folder of the baseline benchmark, which compares with routing and kube-proxy's rules
+define bench_baseline
+	@test -n "$(BASELINE)" || { echo '$@: say where the baseline is: BASELINE=FOLDER' >&2; exit 2; }
 	@rm -rf $(BUILD)/bench/baseline && mkdir -p $(BUILD)/bench
 	$(Q)cp -r $(BASELINE) $(BUILD)/bench/baseline && chmod -R u+w $(BUILD)/bench/baseline
 	$(Q)$(MAKE) -C $(BUILD)/bench/baseline
 	$(Q)cd $(BUILD)/bench/baseline && BPFNET_MODE=$(CURDIR)/tests/bench/mode.py \
-		BPFNET_BUILD=$(BUILD) $(PYTHON) bench.py --keep --modes direct \
-		--measures crr32,crr1,rr32,rr1,stream,urr32,ucrr32 \
-		--custom $(CURDIR)/tests/bench/bpfnet.json --rounds $(BENCH_ROUNDS)
+		BPFNET_BUILD=$(BUILD) $(PYTHON) bench.py --keep --rounds $(BENCH_ROUNDS) \
+		--out $(abspath $(BUILD))/bench/$@.json $(BENCH_OPTIONS)
+endef
+
+bench-netns: BENCH_OPTIONS = --modes direct --measures crr32,crr1,rr32,rr1,stream,urr32,ucrr32 \
+	--custom $(CURDIR)/tests/bench/bpfnet.json
+bench-netns: all ## CPU per connection and request against plain routing: BASELINE=FOLDER (root)
+	$(bench_baseline)
+
+# pod -> ClusterIP, connect, request, response, close: with 1 and with 10,000 services
+SERVICES_MODES := bpfnet-1 bpfnet-10000 bpfnet-socket-1 bpfnet-socket-10000
+bench-services: BENCH_OPTIONS = --modes direct,nft-1,nft-10000 --measures crr32,crr1,ucrr32 \
+	--changes 0 $(SERVICES_MODES:%=--custom $(CURDIR)/tests/bench/%.json)
+bench-services: all ## connections with 1 and 10,000 services, kube-proxy's nftables rules beside: BASELINE=FOLDER (root)
+	$(bench_baseline)

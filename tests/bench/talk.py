@@ -1,8 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Connections that talk, for the restart loop. Runs inside a pod's namespace.
+"""Connections that talk, for the restart loop and the churn. Runs inside a pod's namespace.
 
-    talk.py serve PORT                  echoes lines; says `ready` when it listens
+    talk.py serve PORT                  echoes lines; says `ready` when it listens; on SIGUSR1 it
+                                        stops listening and says `closed`, what is open goes on;
+                                        on SIGUSR2 it listens again
     talk.py talk HOST PORT OPEN RATE    keeps OPEN connections talking ten times a second each,
                                         makes RATE new ones a second; on SIGTERM prints counts
 """
@@ -25,10 +27,26 @@ async def serve(port):
             pass
         finally:
             writer.close()
-    server = await asyncio.start_server(one, None, port, backlog=1024)
-    print("ready", flush=True)
-    async with server:
-        await server.serve_forever()
+    wanted, changed = True, asyncio.Event()
+
+    def want(listening):
+        nonlocal wanted
+        wanted = listening
+        changed.set()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGUSR1, want, False)
+    loop.add_signal_handler(signal.SIGUSR2, want, True)
+    server = None
+    while True:
+        if wanted and not server:
+            server = await asyncio.start_server(one, None, port, backlog=1024)
+            print("ready", flush=True)
+        elif not wanted and server:
+            server.close()
+            server = None
+            print("closed", flush=True)
+        await changed.wait()
+        changed.clear()
 
 
 class Talk:
@@ -99,7 +117,8 @@ class Talk:
             task.add_done_callback(tasks.discard)
             number += 1
             await asyncio.sleep(max(0, begin + number / rate - loop.time()))
-        await asyncio.wait(tasks, timeout=PATIENCE + 1)
+        if tasks:
+            await asyncio.wait(tasks, timeout=PATIENCE + 1)
         print(json.dumps(dict(self.counts, slowest_ms=round(self.slowest * 1000, 1))), flush=True)
 
 
