@@ -7,10 +7,10 @@
 
 #include <signal.h>
 
-/* Waits in the loop until something happens or 2 s have gone. */
+/* Waits in the loop until something happens or some seconds have gone. */
 static void wait_for(struct fixture *f, uint64_t *counter_of(struct bn_server_stats *), uint64_t n)
 {
-	for (int i = 0; i < 40; i++) {
+	for (int i = 0; i < 200; i++) {
 		struct bn_server_stats s = stats(f);
 
 		if (*counter_of(&s) >= n)
@@ -22,6 +22,11 @@ static void wait_for(struct fixture *f, uint64_t *counter_of(struct bn_server_st
 static uint64_t *timeouts_of(struct bn_server_stats *s)
 {
 	return &s->timeouts;
+}
+
+static int setup_hasty(void **state)
+{
+	return setup_within(state, 300 * MSEC);
 }
 
 static void test_timeouts(void **state)
@@ -171,8 +176,12 @@ static void test_list_loses_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_timeouts), TEST(test_late_answer), TEST(test_answer_too_large),
-		TEST(test_stream),   TEST(test_slow_reader), TEST(test_list_loses_nothing),
+		cmocka_unit_test_setup_teardown(test_timeouts, setup_hasty, teardown),
+		TEST(test_late_answer),
+		TEST(test_answer_too_large),
+		TEST(test_stream),
+		TEST(test_slow_reader),
+		TEST(test_list_loses_nothing),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
