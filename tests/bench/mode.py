@@ -75,7 +75,7 @@ def start():
                              start_new_session=True)
     with open(DIR + "/pid", "w") as f:
         f.write(str(p.pid))
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while subprocess.run([f"{BIN}/bpfnet", "--run-dir", RUN, "status"],
                          capture_output=True).returncode not in (0, 3):
         if p.poll() is not None or time.monotonic() > deadline:
