@@ -23,6 +23,13 @@ struct pass {
 	int fd; /* of the namespace, -1: our own */
 };
 
+static void complain(int r)
+{
+	if (r < 0)
+		bn_logf(BN_LOG_WARNING, "can't end sockets of backends that went: %s, ignoring",
+			strerror(-r));
+}
+
 static int by_netns(const void *a, const void *b)
 {
 	const struct bn_sock_stale *x = a, *y = b;
@@ -90,9 +97,7 @@ static void in_netns(struct pass *p, int (*fn)(void *user))
 	r = p->fd < 0 ? fn(p) : bn_netns_run(p->fd, fn, p);
 	if (p->fd >= 0)
 		close(p->fd);
-	if (r < 0)
-		bn_logf(BN_LOG_WARNING, "can't end sockets of backends that went: %s, ignoring",
-			strerror(-r));
+	complain(r);
 }
 
 /* How many are left to be told; fn is called in each namespace that has some. */
@@ -121,12 +126,38 @@ static size_t pass(struct bn_agent *a, int (*fn)(void *user))
 	return n;
 }
 
+static int in_endpoint(void *user, const struct bn_endpoint_info *info)
+{
+	struct pass *p = user;
+	int fd;
+
+	if (!*info->netns || bn_netns_open(info->netns, &fd, NULL) < 0)
+		return 0;
+	if (bn_agent_sockets_cookie(p->a, fd) == info->netns_cookie)
+		complain(bn_netns_run(fd, destroy_all, p));
+	close(fd);
+	return 0;
+}
+
+/* Where nothing says which namespaces have some: each looks for its own. */
+static void everywhere(struct bn_agent *a)
+{
+	struct pass p = {.a = a};
+
+	complain(destroy_all(&p));
+	bn_endpoints_each(a->endpoints, in_endpoint, &p);
+}
+
 static int on_expire(sd_event_source *source, void *user)
 {
 	struct bn_agent *a = user;
 	size_t left = 0;
 
 	sd_event_source_set_enabled(source, SD_EVENT_OFF);
+	if (!bn_sock_iters_finds(a->sock_iters)) {
+		everywhere(a);
+		return 0;
+	}
 	if (pass(a, destroy_all) && pass(a, destroy_each))
 		left = pass(a, NULL);
 	if (left)

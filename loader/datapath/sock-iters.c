@@ -4,6 +4,7 @@
 #include "sock-iter.skel.h"
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -17,26 +18,60 @@ struct bn_sock_iters {
 	struct bpf_link *stale, *destroy;
 };
 
-int bn_sock_iters_new(const struct bn_programs *programs, struct bn_sock_iters **ret,
-		      struct bn_error *err)
+static bool kernel_destroys(void)
+{
+	struct btf *kernel = btf__load_vmlinux_btf();
+	bool has = kernel && btf__find_by_name_kind(kernel, "bpf_sock_destroy", BTF_KIND_FUNC) > 0;
+
+	btf__free(kernel);
+	return has;
+}
+
+static int load(struct bn_sock_iters *s, const struct bn_programs *programs, bool finds,
+		struct bn_error *err)
 {
 	union bpf_iter_link_info info = {.map.map_fd =
 						 (uint32_t)programs->maps[BN_MAP_bn_sock_peer]};
 	LIBBPF_OPTS(bpf_iter_attach_opts, opts, .link_info = &info, .link_info_len = sizeof(info));
+	int r;
+
+	s->skel = bn_sock_iter__open();
+	if (!s->skel)
+		return -errno;
+	bpf_program__set_autoload(s->skel->progs.bn_iter_stale, finds);
+	r = bn_programs_share_maps(s->skel->obj, programs, err);
+	if (!r)
+		r = bpf_object__load(s->skel->obj);
+	if (r)
+		return r;
+	if (finds)
+		s->stale = bpf_program__attach_iter(s->skel->progs.bn_iter_stale, &opts);
+	s->destroy = bpf_program__attach_iter(s->skel->progs.bn_iter_destroy, NULL);
+	return (!finds || s->stale) && s->destroy ? 0 : -errno;
+}
+
+static void unload(struct bn_sock_iters *s)
+{
+	bpf_link__destroy(s->stale);
+	bpf_link__destroy(s->destroy);
+	bn_sock_iter__destroy(s->skel);
+	*s = (struct bn_sock_iters){0};
+}
+
+int bn_sock_iters_new(const struct bn_programs *programs, struct bn_sock_iters **ret,
+		      struct bn_error *err)
+{
 	struct bn_sock_iters *s = calloc(1, sizeof(*s));
 	int r;
 
 	if (!s)
 		return -ENOMEM;
-	s->skel = bn_sock_iter__open();
-	r = s->skel ? bn_programs_share_maps(s->skel->obj, programs, err) : -errno;
-	if (!r)
-		r = bpf_object__load(s->skel->obj);
-	if (!r) {
-		s->stale = bpf_program__attach_iter(s->skel->progs.bn_iter_stale, &opts);
-		s->destroy = bpf_program__attach_iter(s->skel->progs.bn_iter_destroy, NULL);
-		if (!s->stale || !s->destroy)
-			r = -errno;
+	r = load(s, programs, true, NULL);
+	if (r && kernel_destroys()) {
+		/* some kernels admit no iterator over socket storage */
+		unload(s);
+		if (!load(s, programs, false, err))
+			r = 0;
 	}
 	if (r) {
 		bn_sock_iters_free(s);
@@ -47,13 +82,16 @@ int bn_sock_iters_new(const struct bn_programs *programs, struct bn_sock_iters *
 	return 0;
 }
 
+bool bn_sock_iters_finds(const struct bn_sock_iters *s)
+{
+	return s->stale;
+}
+
 void bn_sock_iters_free(struct bn_sock_iters *s)
 {
 	if (!s)
 		return;
-	bpf_link__destroy(s->stale);
-	bpf_link__destroy(s->destroy);
-	bn_sock_iter__destroy(s->skel);
+	unload(s);
 	free(s);
 }
 

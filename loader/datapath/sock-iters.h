@@ -13,6 +13,11 @@ int bn_sock_iters_new(const struct bn_programs *programs, struct bn_sock_iters *
 		      struct bn_error *err);
 void bn_sock_iters_free(struct bn_sock_iters *s);
 
+/*
+ * Whether bn_sock_iters_stale() can be asked. Where not, bn_sock_iters_destroy() works, and has to be
+ * called in every namespace.
+ */
+bool bn_sock_iters_finds(const struct bn_sock_iters *s);
 /* Those of all namespaces; *ret is the caller's to free. -ENOMEM, or as read(2). */
 int bn_sock_iters_stale(struct bn_sock_iters *s, struct bn_sock_stale **ret, size_t *ret_n);
 /*
