@@ -239,10 +239,14 @@ static void map_empty(int fd)
 void bn_rig_forget_transient(struct bn_rig *rig)
 {
 	struct bn_flow_set *sets = sets_read(rig);
+	__u32 mask = rig->config.flow_mask;
 
-	for (__u32 i = 0; i <= rig->config.flow_mask; i++)
+	for (__u32 i = 0; i <= mask; i++)
 		for (int way = 0; way < BN_WAYS; way++)
 			if (!(sets[i].established & 1u << way)) {
+				if (sets[i].away & 1u << way)
+					sets[bn_flow_other(i, sets[i].tag[way], mask)].spilled--;
+				sets[i].away &= (__u8)~(1u << way);
 				sets[i].tag[way] = 0;
 				sets[i].entry[way].key.family = 0;
 			}
