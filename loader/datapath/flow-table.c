@@ -18,7 +18,7 @@ uint32_t bn_flow_sets(uint32_t flows)
 {
 	uint32_t sets = 1;
 
-	while (sets * (uint64_t)BN_WAYS_ESTABLISHED < flows && sets < 1u << 31)
+	while (sets * (uint64_t)BN_WAYS_PLANNED < flows && sets < 1u << 31)
 		sets *= 2;
 	return sets;
 }

@@ -21,10 +21,12 @@
 /* Established entries of a set, so that new flows find room; and how many turn newcomers away. */
 #define BN_WAYS_ESTABLISHED 6
 #define BN_WAYS_CROWDED 3
+/* What the table is sized for, on average: one in a thousand then finds both its sets full. */
+#define BN_WAYS_PLANNED 4
 
 /* Defaults, `maps:` in the configuration file. */
-#define BN_DEFAULT_FLOWS 196608           /* that can be established at once; 2 entries a flow */
-#define BN_DEFAULT_FLOW_SETS 32768        /* what these need: sets of BN_WAYS_ESTABLISHED, 2^n */
+#define BN_DEFAULT_FLOWS 131072           /* that can be established at once; 2 entries a flow */
+#define BN_DEFAULT_FLOW_SETS 32768        /* what these need: sets of BN_WAYS_PLANNED, 2^n */
 #define BN_DEFAULT_SERVICES 65536         /* frontends: address, port, protocol */
 #define BN_DEFAULT_SERVICE_GROUPS 21846   /* of 4 entries, so that three quarters are used */
 #define BN_DEFAULT_MAGLEV 131072          /* lines of 32 entries of all Maglev tables together */

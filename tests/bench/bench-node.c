@@ -151,10 +151,10 @@ void bench_flows_learn(struct bench_node *node, enum bench_protocol p, struct be
 		bench_die("flows that were opened and are found", kept, n);
 }
 
-/* Established entries in ways drawn at random, until three quarters of what may be are. */
+/* Established entries in ways drawn at random, until three quarters of what it is sized for are. */
 static void table_fill(struct bench_node *node)
 {
-	__u32 sets = node->rig.config.flow_mask + 1, n = sets * BN_WAYS_ESTABLISHED / 4 * 3;
+	__u32 sets = node->rig.config.flow_mask + 1, n = sets * BN_WAYS_PLANNED / 4 * 3;
 
 	bn_rig_flows_fill_random(&node->rig, n - 2 * BENCH_FLOWS, random_next);
 }
