@@ -11,6 +11,7 @@ static __noinline int slow_from_pod(struct __sk_buff *skb, const struct bn_looke
 	struct bn_endpoint *ep;
 	struct ethhdr eth __attribute__((aligned(4)));
 	__u32 ifindex = skb->ifindex;
+	bool group = false;
 	int r;
 
 	if (!s || !looked)
@@ -22,11 +23,14 @@ static __noinline int slow_from_pod(struct __sk_buff *skb, const struct bn_looke
 	if (!ep)
 		return bn_drop(BN_DROP_UNKNOWN_ENDPOINT);
 	party_of_endpoint(&s->src, ep, ifindex);
-	r = bn_parse(skb);
+	r = slow_parse(skb, looked);
 	if (r)
 		return bn_drop(r);
-	if (bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)) || !mac_is_pods(&eth, ifindex))
-		return bn_drop(BN_DROP_SPOOFED_MAC);
+	if (!(looked->flags & BN_LOOKED_MAC)) {
+		if (bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)) || !mac_is_pods(&eth, ifindex))
+			return bn_drop(BN_DROP_SPOOFED_MAC);
+		group = eth.h_dest[0] & 1;
+	}
 	if (s->pkt.flags & BN_PKT_ND)
 		return neigh_discovery(skb);
 	if (!endpoint_owns(ep, &s->pkt.tuple.saddr, s->pkt.tuple.family)) {
@@ -36,7 +40,7 @@ static __noinline int slow_from_pod(struct __sk_buff *skb, const struct bn_looke
 		return bn_drop(BN_DROP_SPOOFED_SOURCE);
 	}
 	r = endpoint_check_destination(&s->pkt.tuple);
-	if (!r && eth.h_dest[0] & 1)
+	if (!r && group)
 		r = BN_DROP_MULTICAST;
 	if (r)
 		return bn_drop(r);
@@ -59,7 +63,7 @@ static __noinline int slow_to_pod(struct __sk_buff *skb, const struct bn_looked 
 	ep = bpf_map_lookup_elem(&bn_endpoints, &ifindex);
 	if (!ep)
 		return bn_drop(BN_DROP_UNKNOWN_ENDPOINT);
-	r = bn_parse(skb);
+	r = slow_parse(skb, looked);
 	if (r)
 		return bn_drop(r);
 	if (s->pkt.flags & BN_PKT_ND ||

@@ -38,7 +38,7 @@ static __noinline int slow_from_uplink(struct __sk_buff *skb, const struct bn_lo
 	if (!s || !looked)
 		return TC_ACT_SHOT;
 	slow_begin(skb, s, BN_HOOK_FROM_UPLINK, looked);
-	r = bn_parse(skb);
+	r = slow_parse(skb, looked);
 	if (!s->pkt.tuple.family || s->pkt.flags & BN_PKT_ND || outside_loopback(&s->pkt.tuple))
 		return TC_ACT_UNSPEC;
 	party_of_address(&s->src, &s->pkt.tuple.saddr);

@@ -23,6 +23,7 @@ struct bn_fast {
 	struct ethhdr *eth;
 	void *l3;
 	void *l4;
+	__u32 len; /* from the IP header on, as that says: padding may follow */
 	__u8 ttl;
 	__u8 l4_hlen;
 	__u8 tcp_flags; /* 0 for UDP */
@@ -37,7 +38,6 @@ static __always_inline bool fast_parse(struct __sk_buff *skb, struct bn_fast *p,
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	__be16 *ports;
-	__u32 len;
 
 	p->eth = data;
 	p->l3 = data + ETH_HLEN;
@@ -47,14 +47,14 @@ static __always_inline bool fast_parse(struct __sk_buff *skb, struct bn_fast *p,
 	if (family == BN_IPV4) {
 		struct iphdr *ip = p->l3;
 
-		len = bpf_ntohs(ip->tot_len);
+		p->len = bpf_ntohs(ip->tot_len);
 		p->ttl = ip->ttl;
 		bn_addr_set_v4(&t->saddr, ip->saddr);
 		bn_addr_set_v4(&t->daddr, ip->daddr);
 	} else {
 		struct ipv6hdr *ip = p->l3;
 
-		len = bpf_ntohs(ip->payload_len) + sizeof(*ip);
+		p->len = bpf_ntohs(ip->payload_len) + sizeof(*ip);
 		p->ttl = ip->hop_limit;
 		__builtin_memcpy(&t->saddr, &ip->saddr, 16);
 		__builtin_memcpy(&t->daddr, &ip->daddr, 16);
@@ -71,7 +71,7 @@ static __always_inline bool fast_parse(struct __sk_buff *skb, struct bn_fast *p,
 		p->tcp_flags = 0;
 	}
 	/* what lies about its length is for the full parser to name; so is BIG TCP's zero */
-	if (len < FAST_L4_OFF(family) - ETH_HLEN + p->l4_hlen || len > skb->len - ETH_HLEN)
+	if (p->len < FAST_L4_OFF(family) - ETH_HLEN + p->l4_hlen || p->len > skb->len - ETH_HLEN)
 		return false;
 	ports = p->l4;
 	t->sport = ports[0];
@@ -80,6 +80,53 @@ static __always_inline bool fast_parse(struct __sk_buff *skb, struct bn_fast *p,
 	t->family = family;
 	t->pad = 0;
 	return true;
+}
+
+/*
+ * The packet goes the long way: what has been parsed of it is handed on in the scratch area, if
+ * the full parser (parse.h), which is stricter, would take it too. Returns what of enum
+ * bn_looked_flag that makes true.
+ */
+static __always_inline __u32 fast_leave(struct __sk_buff *skb, struct bn_scratch *s,
+					const struct bn_fast *p, const struct bn_tuple *t,
+					const enum bn_hook hook, const __u8 family,
+					const __u8 protocol)
+{
+	struct bn_packet *pkt = &s->pkt;
+	__u8 flags = BN_PKT_DF;
+	__be32 id = 0;
+
+	pkt->tuple = *t;
+	if (skb->vlan_present)
+		return BN_LOOKED;
+	if (family == BN_IPV4) {
+		struct iphdr *ip = p->l3;
+
+		if (!(ip->frag_off & bpf_htons(IP_DF)))
+			flags = 0;
+		id = ip->id;
+	} else if ((*(__u8 *)p->l3 & 0xf0) != 0x60 || bn_addr_is_v4(&t->saddr) ||
+		   bn_addr_is_v4(&t->daddr)) {
+		return BN_LOOKED;
+	}
+	if (protocol == IPPROTO_UDP) {
+		__u32 udp = bpf_ntohs(((struct udphdr *)p->l4)->len);
+
+		if (udp < sizeof(struct udphdr) || udp > p->len - (FAST_L4_OFF(family) - ETH_HLEN))
+			return BN_LOOKED;
+	}
+	pkt->frag_id = id;
+	pkt->len = p->len;
+	pkt->l4_off = FAST_L4_OFF(family);
+	pkt->flags = flags;
+	pkt->tcp_flags = p->tcp_flags;
+	pkt->ttl = p->ttl;
+	pkt->tcp_hlen = protocol == IPPROTO_TCP ? p->l4_hlen : 0;
+	pkt->icmp_type = 0;
+	if (hook == BN_HOOK_FROM_POD && mac_is_pods(p->eth, skb->ifindex) &&
+	    !(p->eth->h_dest[0] & 1))
+		return BN_LOOKED | BN_LOOKED_PARSED | BN_LOOKED_MAC;
+	return BN_LOOKED | BN_LOOKED_PARSED;
 }
 
 static __always_inline bool fast_fits(struct __sk_buff *skb, __u32 headers, __u32 len, __u32 mtu)
@@ -141,6 +188,7 @@ static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook h
 	struct bn_tuple t;
 	struct bn_fast p;
 	struct bn_flow_hot *f;
+	struct bn_scratch *s;
 	bool hop = false;
 	__u64 hash;
 
@@ -162,9 +210,9 @@ static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook h
 			service_touch(&t.daddr, t.dport, protocol);
 	}
 	if (unlikely(!tuple_equal(&set->entry[way].key, &t))) {
-		struct bn_scratch *s = bn_scratch_get();
 		__u32 at;
 
+		s = bn_scratch_get();
 		if (!s)
 			return BN_SLOW;
 		s->pkt.tuple = t;
@@ -172,7 +220,7 @@ static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook h
 			service_touch(&t.daddr, t.dport, protocol);
 		at = table_search(BN_THIS, bn_now());
 		if (at == TABLE_NOT_FOUND) {
-			looked->flags = BN_LOOKED;
+			looked->flags = fast_leave(skb, s, &p, &t, hook, family, protocol);
 			return BN_SLOW;
 		}
 		index = at >> 3;
@@ -185,16 +233,23 @@ static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook h
 	if (unlikely(!flow_established(f->state) ||
 		     (protocol == IPPROTO_TCP && p.tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST)))) {
 		now = bn_now();
-		looked->flags = BN_LOOKED;
-		if (set->tag[way] != tag ||
-		    (!flow_established(f->state) && bn_expired(set->expires[way], now)))
-			return BN_SLOW;
-		looked->flags |= BN_LOOKED_FOUND;
-		looked->set = index;
-		looked->way = way;
-		looked->tag = tag;
-		return f->action == BN_ACT_DROP ? fast_refused(f, ifindex, len, hook, now)
-						: BN_SLOW;
+		if (set->tag[way] == tag &&
+		    (flow_established(f->state) || !bn_expired(set->expires[way], now))) {
+			looked->flags = BN_LOOKED_FOUND;
+			looked->set = index;
+			looked->way = way;
+			looked->tag = tag;
+			if (f->action == BN_ACT_DROP) {
+				int r = fast_refused(f, ifindex, len, hook, now);
+
+				if (r != BN_SLOW)
+					return r;
+			}
+		}
+		s = bn_scratch_get();
+		if (s)
+			looked->flags |= fast_leave(skb, s, &p, &t, hook, family, protocol);
+		return BN_SLOW;
 	}
 	ep = epochs_get();
 	if (!ep || unlikely(f->epoch != epoch_sum(ep, f->src_slot, f->dst_slot)))

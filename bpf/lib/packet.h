@@ -60,6 +60,8 @@ struct bn_hop {
 enum bn_looked_flag {
 	BN_LOOKED = 1 << 0, /* in the flow table */
 	BN_LOOKED_FOUND = 1 << 1,
+	BN_LOOKED_PARSED = 1 << 2, /* all of the packet that bn_parse() fills */
+	BN_LOOKED_MAC = 1 << 3,    /* from the pod's own MAC, to no group */
 };
 
 struct bn_looked {

@@ -2,6 +2,7 @@
 /* The slow path's rewriting of a packet: whatever the established path does not take. */
 #pragma once
 
+#include "lib/endpoint.h"
 #include "lib/nat.h"
 #include "lib/sctp.h"
 
@@ -22,7 +23,8 @@ static __always_inline __u32 nat_check_offset(__u8 protocol)
 
 /*
  * Rewrites the packet in hand to s->fwd.to_*, for the slow path: any header length, fragments,
- * SCTP, ICMP echo. Returns 0 or the reason to drop.
+ * SCTP, ICMP echo. `hop` is how it leaves where that is a hop (enum bn_action), else 0; a pod's MAC
+ * is written too. Returns 0 or the reason to drop.
  */
 BN_GLOBAL int nat_rewrite(struct __sk_buff *skb, __u32 hop)
 {
@@ -41,14 +43,20 @@ BN_GLOBAL int nat_rewrite(struct __sk_buff *skb, __u32 hop)
 	if (protocol == IPPROTO_SCTP && s->fwd.flags & BN_FLOW_NAT &&
 	    !(s->pkt.flags & BN_PKT_FRAG_LATER) && sctp_rewrite(skb))
 		return BN_DROP_CHECKSUM_UPDATE;
-	if (bpf_skb_pull_data(skb, off + 20 < skb->len ? off + 20 : skb->len))
-		return BN_DROP_CHECKSUM_UPDATE;
 	data = (void *)(long)skb->data;
 	end = (void *)(long)skb->data_end;
+	if (data + (off & 511) + 20 > end) {
+		if (bpf_skb_pull_data(skb, off + 20 < skb->len ? off + 20 : skb->len))
+			return BN_DROP_CHECKSUM_UPDATE;
+		data = (void *)(long)skb->data;
+		end = (void *)(long)skb->data_end;
+	}
 	l3 = data + ETH_HLEN;
 	if (l3 + sizeof(struct iphdr) > end ||
 	    (family == BN_IPV6 && l3 + sizeof(struct ipv6hdr) > end))
 		return BN_DROP_MALFORMED_HEADER;
+	if (hop == BN_ACT_PEER)
+		mac_set(data, s->fwd.out_ifindex);
 	if (family == BN_IPV6) {
 		if (l3 + sizeof(struct ipv6hdr) > end)
 			return BN_DROP_MALFORMED_HEADER;

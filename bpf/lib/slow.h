@@ -14,7 +14,12 @@
 static __always_inline void slow_begin(struct __sk_buff *skb, struct bn_scratch *s, __u32 hook,
 				       const struct bn_looked *looked)
 {
-	__builtin_memset(&s->pkt, 0, sizeof(s->pkt));
+	const __u32 ifindex = skb->ifindex, len = skb->len;
+
+	if (!(looked->flags & BN_LOOKED_PARSED)) {
+		__builtin_memset(&s->pkt, 0, sizeof(s->pkt));
+		s->pkt.len = len > ETH_HLEN ? len - ETH_HLEN : 0;
+	}
 	__builtin_memset(&s->src, 0, sizeof(s->src));
 	__builtin_memset(&s->dst, 0, sizeof(s->dst));
 	__builtin_memset(&s->fwd, 0, sizeof(s->fwd));
@@ -25,9 +30,14 @@ static __always_inline void slow_begin(struct __sk_buff *skb, struct bn_scratch 
 	s->found_set = looked->set;
 	s->found_way = looked->way;
 	s->found_tag = looked->tag;
-	s->pkt.ifindex = skb->ifindex;
+	s->pkt.ifindex = ifindex;
 	s->pkt.now = bn_now();
-	s->pkt.len = skb->len > ETH_HLEN ? skb->len - ETH_HLEN : 0;
+}
+
+/* The packet's headers, if the established path has not read all of them already. 0 or the reason. */
+static __always_inline int slow_parse(struct __sk_buff *skb, const struct bn_looked *looked)
+{
+	return looked->flags & BN_LOOKED_PARSED ? 0 : bn_parse(skb);
 }
 
 /* Whether the next hop takes the packet as it is: GSO packets are cut to gso_size on the way. */
@@ -59,13 +69,12 @@ static __noinline bool slow_poses_as_node(struct bn_scratch *s)
 BN_GLOBAL int slow_send(struct __sk_buff *skb)
 {
 	struct bn_scratch *s = bn_scratch_get();
-	__u8 macs[12] __attribute__((aligned(4)));
 	__u32 action, hop, r;
 
 	if (!s)
 		return TC_ACT_SHOT;
 	action = s->pkt.hook == BN_HOOK_TO_POD ? BN_ACT_PASS : s->fwd.action;
-	hop = action == BN_ACT_PEER || action == BN_ACT_NEIGH;
+	hop = action == BN_ACT_PEER || action == BN_ACT_NEIGH ? action : 0;
 	if (hop) {
 		if (s->pkt.ttl <= 1)
 			return answer_ttl(skb, s);
@@ -82,15 +91,8 @@ BN_GLOBAL int slow_send(struct __sk_buff *skb)
 			return bn_drop(r);
 	}
 	bn_count(BN_CNT_FORWARDED_PACKETS, 1);
-	if (action == BN_ACT_PEER) {
-		const __u8 host[6] = BN_HOST_MAC;
-
-		mac_of_pod(macs, s->fwd.out_ifindex);
-		__builtin_memcpy(macs + 6, host, 6);
-		if (bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0))
-			return bn_drop(BN_DROP_CHECKSUM_UPDATE);
+	if (action == BN_ACT_PEER)
 		return bpf_redirect_peer(s->fwd.out_ifindex, 0);
-	}
 	if (action == BN_ACT_NEIGH)
 		return bpf_redirect_neigh(s->fwd.out_ifindex, NULL, 0, 0);
 	return TC_ACT_UNSPEC;
