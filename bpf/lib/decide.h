@@ -92,7 +92,8 @@ BN_GLOBAL int decide_reserve(__u32 life)
 	if (!s)
 		return BN_DROP_INTERNAL;
 	flow_peer_key(&s->peer, &s->pkt.tuple, &s->fwd);
-	table_touch(&s->peer);
+	if (s->fwd.flags & (BN_FLOW_MASQ | BN_FLOW_HAIRPIN))
+		table_touch(&s->peer);
 	decide_reply(s);
 	r = table_insert(BN_OPPOSITE, life, true);
 	if (!r) {
@@ -181,7 +182,7 @@ BN_GLOBAL int decide_mend(struct __sk_buff *skb)
 static __always_inline void decide_refuse(struct bn_scratch *s, __u32 reason)
 {
 	s->fwd.action = BN_ACT_DROP;
-	s->fwd.reason = (__u8)reason;
+	s->fwd.reason = reason;
 	s->fwd.flags &= ~BN_FLOW_NAT;
 	table_insert(BN_THIS, bn_config.life.refusal, false);
 }
@@ -231,19 +232,21 @@ static __always_inline __u32 decide_hash(const struct bn_tuple *t)
 
 static __always_inline int decide_pick(struct bn_scratch *s, bool any)
 {
-	const struct bn_tuple *t = &s->pkt.tuple;
-	struct bn_ask *ask = &s->ask;
-
+	pick_ask(s);
 	if (any)
-		service_any(&ask->addr, t->family);
-	else
-		ask->addr = t->daddr;
-	ask->client = t->saddr;
-	ask->port = t->dport;
-	ask->protocol = t->protocol;
-	ask->outside = s->pkt.hook == BN_HOOK_FROM_UPLINK;
-	ask->hash = ask->outside ? decide_hash(t) : 0;
+		service_any(&s->ask.addr, s->pkt.tuple.family);
+	if (s->pkt.hook == BN_HOOK_FROM_UPLINK) {
+		s->ask.outside = 1;
+		s->ask.hash = decide_hash(&s->pkt.tuple);
+	}
 	return pick_backend();
+}
+
+/* Where the reply's entry will be, unless the source changes too. */
+static __always_inline void decide_touch_reply(struct bn_scratch *s)
+{
+	flow_peer_key(&s->peer, &s->pkt.tuple, &s->fwd);
+	table_touch(&s->peer);
 }
 
 /*
@@ -254,7 +257,7 @@ static __always_inline int decide_service(struct bn_scratch *s)
 {
 	const struct bn_tuple *t = &s->pkt.tuple;
 	struct bn_flow *f = &s->fwd;
-	int r = decide_pick(s, false);
+	int r = s->pkt.looked & BN_LOOKED_PICKED ? 0 : decide_pick(s, false);
 
 	if (!s->ask.id) {
 		party_of_address(&s->dst, &t->daddr);
@@ -268,8 +271,10 @@ static __always_inline int decide_service(struct bn_scratch *s)
 				return s->pkt.hook == BN_HOOK_FROM_UPLINK ? BN_DECIDE_NOT_OURS : 0;
 		}
 	}
-	if (!s->ask.id)
+	if (!s->ask.id) {
+		decide_touch_reply(s);
 		return service_owns(s, &t->daddr) ? BN_DROP_SERVICE_UNKNOWN : 0;
+	}
 	f->service = s->ask.id;
 	f->flags |= BN_FLOW_SERVICE;
 	if (s->pkt.hook == BN_HOOK_FROM_UPLINK && outside_martian(t))
@@ -281,6 +286,8 @@ static __always_inline int decide_service(struct bn_scratch *s)
 	service_slot_addr(&f->to_daddr, &s->ask.slot);
 	f->to_dport = s->ask.slot.port;
 	f->flags |= BN_FLOW_BACKEND | BN_FLOW_NAT;
+	if (!(s->pkt.looked & BN_LOOKED_PICKED))
+		decide_touch_reply(s);
 	party_of_address(&s->dst, &f->to_daddr);
 	return 0;
 }

@@ -11,7 +11,7 @@
 #include "lib/epoch.h"
 #include "lib/flow.h"
 #include "lib/nat.h"
-#include "lib/service.h"
+#include "lib/pick.h"
 
 #define BN_SLOW (-100)
 
@@ -176,6 +176,32 @@ static __always_inline bool fast_backend_current(struct bn_flow_hot *f,
 	return true;
 }
 
+/*
+ * A SYN's backend, before anybody knows that the flow is new: what both its directions need of the
+ * flow table comes from memory together. In vain if the table has the flow, so it is done while the
+ * last SYN's flow was new. Returns what of enum bn_looked_flag that makes true.
+ */
+BN_GLOBAL int fast_expect(void)
+{
+	struct bn_scratch *s = bn_scratch_get();
+
+	if (!s)
+		return 0;
+	pick_ask(s);
+	s->ask.early = 1;
+	if (pick_backend() || !s->ask.id)
+		return 0;
+	service_slot_addr(&s->peer.saddr, &s->ask.slot);
+	s->peer.daddr = s->pkt.tuple.saddr;
+	s->peer.sport = s->ask.slot.port;
+	s->peer.dport = s->pkt.tuple.sport;
+	s->peer.protocol = s->pkt.tuple.protocol;
+	s->peer.family = s->pkt.tuple.family;
+	s->peer.pad = 0;
+	table_touch(&s->peer);
+	return BN_LOOKED_PICKED;
+}
+
 static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook hook,
 				     struct bn_looked *looked, const __u8 family,
 				     const __u8 protocol)
@@ -190,6 +216,7 @@ static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook h
 	struct bn_flow_hot *f;
 	struct bn_scratch *s;
 	bool hop = false;
+	__u32 picked = 0;
 	__u64 hash;
 
 	if (unlikely(!fast_parse(skb, &p, &t, family, protocol)))
@@ -203,11 +230,18 @@ static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook h
 		return BN_SLOW;
 	/* a first packet, most likely: what the slow path will want of it, all at once */
 	if (protocol == IPPROTO_TCP && unlikely(p.tcp_flags & TCP_SYN)) {
-		bn_touch(&set->tag[0]);
+		if (hook == BN_HOOK_FROM_POD && !(p.tcp_flags & TCP_ACK)) {
+			s = bn_scratch_get();
+			if (s && s->syn_was_new) {
+				s->pkt.tuple = t;
+				picked = fast_expect();
+			} else {
+				service_touch(&t.daddr, t.dport, protocol);
+			}
+		}
+		*(volatile __u8 *)&set->zero = 0;
+		*(volatile __u8 *)&set->entry[way].flow.zero = 0;
 		bn_touch(&set->cold[way]);
-		bn_touch(&set->entry[way].flow.packets);
-		if (hook == BN_HOOK_FROM_POD)
-			service_touch(&t.daddr, t.dport, protocol);
 	}
 	if (unlikely(!tuple_equal(&set->entry[way].key, &t))) {
 		__u32 at;
@@ -220,7 +254,8 @@ static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook h
 			service_touch(&t.daddr, t.dport, protocol);
 		at = table_search(BN_THIS, bn_now());
 		if (at == TABLE_NOT_FOUND) {
-			looked->flags = fast_leave(skb, s, &p, &t, hook, family, protocol);
+			s->syn_was_new = p.tcp_flags & TCP_SYN;
+			looked->flags = picked | fast_leave(skb, s, &p, &t, hook, family, protocol);
 			return BN_SLOW;
 		}
 		index = at >> 3;
@@ -233,6 +268,16 @@ static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook h
 	if (unlikely(!flow_established(f->state) ||
 		     (protocol == IPPROTO_TCP && p.tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST)))) {
 		now = bn_now();
+		s = bn_scratch_get();
+		if (!s)
+			return BN_SLOW;
+		s->syn_was_new = 0;
+		if (f->action != BN_ACT_DROP) {
+			/* what the slow path will want of both directions */
+			bn_touch(&set->cold[way]);
+			flow_hot_peer_key(&s->peer, &t, f);
+			table_touch(&s->peer);
+		}
 		if (set->tag[way] == tag &&
 		    (flow_established(f->state) || !bn_expired(set->expires[way], now))) {
 			looked->flags = BN_LOOKED_FOUND;
@@ -246,9 +291,7 @@ static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook h
 					return r;
 			}
 		}
-		s = bn_scratch_get();
-		if (s)
-			looked->flags |= fast_leave(skb, s, &p, &t, hook, family, protocol);
+		looked->flags |= fast_leave(skb, s, &p, &t, hook, family, protocol);
 		return BN_SLOW;
 	}
 	ep = epochs_get();

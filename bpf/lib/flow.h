@@ -46,8 +46,8 @@ static __always_inline __u32 flow_life(const struct bn_flow *f, __u8 protocol)
 	return bn_config.life.icmp;
 }
 
-static __always_inline void flow_peer_key(struct bn_tuple *ret, const struct bn_tuple *key,
-					  const struct bn_flow *f)
+static __always_inline void flow_hot_peer_key(struct bn_tuple *ret, const struct bn_tuple *key,
+					      const struct bn_flow_hot *f)
 {
 	ret->saddr = f->to_daddr;
 	ret->daddr = f->to_saddr;
@@ -56,6 +56,12 @@ static __always_inline void flow_peer_key(struct bn_tuple *ret, const struct bn_
 	ret->protocol = key->protocol;
 	ret->family = key->family;
 	ret->pad = 0;
+}
+
+static __always_inline void flow_peer_key(struct bn_tuple *ret, const struct bn_tuple *key,
+					  const struct bn_flow *f)
+{
+	flow_hot_peer_key(ret, key, &f->hot);
 }
 
 /* Whether the table has the packet's flow; s->fwd gets a copy. */

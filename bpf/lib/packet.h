@@ -62,6 +62,7 @@ enum bn_looked_flag {
 	BN_LOOKED_FOUND = 1 << 1,
 	BN_LOOKED_PARSED = 1 << 2, /* all of the packet that bn_parse() fills */
 	BN_LOOKED_MAC = 1 << 3,    /* from the pod's own MAC, to no group */
+	BN_LOOKED_PICKED = 1 << 4, /* for a backend, which s->ask has */
 };
 
 struct bn_looked {
@@ -92,6 +93,7 @@ struct bn_ask {
 	__u8 protocol;
 	__u8 outside; /* from outside the node: other traffic policy, consistent choice */
 	__u32 hash;   /* of the flow */
+	__u32 early; /* nothing is to be remembered of it: no answer where something would have to be */
 	/* the answer */
 	__u32 id; /* of the service; 0: there is none */
 	struct bn_service_slot slot;
@@ -102,6 +104,7 @@ struct bn_ask {
 	__u16 port_index;
 	__u8 local;
 	__u8 pad2;
+	__u32 pad3;
 };
 
 struct bn_scratch {
@@ -123,7 +126,7 @@ struct bn_scratch {
 	__u32 found_tag;
 	__u32 placed_set; /* where table_insert() put the last entry; ~0: nowhere yet */
 	__u32 placed_way;
-	__u32 pad2;
+	__u32 syn_was_new; /* the last SYN's flow was not in the table */
 	struct bn_pick pick;
 	struct bn_ask ask;
 	__u8 header[64]; /* under construction */

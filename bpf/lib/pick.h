@@ -12,6 +12,21 @@ BN_GLOBAL int pick_backend(void)
 	return s ? service_pick(&s->ask) : BN_DROP_INTERNAL;
 }
 
+/* The question for the packet whose tuple is s->pkt.tuple. */
+static __always_inline void pick_ask(struct bn_scratch *s)
+{
+	const struct bn_tuple *t = &s->pkt.tuple;
+	struct bn_ask *ask = &s->ask;
+
+	ask->addr = t->daddr;
+	ask->client = t->saddr;
+	ask->port = t->dport;
+	ask->protocol = t->protocol;
+	ask->outside = 0;
+	ask->hash = 0;
+	ask->early = 0;
+}
+
 BN_GLOBAL int pick_exists(void)
 {
 	struct bn_scratch *s = bn_scratch_get();

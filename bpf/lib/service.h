@@ -24,22 +24,26 @@ static __always_inline struct bn_service_entry *service_in_group(__u32 group,
 								 __be16 port, __u8 protocol,
 								 __u32 *ret_word)
 {
-	struct bn_service_entry *e = service_slot(group, 0);
+	struct bn_service_entry *e[BN_SERVICE_GROUP];
 	__u32 word;
 	int i;
 
-	if (!e)
-		return NULL;
-	word = *(volatile __u32 *)&e->group;
+	/* all of the group at once, not what is looked at next when this is known to be wrong */
+#pragma unroll
+	for (i = 0; i < BN_SERVICE_GROUP; i++) {
+		e[i] = service_slot(group, i);
+		if (!e[i])
+			return NULL;
+		bn_touch(e[i]);
+		bn_touch((void *)e[i] + 64);
+	}
+	word = *(volatile __u32 *)&e[0]->group;
 	*ret_word = word;
 #pragma unroll
 	for (i = 0; i < BN_SERVICE_GROUP; i++) {
-		if (!(word & 1u << i))
-			continue;
-		e = service_slot(group, i);
-		if (e && e->port == port && e->protocol == protocol &&
-		    bn_addr_equal(&e->addr, addr))
-			return e;
+		if (word & 1u << i && e[i]->port == port && e[i]->protocol == protocol &&
+		    bn_addr_equal(&e[i]->addr, addr))
+			return e[i];
 	}
 	return NULL;
 }
@@ -217,6 +221,10 @@ static __always_inline int service_from(struct bn_ask *ask, const struct bn_serv
 	ask->port_index = v->port_index;
 	ask->local =
 		!!(flags & (ask->outside ? BN_SERVICE_LOCAL_OUTSIDE : BN_SERVICE_LOCAL_INSIDE));
+	if (ask->early && ask->affinity) {
+		ask->id = 0;
+		return 0;
+	}
 	if (flags & BN_SERVICE_RESTRICTED && ask->outside && !service_admits(ask))
 		return BN_DROP_SOURCE_RANGE;
 	if (ask->affinity && affinity_find(ask))

@@ -156,18 +156,23 @@ static __always_inline void table_find(struct bn_scratch *s, __u32 which, __u32 
 			    ret);
 }
 
-/* Has the places on their way where the key is, or would be put. */
+/*
+ * Has the places on their way where the key is, or would be put, to be written. A load that misses
+ * holds up what comes after it as soon as the CPU's window is full; a store doesn't, until a locked
+ * instruction. So each line has a byte that is always zero and may be written without the lock.
+ */
 static __always_inline void table_touch(const struct bn_tuple *t)
 {
 	__u64 hash = tuple_hash(t);
 	struct bn_flow_set *set = table_set(bn_flow_home(hash, bn_config.flow_mask));
 	__u32 way = bn_flow_way(bn_flow_tag(hash));
 
+	bn_opaque(way);
 	if (!set || way >= BN_WAYS)
 		return;
-	bn_touch(&set->tag[0]);
-	bn_touch(&set->entry[way]);
-	bn_touch(&set->entry[way].flow.packets);
+	*(volatile __u8 *)&set->zero = 0;
+	*(volatile __u8 *)&set->entry[way].key.pad = 0;
+	*(volatile __u8 *)&set->entry[way].flow.zero = 0;
 	bn_touch(&set->cold[way]);
 }
 

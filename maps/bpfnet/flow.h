@@ -76,8 +76,9 @@ struct bn_flow_hot {
 	__u8 action;       /* 64  enum bn_action */
 	__u8 flags;        /* 65  enum bn_flow_flag */
 	__u8 state;        /* 66  enum bn_flow_state */
-	__u8 reason;       /* 67  enum bn_drop_reason of BN_ACT_DROP */
+	__u8 zero;         /* 67  always: see table_touch() */
 	union { /* 68  origin only */
+		__u32 reason;        /* enum bn_drop_reason of BN_ACT_DROP */
 		__u32 handshake;     /* TCP: microseconds from SYN to the handshake's end */
 		__u32 backend_epoch; /* others: bn_epochs.backends when backend_gen was compared */
 	};
@@ -136,13 +137,15 @@ struct bn_flow_set {
 	__u32 expires[BN_WAYS];              /* 928 jiffies, low 32 bits; established: not before */
 	__u8 established;                    /* 956 a bit for each way */
 	__u8 away;                           /* 957 a bit for each way whose home is another set */
-	__u16 spilled;                       /* 958 entries at home here that are in their other set */
+	__u8 spilled;                        /* 958 entries at home here that are in their other set */
+	__u8 zero;                           /* 959 always: see table_touch() */
 	struct bn_flow_cold cold[BN_WAYS];   /* 960 */
 	__u64 pad[10];                       /* to a multiple of 128 */
 };
 BN_ASSERT_SIZE(struct bn_flow_set, 1152);
 BN_ASSERT_AT(struct bn_flow_set, lock, 896);
 BN_ASSERT_AT(struct bn_flow_set, established, 956);
+BN_ASSERT_AT(struct bn_flow_set, zero, 959);
 BN_ASSERT_AT(struct bn_flow_set, cold, 960);
 
 /* Where the keys' hash says that an entry is; `mask`: sets - 1. */

@@ -103,7 +103,21 @@ void bench_flow_draw(struct bench_node *node, enum bench_protocol p, struct benc
 struct learn {
 	struct bench_flow **by_port;
 	__u8 protocol;
+	unsigned int learnt;
 };
+
+static void learn_begin(struct learn *l, enum bench_protocol p, struct bench_flow *flows,
+			unsigned int n)
+{
+	*l = (struct learn){.by_port = calloc(65536, sizeof(*l->by_port)),
+			    .protocol = bench_ipproto(p)};
+	if (!l->by_port)
+		bn_rig_die("flows", ENOMEM);
+	for (unsigned int i = 0; i < n; i++) {
+		l->by_port[flows[i].sport] = &flows[i];
+		flows[i].learnt = false;
+	}
+}
 
 static void learn_entry(const struct bn_flow_entry *e, enum bn_where where, void *data)
 {
@@ -123,16 +137,9 @@ unsigned int bench_flows_kept(struct bench_node *node, enum bench_protocol p,
 			      struct bench_flow *flows, unsigned int n)
 {
 	unsigned int kept = 0;
+	struct learn l;
 
-	struct learn l = {.by_port = calloc(65536, sizeof(*l.by_port)),
-			  .protocol = bench_ipproto(p)};
-
-	if (!l.by_port)
-		bn_rig_die("flows", ENOMEM);
-	for (unsigned int i = 0; i < n; i++)
-		l.by_port[flows[i].sport] = &flows[i];
-	for (unsigned int i = 0; i < n; i++)
-		flows[i].learnt = false;
+	learn_begin(&l, p, flows, n);
 	bn_rig_flows_each(&node->rig, learn_entry, &l);
 	free(l.by_port);
 	for (unsigned int i = 0; i < n; i++) {
@@ -142,13 +149,34 @@ unsigned int bench_flows_kept(struct bench_node *node, enum bench_protocol p,
 	return kept;
 }
 
+static void learn_event(const struct bn_event *e, void *data)
+{
+	struct learn *l = data;
+	struct bench_flow *f = l->by_port[ntohs(e->tuple.sport)];
+
+	if (!f || e->header.type != BN_EVENT_FLOW_OPENED || e->tuple.protocol != l->protocol ||
+	    !bn_addr_equal(&e->tuple.daddr, &f->vip))
+		return;
+	l->learnt += !f->learnt;
+	f->learnt = true;
+	f->backend = e->to_daddr;
+	f->to_sport = ntohs(e->to_sport);
+	f->to_dport = ntohs(e->to_dport);
+}
+
 void bench_flows_learn(struct bench_node *node, enum bench_protocol p, struct bench_flow *flows,
 		       unsigned int n)
 {
-	unsigned int kept = bench_flows_kept(node, p, flows, n);
+	struct learn l;
 
-	if (kept != n)
-		bench_die("flows that were opened and are found", kept, n);
+	learn_begin(&l, p, flows, n);
+	node->rig.on_event = learn_event;
+	node->rig.on_event_data = &l;
+	bench_drain(node);
+	node->rig.on_event = NULL;
+	free(l.by_port);
+	if (l.learnt != n)
+		bench_die("flows that were opened and told of", l.learnt, n);
 }
 
 /* Established entries in ways drawn at random, until three quarters of what it is sized for are. */
@@ -205,6 +233,8 @@ void bench_flows_establish(struct bench_node *node, enum bench_protocol p)
 			bench_apply(node, p, BENCH_BATCH);
 			if (!step)
 				bench_flows_learn(node, p, flows, BENCH_BATCH);
+			else
+				bench_drain(node);
 		}
 	}
 	bn_rig_counts(&node->rig, &after);

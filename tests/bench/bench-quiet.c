@@ -25,6 +25,7 @@ static unsigned int pass(struct bench_node *node, enum bench_protocol p, struct 
 {
 	bench_tape(node, p, packet, flows, n, "A");
 	bench_apply(node, p, n);
+	bench_drain(node);
 	return first ? bench_flows_kept(node, p, flows, n) : n;
 }
 

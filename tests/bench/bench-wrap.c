@@ -147,7 +147,6 @@ void bench_apply(struct bench_node *node, enum bench_protocol p, unsigned int re
 
 	wrap->bss->tape_next = 0;
 	timed(node, wrapper_fd(p, false), repeat, &r);
-	bench_drain(node);
 }
 
 double bench_empty(struct bench_node *node, unsigned int repeat)

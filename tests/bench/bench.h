@@ -59,11 +59,11 @@ void bench_services(struct bench_node *node, enum bench_protocol p);
 void bench_node_free(struct bench_node *node);
 /* A flow that no one has had: another source port or service. */
 void bench_flow_draw(struct bench_node *node, enum bench_protocol p, struct bench_flow *ret);
-/* Learns from the transient table where n flows were sent; ends the process if one is missing. */
+/* Learns from the records of n flows where they were sent; ends the process if one is missing. */
 void bench_flows_learn(struct bench_node *node, enum bench_protocol p, struct bench_flow *flows,
 		       unsigned int n);
-/* The same where some may have been thrown out meanwhile: keeps those that are there, and says how
- * many that are. */
+/* The same from the flow table, where some may have been thrown out meanwhile: keeps those that are
+ * there, and says how many that are. */
 unsigned int bench_flows_kept(struct bench_node *node, enum bench_protocol p,
 			      struct bench_flow *flows, unsigned int n);
 /* Opens node->flows, proves that all stand in the main table, fills it up if the node says so. */
@@ -85,7 +85,7 @@ struct bench_time {
 /* Runs the tape through both wrappers. */
 void bench_run(struct bench_node *node, enum bench_protocol p, unsigned int repeat,
 	       struct bench_time *ret);
-/* Only the datapath, once through: to set something up. */
+/* Only the datapath, once through: to set something up. Its records stay in the ring buffer. */
 void bench_apply(struct bench_node *node, enum bench_protocol p, unsigned int repeat);
 double bench_empty(struct bench_node *node, unsigned int repeat);
 /* One repeat at a place on the tape: what came out. */

@@ -214,6 +214,8 @@ static int event_take(void *ctx, void *data, size_t size)
 	if (rig->n_events < BN_RIG_EVENTS)
 		memcpy(&rig->events[rig->n_events], data, size);
 	rig->n_events++;
+	if (rig->on_event)
+		rig->on_event(data, rig->on_event_data);
 	return 0;
 }
 

@@ -57,6 +57,8 @@ struct bn_rig {
 	struct ring_buffer *ring;
 	struct bn_event events[BN_RIG_EVENTS]; /* since the last run */
 	unsigned int n_events;
+	void (*on_event)(const struct bn_event *e, void *data); /* sees them all; may be NULL */
+	void *on_event_data;
 	__u32 next_backend, next_service;
 	int cpus;
 	struct bn_config config;
