@@ -23,7 +23,6 @@ struct bn_fast {
 	struct ethhdr *eth;
 	void *l3;
 	void *l4;
-	__u32 len; /* from the IP header on, as that says: padding may follow */
 	__u8 ttl;
 	__u8 l4_hlen;
 	__u8 tcp_flags; /* 0 for UDP */
@@ -38,6 +37,7 @@ static __always_inline bool fast_parse(struct __sk_buff *skb, struct bn_fast *p,
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	__be16 *ports;
+	__u32 len;
 
 	p->eth = data;
 	p->l3 = data + ETH_HLEN;
@@ -47,14 +47,14 @@ static __always_inline bool fast_parse(struct __sk_buff *skb, struct bn_fast *p,
 	if (family == BN_IPV4) {
 		struct iphdr *ip = p->l3;
 
-		p->len = bpf_ntohs(ip->tot_len);
+		len = bpf_ntohs(ip->tot_len);
 		p->ttl = ip->ttl;
 		bn_addr_set_v4(&t->saddr, ip->saddr);
 		bn_addr_set_v4(&t->daddr, ip->daddr);
 	} else {
 		struct ipv6hdr *ip = p->l3;
 
-		p->len = bpf_ntohs(ip->payload_len) + sizeof(*ip);
+		len = bpf_ntohs(ip->payload_len) + sizeof(*ip);
 		p->ttl = ip->hop_limit;
 		__builtin_memcpy(&t->saddr, &ip->saddr, 16);
 		__builtin_memcpy(&t->daddr, &ip->daddr, 16);
@@ -71,7 +71,7 @@ static __always_inline bool fast_parse(struct __sk_buff *skb, struct bn_fast *p,
 		p->tcp_flags = 0;
 	}
 	/* what lies about its length is for the full parser to name; so is BIG TCP's zero */
-	if (p->len < FAST_L4_OFF(family) - ETH_HLEN + p->l4_hlen || p->len > skb->len - ETH_HLEN)
+	if (len < FAST_L4_OFF(family) - ETH_HLEN + p->l4_hlen || len > skb->len - ETH_HLEN)
 		return false;
 	ports = p->l4;
 	t->sport = ports[0];
@@ -82,49 +82,74 @@ static __always_inline bool fast_parse(struct __sk_buff *skb, struct bn_fast *p,
 	return true;
 }
 
-/*
- * The packet goes the long way: what has been parsed of it is handed on in the scratch area, if
- * the full parser (parse.h), which is stricter, would take it too. Returns what of enum
- * bn_looked_flag that makes true.
- */
-static __always_inline __u32 fast_leave(struct __sk_buff *skb, struct bn_scratch *s,
-					const struct bn_fast *p, const struct bn_tuple *t,
-					const enum bn_hook hook, const __u8 family,
-					const __u8 protocol)
+/* The transport header's part of fast_leave(); `l4_len`: from there on. False: for bn_parse(). */
+static __always_inline bool fast_leave_l4(struct bn_packet *pkt, void *l4, void *end, __u32 l4_len)
 {
-	struct bn_packet *pkt = &s->pkt;
-	__u8 flags = BN_PKT_DF;
-	__be32 id = 0;
+	if (pkt->tuple.protocol == IPPROTO_TCP) {
+		__u8 *tcp = l4;
 
-	pkt->tuple = *t;
-	if (skb->vlan_present)
+		if (l4 + sizeof(struct tcphdr) > end)
+			return false;
+		pkt->tcp_flags = tcp[13];
+		pkt->tcp_hlen = (tcp[12] >> 4) * 4;
+	} else {
+		struct udphdr *udp = l4;
+		__u32 len;
+
+		if (l4 + sizeof(*udp) > end)
+			return false;
+		len = bpf_ntohs(udp->len);
+		if (len < sizeof(*udp) || len > l4_len)
+			return false;
+		pkt->tcp_flags = 0;
+		pkt->tcp_hlen = 0;
+	}
+	return true;
+}
+
+/*
+ * The packet goes the long way, its tuple is in the scratch area. fast_parse() has taken it; if the
+ * full parser (parse.h), which is stricter, would take it too, what that would find out is filled in
+ * here. Returns what of enum bn_looked_flag that makes true.
+ */
+BN_GLOBAL int fast_leave(struct __sk_buff *skb)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct bn_scratch *s = bn_scratch_get();
+	const struct bn_tuple *t;
+	struct bn_packet *pkt;
+
+	if (!s || skb->vlan_present || data + ETH_HLEN + sizeof(struct iphdr) > end)
 		return BN_LOOKED;
-	if (family == BN_IPV4) {
-		struct iphdr *ip = p->l3;
+	pkt = &s->pkt;
+	t = &pkt->tuple;
+	pkt->flags = BN_PKT_DF;
+	pkt->icmp_type = 0;
+	if (t->family == BN_IPV4) {
+		struct iphdr *ip = data + ETH_HLEN;
 
 		if (!(ip->frag_off & bpf_htons(IP_DF)))
-			flags = 0;
-		id = ip->id;
-	} else if ((*(__u8 *)p->l3 & 0xf0) != 0x60 || bn_addr_is_v4(&t->saddr) ||
-		   bn_addr_is_v4(&t->daddr)) {
-		return BN_LOOKED;
-	}
-	if (protocol == IPPROTO_UDP) {
-		__u32 udp = bpf_ntohs(((struct udphdr *)p->l4)->len);
+			pkt->flags = 0;
+		pkt->frag_id = ip->id;
+		pkt->len = bpf_ntohs(ip->tot_len);
+		pkt->ttl = ip->ttl;
+		pkt->l4_off = FAST_L4_OFF(BN_IPV4);
+		if (!fast_leave_l4(pkt, data + FAST_L4_OFF(BN_IPV4), end, pkt->len - sizeof(*ip)))
+			return BN_LOOKED;
+	} else {
+		struct ipv6hdr *ip = data + ETH_HLEN;
 
-		if (udp < sizeof(struct udphdr) || udp > p->len - (FAST_L4_OFF(family) - ETH_HLEN))
+		if ((void *)(ip + 1) > end || (*(__u8 *)ip & 0xf0) != 0x60 ||
+		    bn_addr_is_v4(&t->saddr) || bn_addr_is_v4(&t->daddr))
+			return BN_LOOKED;
+		pkt->frag_id = 0;
+		pkt->len = bpf_ntohs(ip->payload_len) + sizeof(*ip);
+		pkt->ttl = ip->hop_limit;
+		pkt->l4_off = FAST_L4_OFF(BN_IPV6);
+		if (!fast_leave_l4(pkt, data + FAST_L4_OFF(BN_IPV6), end, pkt->len - sizeof(*ip)))
 			return BN_LOOKED;
 	}
-	pkt->frag_id = id;
-	pkt->len = p->len;
-	pkt->l4_off = FAST_L4_OFF(family);
-	pkt->flags = flags;
-	pkt->tcp_flags = p->tcp_flags;
-	pkt->ttl = p->ttl;
-	pkt->tcp_hlen = protocol == IPPROTO_TCP ? p->l4_hlen : 0;
-	pkt->icmp_type = 0;
-	if (hook == BN_HOOK_FROM_POD && mac_is_pods(p->eth, skb->ifindex) &&
-	    !(p->eth->h_dest[0] & 1))
+	if (mac_is_pods(data, skb->ifindex) && !(((struct ethhdr *)data)->h_dest[0] & 1))
 		return BN_LOOKED | BN_LOOKED_PARSED | BN_LOOKED_MAC;
 	return BN_LOOKED | BN_LOOKED_PARSED;
 }
@@ -255,7 +280,7 @@ static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook h
 		at = table_search(BN_THIS, bn_now());
 		if (at == TABLE_NOT_FOUND) {
 			s->syn_was_new = p.tcp_flags & TCP_SYN;
-			looked->flags = picked | fast_leave(skb, s, &p, &t, hook, family, protocol);
+			looked->flags = picked | fast_leave(skb);
 			return BN_SLOW;
 		}
 		index = at >> 3;
@@ -291,7 +316,8 @@ static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook h
 					return r;
 			}
 		}
-		looked->flags |= fast_leave(skb, s, &p, &t, hook, family, protocol);
+		s->pkt.tuple = t;
+		looked->flags |= fast_leave(skb);
 		return BN_SLOW;
 	}
 	ep = epochs_get();

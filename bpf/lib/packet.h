@@ -111,7 +111,8 @@ struct bn_scratch {
 	struct bn_packet pkt;
 	struct bn_party src;
 	struct bn_party dst;
-	struct bn_tuple peer; /* key of the opposite direction */
+	struct bn_party leaves_as; /* whoever has the address that the packet leaves with */
+	struct bn_tuple peer;      /* key of the opposite direction */
 	struct bn_flow fwd;
 	struct bn_flow rev;
 	struct bn_ended ended;      /* origin direction of a flow whose end is told */

@@ -57,12 +57,10 @@ static __always_inline bool slow_fits(struct __sk_buff *skb, const struct bn_scr
 /* Whether the packet leaves with an address of this node, which the stack takes from no device. */
 static __noinline bool slow_poses_as_node(struct bn_scratch *s)
 {
-	struct bn_party from;
-
 	if (!s || bn_addr_equal(&s->fwd.to_saddr, &s->pkt.tuple.saddr))
 		return false;
-	party_of_address(&from, &s->fwd.to_saddr);
-	return from.kind == BN_ADDR_HOST || service_owns(s, &s->fwd.to_saddr);
+	party_of_address(&s->leaves_as, &s->fwd.to_saddr);
+	return s->leaves_as.kind == BN_ADDR_HOST || service_owns(s, &s->fwd.to_saddr);
 }
 
 /* Sends the packet on as s->fwd says: TTL and MTU first, then NAT, then out. */
