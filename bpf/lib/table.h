@@ -347,7 +347,7 @@ BN_GLOBAL int table_insert(__u32 direction, __u32 life, __u32 owned)
 	bool report = false, expired = false, taken = false, was_away = false, same;
 	struct bn_flow_set *set;
 	const struct bn_flow *f;
-	__u32 old_tag = 0;
+	__u32 old_tag = 0, alike = 0;
 	__u64 hash;
 	int i;
 
@@ -384,6 +384,14 @@ BN_GLOBAL int table_insert(__u32 direction, __u32 life, __u32 owned)
 	if (index != home) /* before it can be looked for; put right below where it was there */
 		table_spilled(home, 1);
 	bpf_spin_lock(&set->lock);
+	/* most newcomers find the way free that they are looked for in first, and nobody like them */
+#pragma unroll
+	for (i = 0; i < BN_WAYS; i++)
+		alike |= set->tag[i] == tag;
+	if (likely(!alike && best < BN_WAYS && !set->tag[best])) {
+		pick->way = best;
+		goto picked;
+	}
 #pragma unroll
 	for (i = 0; i < BN_WAYS; i++) {
 		/* those that expire in the same jiffy take turns, by bits of the newcomer's hash */
@@ -411,6 +419,7 @@ BN_GLOBAL int table_insert(__u32 direction, __u32 life, __u32 owned)
 			pick->way = i;
 		}
 	}
+picked:
 	way = pick->way;
 	same = pick->same;
 	if (way < BN_WAYS) {
