@@ -246,7 +246,7 @@ void bn_rig_forget_transient(struct bn_rig *rig)
 			if (!(sets[i].established & 1u << way)) {
 				if (sets[i].away & 1u << way)
 					sets[bn_flow_other(i, sets[i].tag[way], mask)].spilled--;
-				sets[i].away &= (__u8)~(1u << way);
+				sets[i].away &= (__u8) ~(1u << way);
 				sets[i].tag[way] = 0;
 				sets[i].entry[way].key.family = 0;
 			}
