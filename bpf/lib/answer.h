@@ -13,7 +13,7 @@
 #pragma once
 
 #include "lib/csum.h"
-#include "lib/endpoint.h"
+#include "lib/host.h"
 #include "lib/nat.h"
 
 /* The frame's and the network header's part of an answer, at s->header. */
@@ -36,7 +36,7 @@ static __always_inline void answer_eth(struct __sk_buff *skb, const struct bn_sc
 		bpf_skb_load_bytes(skb, 0, eth->h_source, 6);
 		bpf_skb_load_bytes(skb, 6, eth->h_dest, 6);
 	} else {
-		mac_set(eth, s->pkt.ifindex);
+		mac_set(eth, s->pkt.hook == BN_HOOK_FROM_HOST ? host_ifindex() : s->pkt.ifindex);
 	}
 	eth->h_proto = protocol;
 }
@@ -97,6 +97,8 @@ static __always_inline int answer_send(struct __sk_buff *skb, const struct bn_sc
 	bpf_skb_change_type(skb, PACKET_HOST);
 	if (s->pkt.hook == BN_HOOK_FROM_UPLINK)
 		return bpf_redirect(skb->ifindex, 0);
+	if (s->pkt.hook == BN_HOOK_FROM_HOST)
+		return bpf_redirect(host_ifindex(), BPF_F_INGRESS);
 	return bpf_redirect_peer(skb->ifindex, 0);
 }
 

@@ -47,6 +47,8 @@ static __noinline int decide_reply(struct bn_scratch *s)
 	r->src_slot = s->dst.slot;
 	r->dst_slot = s->src.slot;
 	r->in_ifindex = s->dst.kind == BN_ADDR_LOCAL_POD ? s->dst.ifindex : 0;
+	if (s->pkt.hook == BN_HOOK_FROM_HOST && s->dst.kind == BN_ADDR_HOST)
+		r->in_ifindex = s->pkt.ifindex;
 	if (s->src.kind == BN_ADDR_LOCAL_POD) {
 		/*
 		 * Back into the pod, past the stack from wherever an ingress hook sees it. What this
@@ -153,6 +155,16 @@ BN_GLOBAL int decide_record(void)
 	return BN_DROP_NAT_PORTS_EXHAUSTED;
 }
 
+/* Where replies to a sender that is no pod of this node go; 0 or the reason. */
+static __always_inline int decide_back(struct __sk_buff *skb, struct bn_scratch *s)
+{
+	if (s->pkt.hook == BN_HOOK_FROM_UPLINK)
+		return outside_route_back(skb, s);
+	if (s->pkt.hook == BN_HOOK_FROM_HOST)
+		return host_route(&s->back.action, &s->back.out_ifindex, &s->back.mtu);
+	return 0;
+}
+
 /*
  * A flow whose reply direction was thrown out of the table: its entry is made again, so
  * that replies don't pass untranslated. Returns 0, or the reason where the tuple is taken by now.
@@ -168,8 +180,7 @@ BN_GLOBAL int decide_mend(struct __sk_buff *skb)
 	if (flow_peer(s, &place))
 		return 0;
 	party_of_address(&s->dst, &s->fwd.to_daddr);
-	if (s->pkt.hook == BN_HOOK_FROM_UPLINK && s->fwd.flags & BN_FLOW_SERVICE &&
-	    outside_route_back(skb, s))
+	if (s->fwd.flags & BN_FLOW_SERVICE && decide_back(skb, s))
 		return BN_DROP_NO_ROUTE;
 	decide_reply(s);
 	s->rev.state = s->fwd.state & (BN_FS_ESTABLISHED | BN_FS_REPLIED);
@@ -202,7 +213,7 @@ static __always_inline void decide_begin(struct bn_scratch *s)
 	f->last_seen = s->pkt.now;
 	f->packets = 1;
 	f->bytes = s->pkt.len;
-	f->in_ifindex = s->pkt.hook == BN_HOOK_FROM_POD ? s->pkt.ifindex : 0;
+	f->in_ifindex = hook_has_device(s->pkt.hook) ? s->pkt.ifindex : 0;
 	if (s->pkt.tuple.protocol == IPPROTO_TCP) {
 		if (s->pkt.tcp_flags & TCP_SYN)
 			f->state = BN_FS_SYN;
@@ -321,6 +332,8 @@ BN_GLOBAL int decide_new(struct __sk_buff *skb)
 		epoch + (s->src.slot ? s->src.epoch : epoch) + (s->dst.slot ? s->dst.epoch : epoch);
 	f->src_slot = s->src.slot;
 	f->dst_slot = s->dst.slot;
+	if (s->pkt.hook == BN_HOOK_FROM_HOST && !(f->flags & BN_FLOW_SERVICE))
+		return BN_DROP_SERVICE_UNKNOWN;
 	if (s->pkt.hook == BN_HOOK_FROM_POD) {
 		if (!s->dst.kind && range_flags(&f->to_daddr) & BN_RANGE_SERVICE)
 			return BN_DROP_SERVICE_UNKNOWN;
@@ -339,8 +352,12 @@ BN_GLOBAL int decide_new(struct __sk_buff *skb)
 		return r;
 	}
 	route_set(skb, f, &s->dst, s->pkt.tuple.family, s->pkt.tuple.protocol, s->pkt.hook);
-	if (s->pkt.hook == BN_HOOK_FROM_UPLINK && f->flags & BN_FLOW_SERVICE) {
-		r = outside_decide(skb, s);
+	if (s->pkt.hook != BN_HOOK_FROM_POD && f->flags & BN_FLOW_SERVICE) {
+		r = decide_back(skb, s);
+		if (!r && s->pkt.hook == BN_HOOK_FROM_HOST)
+			r = host_decide(s);
+		if (!r && f->action != BN_ACT_HOST)
+			r = outside_decide(s);
 		if (r)
 			return r;
 	} else if (decide_masquerades(s)) {
@@ -405,10 +422,14 @@ BN_GLOBAL int decide_again(struct __sk_buff *skb)
 		flow_delete();
 		return r;
 	}
-	if (f->flags & BN_FLOW_ORIGIN) {
+	if (f->action == BN_ACT_HOST) {
+		r = host_route(&f->action, &f->out_ifindex, &f->mtu);
+		if (r)
+			return r;
+	} else if (f->flags & BN_FLOW_ORIGIN) {
 		route_set(skb, f, hop, s->pkt.tuple.family, s->pkt.tuple.protocol, s->pkt.hook);
 		/* with this node's address, the stack would not take it back from a device */
-		if (s->pkt.hook == BN_HOOK_FROM_UPLINK && f->flags & BN_FLOW_MASQ &&
+		if (s->pkt.hook != BN_HOOK_FROM_POD && f->flags & BN_FLOW_MASQ &&
 		    f->action != BN_ACT_NEIGH)
 			return BN_DROP_NO_ROUTE;
 	} else if (hop->kind == BN_ADDR_LOCAL_POD) {

@@ -172,7 +172,7 @@ static __always_inline int fast_refused(const struct bn_flow_hot *f, __u32 ifind
 	struct bn_drop_counter *c;
 	__u32 reason;
 
-	if (!ep || f->in_ifindex != (hook == BN_HOOK_FROM_POD ? ifindex : 0) ||
+	if (!ep || f->in_ifindex != (hook_has_device(hook) ? ifindex : 0) ||
 	    f->epoch != epoch_sum(ep, f->src_slot, f->dst_slot))
 		return BN_SLOW;
 	reason = f->reason;
@@ -240,7 +240,7 @@ static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook h
 	struct bn_fast p;
 	struct bn_flow_hot *f;
 	struct bn_scratch *s;
-	bool hop = false;
+	bool hop = false, host = false;
 	__u32 picked = 0;
 	__u64 hash;
 
@@ -275,7 +275,7 @@ static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook h
 		if (!s)
 			return BN_SLOW;
 		s->pkt.tuple = t;
-		if (protocol == IPPROTO_UDP && hook == BN_HOOK_FROM_POD)
+		if (protocol == IPPROTO_UDP && hook_has_device(hook))
 			service_touch(&t.daddr, t.dport, protocol);
 		at = table_search(BN_THIS, bn_now());
 		if (at == TABLE_NOT_FOUND) {
@@ -323,8 +323,9 @@ static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook h
 	ep = epochs_get();
 	if (!ep || unlikely(f->epoch != epoch_sum(ep, f->src_slot, f->dst_slot)))
 		return BN_SLOW;
-	if (hook == BN_HOOK_FROM_POD) {
-		if (f->in_ifindex != ifindex || !mac_is_pods(p.eth, ifindex))
+	if (hook_has_device(hook)) {
+		if (f->in_ifindex != ifindex ||
+		    (hook == BN_HOOK_FROM_POD && !mac_is_pods(p.eth, ifindex)))
 			return BN_SLOW;
 	} else if (f->in_ifindex) {
 		return BN_SLOW;
@@ -337,6 +338,8 @@ static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook h
 		if (p.ttl <= 1 ||
 		    !fast_fits(skb, FAST_L4_OFF(family) - ETH_HLEN + p.l4_hlen, len, f->mtu))
 			return BN_SLOW;
+	} else if (f->action == BN_ACT_HOST) {
+		host = true;
 	} else if (hook == BN_HOOK_FROM_UPLINK) {
 		return BN_SLOW;
 	}
@@ -347,7 +350,7 @@ static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook h
 	f->bytes += len;
 	f->last_seen = bn_now();
 
-	if (hop && f->action == BN_ACT_PEER)
+	if (host || (hop && f->action == BN_ACT_PEER))
 		mac_set(p.eth, f->out_ifindex);
 	nat_network(p.l3, f, family, hop);
 	if (f->flags & BN_FLOW_NAT) {
@@ -362,7 +365,7 @@ static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook h
 	if (hop && family == BN_IPV6)
 		nat_csum_complete(skb, BN_TTL_STEP6);
 	if (!hop)
-		return TC_ACT_UNSPEC;
+		return host ? bpf_redirect(f->out_ifindex, BPF_F_INGRESS) : TC_ACT_UNSPEC;
 	if (f->action == BN_ACT_PEER)
 		return bpf_redirect_peer(f->out_ifindex, 0);
 	return bpf_redirect_neigh(f->out_ifindex, NULL, 0, 0);

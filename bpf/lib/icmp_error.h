@@ -176,7 +176,7 @@ BN_GLOBAL int icmp_error_translate(struct __sk_buff *skb)
 		return BN_DROP_ICMP_UNRELATED;
 	if (f->action == BN_ACT_DROP)
 		return BN_DROP_ICMP_UNRELATED;
-	if (s->pkt.hook == BN_HOOK_FROM_POD && f->in_ifindex != s->pkt.ifindex)
+	if (hook_has_device(s->pkt.hook) && f->in_ifindex != s->pkt.ifindex)
 		return BN_DROP_ICMP_UNRELATED;
 	/* The error must be for the end that sent what it quotes. */
 	if (!bn_addr_equal(&s->pkt.tuple.daddr, &s->inner.saddr))

@@ -67,12 +67,10 @@ static __always_inline bool outside_address(struct bn_scratch *s)
 	return true;
 }
 
-/* A service's flow from outside, its backend chosen and routed: both ways. 0 or the reason. */
-static __always_inline int outside_decide(struct __sk_buff *skb, struct bn_scratch *s)
+/* A service's flow from no pod of this node, its backend chosen and routed. 0 or the reason. */
+static __always_inline int outside_decide(struct bn_scratch *s)
 {
-	int r = outside_route_back(skb, s);
-
-	if (r || s->dst.kind == BN_ADDR_LOCAL_POD)
-		return r;
+	if (s->dst.kind == BN_ADDR_LOCAL_POD)
+		return 0;
 	return s->fwd.action == BN_ACT_NEIGH && outside_address(s) ? 0 : BN_DROP_NO_ROUTE;
 }

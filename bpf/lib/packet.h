@@ -36,6 +36,12 @@ struct bn_packet {
 	__u8 pad[3];
 };
 
+/* Whether a flow's packets enter by one device alone, which its entries name. */
+static __always_inline bool hook_has_device(__u32 hook)
+{
+	return hook == BN_HOOK_FROM_POD || hook == BN_HOOK_FROM_HOST;
+}
+
 /* One end of a flow, as far as this node knows it. */
 struct bn_party {
 	__u32 identity;
@@ -117,7 +123,7 @@ struct bn_scratch {
 	struct bn_flow rev;
 	struct bn_ended ended;      /* origin direction of a flow whose end is told */
 	struct bn_flow ended_reply; /* packets 0: not known */
-	struct bn_hop back;         /* of replies to a sender outside */
+	struct bn_hop back;         /* of replies to a sender that is no pod here */
 	struct bn_tuple inner;      /* quoted by an ICMP error, as quoted */
 	struct bn_tuple inner_to;
 	__u32 crc; /* sctp.h's accumulator */

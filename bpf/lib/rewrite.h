@@ -23,8 +23,8 @@ static __always_inline __u32 nat_check_offset(__u8 protocol)
 
 /*
  * Rewrites the packet in hand to s->fwd.to_*, for the slow path: any header length, fragments,
- * SCTP, ICMP echo. `hop` is how it leaves where that is a hop (enum bn_action), else 0; a pod's MAC
- * is written too. Returns 0 or the reason to drop.
+ * SCTP, ICMP echo. `hop` is how it leaves where that is a hop (enum bn_action), else 0; a pod's MAC,
+ * or the node's, is written too. Returns 0 or the reason to drop.
  */
 BN_GLOBAL int nat_rewrite(struct __sk_buff *skb, __u32 hop)
 {
@@ -55,7 +55,7 @@ BN_GLOBAL int nat_rewrite(struct __sk_buff *skb, __u32 hop)
 	if (l3 + sizeof(struct iphdr) > end ||
 	    (family == BN_IPV6 && l3 + sizeof(struct ipv6hdr) > end))
 		return BN_DROP_MALFORMED_HEADER;
-	if (hop == BN_ACT_PEER)
+	if (hop == BN_ACT_PEER || s->fwd.action == BN_ACT_HOST)
 		mac_set(data, s->fwd.out_ifindex);
 	if (family == BN_IPV6) {
 		if (l3 + sizeof(struct ipv6hdr) > end)

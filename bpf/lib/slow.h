@@ -77,7 +77,8 @@ BN_GLOBAL int slow_send(struct __sk_buff *skb)
 		if (s->pkt.ttl <= 1)
 			return answer_ttl(skb, s);
 		if (!slow_fits(skb, s)) {
-			if (s->pkt.flags & BN_PKT_DF || slow_poses_as_node(s))
+			if (s->pkt.flags & BN_PKT_DF || s->pkt.hook == BN_HOOK_FROM_HOST ||
+			    slow_poses_as_node(s))
 				return answer_too_big(skb, s, s->fwd.mtu);
 			action = BN_ACT_PASS; /* the stack fragments it */
 			hop = 0;
@@ -89,6 +90,8 @@ BN_GLOBAL int slow_send(struct __sk_buff *skb)
 			return bn_drop(r);
 	}
 	bn_count(BN_CNT_FORWARDED_PACKETS, 1);
+	if (action == BN_ACT_HOST)
+		return bpf_redirect(s->fwd.out_ifindex, BPF_F_INGRESS);
 	if (action == BN_ACT_PEER)
 		return bpf_redirect_peer(s->fwd.out_ifindex, 0);
 	if (action == BN_ACT_NEIGH)
@@ -141,7 +144,7 @@ BN_GLOBAL int slow_entry_serves(struct __sk_buff *skb)
 	if (!s)
 		return 0;
 	f = &s->fwd;
-	in = s->pkt.hook == BN_HOOK_FROM_POD ? s->pkt.ifindex : 0;
+	in = hook_has_device(s->pkt.hook) ? s->pkt.ifindex : 0;
 	if (f->action == BN_ACT_DROP) {
 		const struct bn_epochs *ep = epochs_get();
 

@@ -354,6 +354,7 @@ static const char *direction(const struct bn_event *e)
 {
 	switch (e->hook) {
 	case BN_HOOK_FROM_POD:
+	case BN_HOOK_FROM_HOST:
 		return "EGRESS";
 	case BN_HOOK_TO_POD:
 	case BN_HOOK_FROM_UPLINK:

@@ -18,7 +18,7 @@
  *                      "reserved:unknown"); a node has node_name in place of namespace and pod
  *   destination_service, source_service
  *                      namespace, name, port_name; the latter on a reply
- *   traffic_direction  EGRESS out of a pod of this node, INGRESS into one or from outside
+ *   traffic_direction  EGRESS out of a pod of this node or out of the node itself, INGRESS into one or from outside
  *   is_reply           left out where a packet was dropped without a known flow
  *   node_name, interface {index}, Summary
  *   original           ip, port: the destination that the sender addressed, where it is not the

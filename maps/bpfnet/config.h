@@ -64,13 +64,13 @@ BN_ASSERT_SIZE(struct bn_device, 40);
 /*
  * bn_node: one element. What of the node changes at run time or must outlive the agent: its own
  * address of each family (zero where it has none), the seed of the set tables' keys, the ABI of the
- * pinned maps.
+ * pinned maps, the device by which its own traffic to services goes.
  */
 struct bn_node {
 	union bn_addr v4; /* 0 */
 	union bn_addr v6; /* 16 */
 	__u64 hash_seed;  /* 32 */
 	__u32 abi;        /* 40  BN_ABI_VERSION */
-	__u32 pad;        /* 44 */
+	__u32 host_ifindex; /* 44 the node's end of its pair (net/host-device.h), 0: none */
 };
 BN_ASSERT_SIZE(struct bn_node, 48);

@@ -21,6 +21,7 @@ enum bn_hook {
 	BN_HOOK_FROM_POD = 1,
 	BN_HOOK_TO_POD = 2,
 	BN_HOOK_FROM_UPLINK = 3,
+	BN_HOOK_FROM_HOST = 4,
 };
 
 /* Why a flow ended, bn_event.cause of BN_EVENT_FLOW_CLOSED. */

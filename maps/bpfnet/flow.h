@@ -29,6 +29,7 @@ enum bn_action {
 	BN_ACT_PEER = 1,  /* bpf_redirect_peer() to out_ifindex */
 	BN_ACT_NEIGH = 2, /* bpf_redirect_neigh() out of out_ifindex */
 	BN_ACT_DROP = 3,  /* a cached refusal, for `reason` */
+	BN_ACT_HOST = 4,  /* into the node's stack by out_ifindex, bn_node.host_ifindex */
 };
 
 /* bn_flow.flags */

@@ -119,7 +119,10 @@ static void expected_packet(struct run *run, const struct bn_packet *in, struct 
 		out.dport = s->to_dport;
 	if (s->to_quote)
 		out.quote = s->to_quote;
-	if (s->outcome == BN_FORWARDED) {
+	if (s->outcome == BN_DELIVERED) {
+		out.smac = host_mac;
+		out.dmac = run->rig->dev[BN_HOST].mac;
+	} else if (s->outcome == BN_FORWARDED) {
 		out.ttl = (out.ttl ? out.ttl : 64) - 1;
 		out.smac = host_mac;
 		device = device_of(run->rig, out.dst, run->family);
@@ -133,6 +136,7 @@ static int verdict_wanted(enum bn_outcome o, int verdict)
 {
 	switch (o) {
 	case BN_FORWARDED:
+	case BN_DELIVERED:
 	case BN_ANSWERED:
 		return verdict == TC_ACT_REDIRECT;
 	case BN_PASSED:
@@ -168,9 +172,8 @@ static void answer_freedoms(struct bn_packet *want, const struct bn_packet *seen
 static void check_output(struct run *run, const struct bn_packet *in, const struct bn_result *r)
 {
 	static const char *const outcomes[] = {
-		[BN_FORWARDED] = "forwarded",
-		[BN_PASSED] = "passed",
-		[BN_ANSWERED] = "answered",
+		[BN_FORWARDED] = "forwarded", [BN_PASSED] = "passed",
+		[BN_DELIVERED] = "delivered", [BN_ANSWERED] = "answered",
 		[BN_DROPPED] = "dropped",
 	};
 	struct bn_packet want;

@@ -12,6 +12,7 @@
 enum bn_outcome {
 	BN_FORWARDED = 1, /* redirected, rewritten as `to_*` say, TTL one less */
 	BN_PASSED,        /* left to the stack, rewritten as `to_*` say, TTL untouched */
+	BN_DELIVERED,     /* redirected into the node's stack, likewise */
 	BN_ANSWERED,      /* turned back to its sender as `answer` */
 	BN_DROPPED,       /* for `reason` */
 };
@@ -70,6 +71,7 @@ struct bn_tuple bn_tuple_make(int family, __u8 protocol, const char *src, __u16 
 
 #define FROM(d) .hook = BN_HOOK_FROM_POD, .device = (d)
 #define TO(d) .hook = BN_HOOK_TO_POD, .device = (d)
+#define HOST .hook = BN_HOOK_FROM_HOST, .device = BN_HOST
 #define UPLINK .hook = BN_HOOK_FROM_UPLINK, .device = BN_UPLINK
 #define TCP(s, sp, d, dp, f, ...) \
 	.in = {.protocol = IPPROTO_TCP, \

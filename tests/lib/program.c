@@ -29,6 +29,7 @@ static const struct service services[] = {
 	{"VIP", IPPROTO_TCP, 80, {{"B", 8080}}},
 	{"VIP", IPPROTO_TCP, 81, {{"B", 81}}},
 	{"VIP", IPPROTO_TCP, 82, {{"REMOTE", 8082}}},
+	{"VIP", IPPROTO_TCP, 83, {{"NODE", 8083}}},
 	{"VIP", IPPROTO_UDP, 53, {{"B", 5353}}},
 	{"VIP", IPPROTO_UDP, 81, {{"B", 81}}},
 	{"VIP", SCTP_PROTOCOL, 3868, {{"B", 3869}}},

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host.skel.h"
 #include "pod.skel.h"
 #include "uplink.skel.h"
 
@@ -34,9 +35,14 @@ struct bpf_program *bn_rig_program(const struct bn_rig *rig, __u8 hook)
 		[BN_HOOK_FROM_POD] = "bn_from_pod",
 		[BN_HOOK_TO_POD] = "bn_to_pod",
 		[BN_HOOK_FROM_UPLINK] = "bn_from_uplink",
+		[BN_HOOK_FROM_HOST] = "bn_from_host",
 	};
-	struct bpf_program *p = bpf_object__find_program_by_name(
-		rig->objects[hook == BN_HOOK_FROM_UPLINK], names[hook]);
+	static const int objects[] = {
+		[BN_HOOK_FROM_UPLINK] = 1,
+		[BN_HOOK_FROM_HOST] = 2,
+	};
+	struct bpf_program *p =
+		bpf_object__find_program_by_name(rig->objects[objects[hook]], names[hook]);
 
 	if (!p)
 		bn_rig_die(names[hook], ENOENT);
@@ -79,7 +85,7 @@ static void object_load(struct bn_rig *rig, int i, const struct bn_rig_options *
 		}
 	r = bpf_object__load(o);
 	if (r)
-		bn_rig_die(i ? "load uplink" : "load pod", -r);
+		bn_rig_die("load the programs", -r);
 }
 
 static void configure(struct bn_rig *rig, struct bn_config *c, const struct bn_rig_options *options)
@@ -136,7 +142,7 @@ void bn_rig_mtu_set(struct bn_rig *rig, int pod, __u16 mtu)
 
 static void devices_find(struct bn_rig *rig)
 {
-	static const char *const names[] = {"bna", "bnb", "bnc", "bnup", "bnx"};
+	static const char *const names[] = {"bna", "bnb", "bnc", "bnup", "bnh", "bnx"};
 	static const char *const pods[] = {"A", "B", "C"};
 
 	for (int i = 0; i < BN_RIG_DEVICES; i++) {
@@ -187,7 +193,7 @@ static void node_fill(struct bn_rig *rig)
 {
 	struct bn_device up = {
 		.v4 = bn_rig_addr("NODE", 4), .v6 = bn_rig_addr("NODE", 6), .mtu = 1500};
-	struct bn_node node = {.v4 = up.v4, .v6 = up.v6};
+	struct bn_node node = {.v4 = up.v4, .v6 = up.v6, .host_ifindex = rig->dev[BN_HOST].ifindex};
 	__u32 zero = 0;
 
 	range_add(rig, "10.96.0.0", 12, BN_RANGE_SERVICE);
@@ -223,21 +229,26 @@ void bn_rig_new(struct bn_rig *rig, const struct bn_rig_options *options)
 {
 	struct bn_pod *pod;
 	struct bn_uplink *uplink;
+	struct bn_host *host;
 
 	memset(rig, 0, sizeof(*rig));
 	libbpf_set_print(libbpf_say);
 	rig->cpus = libbpf_num_possible_cpus();
 	pod = bn_pod__open();
 	uplink = bn_uplink__open();
-	if (!pod || !uplink)
+	host = bn_host__open();
+	if (!pod || !uplink || !host)
 		bn_rig_die("open skeletons", errno);
 	rig->skeletons[0] = pod;
 	rig->skeletons[1] = uplink;
+	rig->skeletons[2] = host;
 	rig->objects[0] = pod->obj;
 	rig->objects[1] = uplink->obj;
+	rig->objects[2] = host->obj;
 	configure(rig, (struct bn_config *)&pod->rodata->bn_config, options);
 	configure(rig, (struct bn_config *)&uplink->rodata->bn_config, options);
-	for (int i = 0; i < 2; i++)
+	configure(rig, (struct bn_config *)&host->rodata->bn_config, options);
+	for (int i = 0; i < 3; i++)
 		object_load(rig, i, options);
 	devices_find(rig);
 	node_fill(rig);
@@ -255,6 +266,7 @@ void bn_rig_free(struct bn_rig *rig)
 	bn_frontends_close(&rig->frontends);
 	bn_pod__destroy(rig->skeletons[0]);
 	bn_uplink__destroy(rig->skeletons[1]);
+	bn_host__destroy(rig->skeletons[2]);
 	memset(rig, 0, sizeof(*rig));
 }
 

@@ -25,6 +25,7 @@ enum bn_rig_device {
 	BN_POD_C,
 	BN_RIG_PODS,
 	BN_UPLINK = BN_RIG_PODS,
+	BN_HOST,     /* of the node's own packets to services, both of the pair */
 	BN_STRANGER, /* a device that is nobody's */
 	BN_RIG_DEVICES,
 };
@@ -51,8 +52,8 @@ struct bn_rig_options {
 #define BN_RIG_EVENTS 64
 
 struct bn_rig {
-	struct bpf_object *objects[2]; /* pod, uplink */
-	void *skeletons[2];
+	struct bpf_object *objects[3]; /* pod, uplink, host */
+	void *skeletons[3];
 	struct bn_rig_dev dev[BN_RIG_DEVICES];
 	struct ring_buffer *ring;
 	struct bn_event events[BN_RIG_EVENTS]; /* since the last run */

@@ -56,7 +56,7 @@ static void test_malformed_records(void **state)
 		{"drop without a reason", offsetof(struct bn_event, header.type), BN_EVENT_DROP},
 		{"size", offsetof(struct bn_event, header.size), 8},
 		{"no hook", offsetof(struct bn_event, hook), 0},
-		{"unknown hook", offsetof(struct bn_event, hook), BN_HOOK_FROM_UPLINK + 1},
+		{"unknown hook", offsetof(struct bn_event, hook), BN_HOOK_FROM_HOST + 1},
 		{"unknown reason", offsetof(struct bn_event, reason), BN_DROP_MAX},
 		{"unknown cause", offsetof(struct bn_event, cause), BN_CLOSE_STALE + 1},
 		{"no family", offsetof(struct bn_event, tuple.family), 0},
