@@ -106,6 +106,8 @@ static int start_datapath(struct bn_agent *a, struct bn_error *err)
 		.backends_fd = a->programs.maps[BN_MAP_bn_backends],
 		.maglev_fd = a->programs.maps[BN_MAP_bn_maglev],
 		.epochs_fd = a->programs.maps[BN_MAP_bn_epochs],
+		.address = bn_agent_host_address,
+		.user = a,
 	};
 
 	bn_map_shape(addresses.addresses_fd, &shape);
@@ -438,6 +440,7 @@ void bn_agent_done(struct bn_agent *a)
 	bn_addresses_free(a->addresses);
 	bn_agent_expire_done(a);
 	bn_agent_sockets_done(a);
+	bn_agent_host_done(a);
 	if (a->loaded)
 		bn_programs_done(&a->programs);
 	free(a->refused);
@@ -467,6 +470,7 @@ int bn_agent_uninstall(const struct bn_agent_config *config, struct bn_error *er
 	struct bn_endpoints *endpoints = NULL;
 	struct bn_sysctl *sysctl = NULL;
 	struct bn_attach attach = {0};
+	struct bn_nl *nl = NULL;
 	sd_event *event = NULL;
 	char links[4096];
 	int r = 0;
@@ -482,6 +486,10 @@ int bn_agent_uninstall(const struct bn_agent_config *config, struct bn_error *er
 			bn_endpoints_free(endpoints);
 		}
 	}
+	keep(bn_nl_open(NETLINK_ROUTE, &nl, err), &r);
+	if (nl)
+		keep(bn_host_device_remove(nl, config->bpffs, err), &r);
+	bn_nl_free(nl);
 	keep(bn_cgroup_detach(links, err), &r);
 	if (access(links, F_OK) == 0)
 		keep(bn_attach_uninstall(&attach, err), &r);

@@ -24,6 +24,7 @@
 #include "metrics/sources.h"
 #include "net/attach.h"
 #include "net/endpoints.h"
+#include "net/host-device.h"
 #include "net/monitor.h"
 #include "net/netlink.h"
 #include "net/sysctl.h"
@@ -70,8 +71,12 @@ struct bn_agent {
 	struct bn_endpoints *endpoints;
 	struct bn_uplink *uplinks;
 	size_t n_uplinks;
-	union bn_addr primary[2]; /* the node's own of either family; zero: none */
-	sd_event_source *rescan;  /* deferred: once for a burst of changes */
+	union bn_addr primary[2];   /* the node's own of either family; zero: none */
+	sd_event_source *rescan;    /* deferred: once for a burst of changes */
+	struct bn_host_device host; /* by which the node's own packets to services go */
+	uint32_t host_mtu;
+	bool host_attached;
+	char *host_off; /* why they don't; NULL: they do */
 
 	struct bn_objects *objects;
 	struct bn_health *health;
@@ -123,6 +128,14 @@ bool bn_agent_takes_node_ports(const struct bn_agent *a, const union bn_addr *lo
 int bn_agent_uplinks_start(struct bn_agent *a, struct bn_error *err);
 int bn_agent_uplinks_scan(struct bn_agent *a, struct bn_error *err);
 void bn_agent_uplinks_done(struct bn_agent *a);
+
+/* agent/host.c: the node's own packets to services. `mtu` of the uplinks, 0: there are none. */
+void bn_agent_host_apply(struct bn_agent *a, uint32_t mtu);
+void bn_agent_host_audit(struct bn_agent *a);
+/* An address became a service's, or ceased to be one. */
+void bn_agent_host_address(void *user, const union bn_addr *addr, bool owned);
+void bn_agent_host_status(struct bn_agent *a, json_t *features, json_t *notes);
+void bn_agent_host_done(struct bn_agent *a);
 
 /* agent/sockets.c: balancing at the socket. */
 int bn_agent_sockets_start(struct bn_agent *a, struct bn_error *err);

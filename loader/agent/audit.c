@@ -93,6 +93,10 @@ static void audit_programs(struct bn_agent *a)
 	bn_endpoints_each(a->endpoints, audit_endpoint, a);
 	for (size_t i = 0; i < a->n_uplinks; i++)
 		audit_program(a, a->uplinks[i].ifindex, BN_ATTACH_INGRESS, BN_PROGRAM_FROM_UPLINK);
+	if (!a->host_attached)
+		return;
+	audit_program(a, a->host.ifindex, BN_ATTACH_EGRESS, BN_PROGRAM_HOST_EGRESS);
+	audit_program(a, a->host.peer_ifindex, BN_ATTACH_INGRESS, BN_PROGRAM_FROM_HOST);
 }
 
 static json_t *count_json(const char *name, const struct bn_audit_count *c)
@@ -200,6 +204,7 @@ static int on_slice(sd_event_source *source, void *user)
 	case PART_PROGRAMS:
 		bn_wanted_audit(&a->sock_netns, &au->now.of[BN_AUDIT_SOCK_NETNS]);
 		audit_programs(a);
+		bn_agent_host_audit(a);
 		bn_agent_sockets_audit(a, &au->now.of[BN_AUDIT_PROGRAMS]);
 		break;
 	case PART_END:

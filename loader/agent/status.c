@@ -172,6 +172,9 @@ static json_t *find_reasons(struct bn_agent *a, json_t **ret_notes)
 		folder_reason(&rs, a->config->manifests.items[i],
 			      "not watched since the last reload, see the log");
 	bn_endpoints_each(a->endpoints, endpoint_reason, &rs);
+	if (a->host_off && a->sockets_off)
+		add_reason(&rs,
+			   json_sprintf("the node itself reaches no services: %s", a->host_off));
 	bn_agent_audit_problems(a, found_reason, &rs);
 	bn_agent_fit_problems(a, found_reason, &rs);
 	bn_health_problems(a->health, health_reason, &rs);
@@ -206,6 +209,7 @@ int bn_agent_method_status(struct bn_request *r, void *user)
 			     a->config->masquerade != BN_MASQUERADE_OFF, "hz", (int)a->programs.hz,
 			     "flow_events", a->config->flow_events);
 	bn_agent_sockets_status(a, features, attachments);
+	bn_agent_host_status(a, features, notes);
 	bn_reply(r, json_pack("{s:s, s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "state",
 			      !a->live                        ? "starting"
 			      : json_array_size(reasons) != 0 ? "degraded"

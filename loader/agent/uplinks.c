@@ -184,6 +184,7 @@ int bn_agent_uplinks_scan(struct bn_agent *a, struct bn_error *err)
 	a->n_uplinks = n;
 	if (a->endpoints && mtu)
 		bn_endpoints_set_mtu(a->endpoints, mtu);
+	bn_agent_host_apply(a, mtu);
 	bn_addresses_bump(a->addresses);
 	return r;
 }

@@ -28,6 +28,21 @@ int bn_addresses_node(struct bn_addresses *a, const union bn_addr *v4, const uni
 	return 0;
 }
 
+int bn_addresses_host(struct bn_addresses *a, uint32_t ifindex, struct bn_error *err)
+{
+	struct bn_node node;
+	uint32_t zero = 0;
+
+	if (bpf_map_lookup_elem(a->config.node_fd, &zero, &node))
+		return bn_error_set(err, -errno, "can't read the node's entry: %m");
+	if (node.host_ifindex == ifindex)
+		return 0;
+	node.host_ifindex = ifindex;
+	if (bpf_map_update_elem(a->config.node_fd, &zero, &node, BPF_ANY))
+		return bn_error_set(err, -errno, "can't write the node's entry: %m");
+	return 0;
+}
+
 int bn_addresses_device(struct bn_addresses *a, uint32_t ifindex, uint32_t mtu,
 			const union bn_addr *v4, const union bn_addr *v6, struct bn_error *err)
 {

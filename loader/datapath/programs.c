@@ -9,6 +9,7 @@
 
 #include "datapath/clock.h"
 #include "datapath/flow-table.h"
+#include "host.skel.h"
 #include "pod.skel.h"
 #include "sweep.skel.h"
 #include "uplink.skel.h"
@@ -271,6 +272,7 @@ int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *c
 {
 	struct bn_pod *pod = NULL;
 	struct bn_uplink *uplink = NULL;
+	struct bn_host *host = NULL;
 	struct bn_sweep *sweep = NULL;
 	struct bn_node node = {0};
 	struct bn_config c = config->node;
@@ -306,13 +308,15 @@ int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *c
 
 	pod = bn_pod__open();
 	uplink = bn_uplink__open();
+	host = bn_host__open();
 	sweep = bn_sweep__open();
-	if (!pod || !uplink || !sweep) {
+	if (!pod || !uplink || !host || !sweep) {
 		r = bn_error_set(err, -errno, "can't open the datapath's programs: %m");
 		goto out;
 	}
 	memcpy((void *)&pod->rodata->bn_config, &c, sizeof(c));
 	memcpy((void *)&uplink->rodata->bn_config, &c, sizeof(c));
+	memcpy((void *)&host->rodata->bn_config, &c, sizeof(c));
 	memcpy((void *)&sweep->rodata->bn_config, &c, sizeof(c));
 	r = size_maps(pod->obj, &config->sizes, err);
 	if (!r && known)
@@ -323,6 +327,8 @@ int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *c
 		goto out;
 	bpf_map_update_elem(bpf_map__fd(pod->maps.bn_node), &zero, &node, BPF_ANY);
 	r = load_beside(uplink->obj, pod->obj, "uplink", &config->sizes, err);
+	if (!r)
+		r = load_beside(host->obj, pod->obj, "host", &config->sizes, err);
 	if (!r)
 		r = load_beside(sweep->obj, pod->obj, "sweep", &config->sizes, err);
 	if (!r)
@@ -338,6 +344,9 @@ int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *c
 	ret->programs[BN_PROGRAM_TO_POD] = keep_fd(bpf_program__fd(pod->progs.bn_to_pod));
 	ret->programs[BN_PROGRAM_FROM_UPLINK] =
 		keep_fd(bpf_program__fd(uplink->progs.bn_from_uplink));
+	ret->programs[BN_PROGRAM_FROM_HOST] = keep_fd(bpf_program__fd(host->progs.bn_from_host));
+	ret->programs[BN_PROGRAM_HOST_EGRESS] =
+		keep_fd(bpf_program__fd(host->progs.bn_host_egress));
 	ret->hz = hz;
 	ret->adopted = known && fits[BN_MAP_bn_flows];
 	ret->node = c;
@@ -352,6 +361,7 @@ out:
 	}
 	bn_pod__destroy(pod);
 	bn_uplink__destroy(uplink);
+	bn_host__destroy(host);
 	bn_sweep__destroy(sweep);
 	return r;
 }

@@ -211,9 +211,13 @@ void bn_services_settle_addresses(struct bn_services *s, bool ok)
 		a->touched = 0;
 		a->list = NULL;
 		if (a->refs) {
+			if (ok && !a->known && s->config.address)
+				s->config.address(s->config.user, &a->addr, true);
 			a->known |= ok;
 			continue;
 		}
+		if (s->config.address)
+			s->config.address(s->config.user, &a->addr, false);
 		HASH_DEL(s->addresses, a);
 		free(a);
 	}

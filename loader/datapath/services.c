@@ -121,6 +121,16 @@ int bn_services_id(struct bn_services *s, const char *namespace, const char *nam
 	return 0;
 }
 
+void bn_services_addresses(const struct bn_services *s,
+			   void (*fn)(void *user, const union bn_addr *addr), void *user)
+{
+	struct address *a, *tmp;
+
+	HASH_ITER(hh, s->addresses, a, tmp) {
+		fn(user, &a->addr);
+	}
+}
+
 void bn_services_usage(const struct bn_services *s, struct bn_services_usage *ret)
 {
 	*ret = (struct bn_services_usage){

@@ -21,6 +21,9 @@ struct bn_services_config {
 		epochs_fd; /* borrowed; epochs_fd -1: none */
 	uint32_t max_services, max_slots, max_backends, max_lines;
 	uint64_t hash_key[BN_HASH_KEYS];
+	/* An address became a service's or ceased to be one; NULL: nobody asks. */
+	void (*address)(void *user, const union bn_addr *addr, bool owned);
+	void *user;
 };
 
 /* Reads what a predecessor left in the maps; it counts as unclaimed until a commit names it. */
@@ -47,6 +50,10 @@ int bn_services_backend_index(struct bn_services *s, const char *namespace, cons
 			      uint32_t *ret);
 /* The id that events call a service by; -ENOENT. */
 int bn_services_id(struct bn_services *s, const char *namespace, const char *name, uint32_t *ret);
+
+/* Every address that a service has. */
+void bn_services_addresses(const struct bn_services *s,
+			   void (*fn)(void *user, const union bn_addr *addr), void *user);
 
 struct bn_services_usage {
 	uint64_t frontends, backends, slots, lines;

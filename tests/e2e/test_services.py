@@ -92,11 +92,7 @@ def test_many_ports_and_named_ports(node):
         assert peers.udp(node.client.ns, ip, 53).local_port == 5353
 
 
-def test_the_host_reaches_a_service(node, request):
-    if not node.at_socket:
-        request.applymarker(pytest.mark.xfail(
-            strict=True, raises=OSError, reason="the host's own connections to a service are "
-            "balanced at the socket only"))
+def test_the_host_reaches_a_service(node):
     _, vip = make(node, [(80, 8080), (53, 5353, "UDP")])
     for family in FAMILIES:
         assert peers.tcp(node.ns, vip[family], 80).name in BACKENDS
