@@ -37,4 +37,4 @@ $(BUILD)/tests/program/%: tests/program/%.c $(TESTLIB_OBJ)
 .PHONY: program-tests
 program-tests: $(PROGRAM_BIN)
 
--include $(TESTLIB_OBJ:.o=.d) $(PROGRAM_BIN:=.d)
+-include $(TESTLIB_OBJ:.o=.d) $(CHOICE_OBJ:.o=.d) $(PROGRAM_BIN:=.d)
