@@ -28,8 +28,6 @@ uint32_t bn_frontends_groups(uint32_t frontends)
 int bn_frontends_open(struct bn_frontends *ret, int fd, const uint64_t key[BN_HASH_KEYS])
 {
 	struct bn_map_shape shape;
-	size_t bytes;
-	void *p;
 	int r = bn_map_shape(fd, &shape);
 
 	if (r)
@@ -37,21 +35,38 @@ int bn_frontends_open(struct bn_frontends *ret, int fd, const uint64_t key[BN_HA
 	if (shape.value_size != sizeof(struct bn_service_entry) ||
 	    shape.max_entries < BN_SERVICE_GROUP)
 		return -EINVAL;
-	bytes = (size_t)shape.max_entries * sizeof(struct bn_service_entry);
-	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	*ret = (struct bn_frontends){
+		.fd = fd,
+		.bytes = (size_t)shape.max_entries * sizeof(struct bn_service_entry),
+		.groups = shape.max_entries / BN_SERVICE_GROUP,
+	};
+	memcpy(ret->key, key, sizeof(ret->key));
+	return bn_frontends_hold(ret);
+}
+
+int bn_frontends_hold(struct bn_frontends *t)
+{
+	void *p;
+
+	if (t->entries)
+		return 0;
+	p = mmap(NULL, t->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, t->fd, 0);
 	if (p == MAP_FAILED)
 		return -errno;
-	ret->entries = p;
-	ret->bytes = bytes;
-	ret->groups = shape.max_entries / BN_SERVICE_GROUP;
-	memcpy(ret->key, key, sizeof(ret->key));
+	t->entries = p;
 	return 0;
+}
+
+void bn_frontends_release(struct bn_frontends *t)
+{
+	if (t->entries)
+		munmap(t->entries, t->bytes);
+	t->entries = NULL;
 }
 
 void bn_frontends_close(struct bn_frontends *t)
 {
-	if (t->entries)
-		munmap(t->entries, t->bytes);
+	bn_frontends_release(t);
 	memset(t, 0, sizeof(*t));
 }
 

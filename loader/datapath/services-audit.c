@@ -99,7 +99,7 @@ static int audit_unknown(void *user, const struct bn_service_key *k, const struc
 
 #define TABLE(head) ((head) ? (head)->hh.tbl : NULL)
 
-bool bn_services_audit(struct bn_services *s, struct bn_audit_report *report)
+static bool audit_slice(struct bn_services *s, struct bn_audit_report *report)
 {
 	enum {
 		BACKENDS,
@@ -144,4 +144,18 @@ bool bn_services_audit(struct bn_services *s, struct bn_audit_report *report)
 		return false;
 	}
 	return true;
+}
+
+bool bn_services_audit(struct bn_services *s, struct bn_audit_report *report)
+{
+	bool more;
+
+	if (bn_frontends_hold(&s->table)) {
+		/* out of memory: the next audit may have better luck */
+		memset(&report->at, 0, sizeof(report->at));
+		return false;
+	}
+	more = audit_slice(s, report);
+	bn_frontends_release(&s->table);
+	return more;
 }

@@ -363,6 +363,7 @@ int bn_services_new(const struct bn_services_config *config, struct bn_services 
 		return bn_error_set(err, r, "can't read the services that stand in the maps: %s",
 				    strerror(-r));
 	}
+	bn_frontends_release(&s->table);
 	*ret = s;
 	return 0;
 }

@@ -17,8 +17,10 @@ int bn_services_commit(struct bn_services *s, const struct bn_service_spec *set,
 		       const struct bn_service_spec *removed, size_t n_removed,
 		       struct bn_error *err)
 {
-	int r = 0;
+	int r = bn_frontends_hold(&s->table);
 
+	if (r)
+		bn_error_set(err, r, "can't map the services' table: %s", strerror(-r));
 	bn_runs_settle(&s->runs);
 	bn_runs_settle(&s->luts);
 	for (size_t i = 0; i < n_removed; i++) {
@@ -54,6 +56,7 @@ int bn_services_commit(struct bn_services *s, const struct bn_service_spec *set,
 	bn_services_settle_addresses(s, !r);
 	bn_services_settle_services(s, set, n_set);
 	bn_services_settle_services(s, removed, n_removed);
+	bn_frontends_release(&s->table);
 	if (r == -ENOMEM)
 		bn_error_set(err, r, "can't make the services: out of memory");
 	return r;
@@ -70,12 +73,15 @@ int bn_services_prune(struct bn_services *s, struct bn_error *err)
 	}
 	r = bn_services_stage_references(s);
 	if (!r)
+		r = bn_frontends_hold(&s->table);
+	if (!r)
 		r = bn_services_delete_frontends(s);
 	if (!r)
 		r = bn_services_retire_backends(s);
 	bn_services_settle_frontends(s, !r);
 	bn_services_settle_backends(s, !r);
 	bn_services_settle_addresses(s, !r);
+	bn_frontends_release(&s->table);
 	return r ? bn_error_set(err, r, "can't remove stale services: %s", strerror(-r)) : 0;
 }
 

@@ -11,7 +11,8 @@
 #include <stdint.h>
 
 struct bn_frontends {
-	struct bn_service_entry *entries; /* mapped */
+	struct bn_service_entry *entries; /* mapped; NULL: released */
+	int fd;                           /* borrowed */
 	size_t bytes;
 	uint32_t groups;
 	uint64_t key[BN_HASH_KEYS];
@@ -22,8 +23,15 @@ struct bn_frontends {
 /* Groups that `frontends` need: a quarter of the entries stays free. */
 uint32_t bn_frontends_groups(uint32_t frontends);
 
-/* Maps the table; `fd` is borrowed. 0 or -errno. */
+/* Maps the table; `fd` is borrowed until bn_frontends_close(). 0 or -errno. */
 int bn_frontends_open(struct bn_frontends *ret, int fd, const uint64_t key[BN_HASH_KEYS]);
+/*
+ * The kernel maps all of an array's pages at once, and all of them count as resident. So whoever has
+ * nothing to do with the table for a while releases it, and holds it again (0 or -errno) before
+ * anything below.
+ */
+int bn_frontends_hold(struct bn_frontends *t);
+void bn_frontends_release(struct bn_frontends *t);
 void bn_frontends_close(struct bn_frontends *t);
 
 /* What stands under the key, or NULL. Valid until the next change. */

@@ -73,8 +73,10 @@ def datapath_has(node):
     """Frontends and places in backend lists, as the kernel's own map has them."""
     dump = subprocess.run([harness.BPFTOOL, "-j", "map", "dump", "pinned",
                            f"{node.bpffs}/maps/bn_services"], capture_output=True, check=True)
-    values = [e["formatted"]["value"] for e in json.loads(dump.stdout)]
-    return sum(1 for v in values if v["count"]), sum(v["count"] for v in values)
+    entries = [e["formatted"]["value"] for e in json.loads(dump.stdout)]
+    counts = [e["value"]["count"] for i, e in enumerate(entries)
+              if e["protocol"] and entries[i - i % 4]["group"] >> i % 4 & 1]
+    return len(counts), sum(counts)
 
 
 def main():
