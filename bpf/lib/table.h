@@ -384,14 +384,18 @@ BN_GLOBAL int table_insert(__u32 direction, __u32 life, __u32 owned)
 	if (index != home) /* before it can be looked for; put right below where it was there */
 		table_spilled(home, 1);
 	bpf_spin_lock(&set->lock);
-	/* most newcomers find the way free that they are looked for in first, and nobody like them */
+	/* most newcomers find nobody like them, and a free way: the one looked for in first, or any */
 #pragma unroll
-	for (i = 0; i < BN_WAYS; i++)
+	for (i = 0; i < BN_WAYS; i++) {
 		alike |= set->tag[i] == tag;
-	if (likely(!alike && best < BN_WAYS && !set->tag[best])) {
-		pick->way = best;
-		goto picked;
+		if (!set->tag[i])
+			pick->way = i;
 	}
+	if (best < BN_WAYS && !set->tag[best])
+		pick->way = best;
+	if (likely(!alike && pick->way < BN_WAYS))
+		goto picked;
+	pick->way = BN_WAYS;
 #pragma unroll
 	for (i = 0; i < BN_WAYS; i++) {
 		/* those that expire in the same jiffy take turns, by bits of the newcomer's hash */
