@@ -21,6 +21,22 @@ static __always_inline struct bn_event *event_reserve(__u8 type, __u8 hook)
 	return e;
 }
 
+/*
+ * Hands the record to the agent. A wake-up costs more than the record, so there is one every
+ * BN_EVENT_QUIET_NS on each CPU; what comes in between, the agent looks for (flows/reader.c).
+ */
+static __always_inline void event_submit(struct bn_scratch *s, struct bn_event *e)
+{
+	__u64 now = e->time;
+
+	if (now - s->event_woken < BN_EVENT_QUIET_NS) {
+		bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+		return;
+	}
+	s->event_woken = now;
+	bpf_ringbuf_submit(e, BPF_RB_FORCE_WAKEUP);
+}
+
 static __always_inline void event_target(struct bn_event *e, const struct bn_flow *f)
 {
 	e->to_saddr = f->to_saddr;
@@ -44,7 +60,7 @@ static __always_inline void event_packet(struct bn_event *e, const struct bn_scr
 	e->tcp_flags = s->pkt.tcp_flags;
 }
 
-static __always_inline void event_opened(const struct bn_scratch *s)
+static __always_inline void event_opened(struct bn_scratch *s)
 {
 	struct bn_event *e;
 
@@ -54,7 +70,7 @@ static __always_inline void event_opened(const struct bn_scratch *s)
 	if (!e)
 		return;
 	event_packet(e, s);
-	bpf_ringbuf_submit(e, 0);
+	event_submit(s, e);
 }
 
 /* Reports the end of the flow in s->ended and s->ended_reply. */
@@ -85,7 +101,7 @@ BN_GLOBAL int event_closed(__u32 cause)
 	e->reply_state = r->state;
 	e->reply_packets = r->packets;
 	e->reply_bytes = r->bytes;
-	bpf_ringbuf_submit(e, 0);
+	event_submit(s, e);
 	return 0;
 }
 
@@ -126,7 +142,7 @@ BN_GLOBAL int bn_drop(__u32 reason)
 		return TC_ACT_SHOT;
 	e->reason = (__u8)reason;
 	event_packet(e, s);
-	bpf_ringbuf_submit(e, 0);
+	event_submit(s, e);
 	return TC_ACT_SHOT;
 }
 

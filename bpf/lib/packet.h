@@ -134,6 +134,7 @@ struct bn_scratch {
 	__u32 placed_set; /* where table_insert() put the last entry; ~0: nowhere yet */
 	__u32 placed_way;
 	__u32 syn_was_new; /* the last SYN's flow was not in the table */
+	__u64 event_woken; /* when a record last woke the agent: CLOCK_MONOTONIC, ns */
 	struct bn_pick pick;
 	struct bn_ask ask;
 	__u8 header[64]; /* under construction */

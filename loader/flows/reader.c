@@ -2,10 +2,16 @@
 /*
  * The ring buffer's reader. libbpf's ring_buffer__consume() goes on for as long as records
  * arrive, and its bounded form needs libbpf 1.5; but a negative value from the callback ends the
- * round after that record is consumed, which is how a turn is bounded here. What is left keeps
- * the descriptor readable (it is level-triggered), so the loop comes back after its other sources.
+ * round after that record is consumed, which is how a turn is bounded here. After one that used up
+ * its budget the descriptor is looked at anew, once the loop's other sources have had theirs.
+ *
+ * The datapath wakes us for the first record of a while, and for those after it we look by
+ * ourselves: so the descriptor is edge-triggered, or every record that is there when we are about
+ * to sleep would be a turn of its own.
  *
  * Invariants:
+ *  - After a turn that found something there is another one, by the clock, when the datapath has
+ *    begun to wake us again.
  *  - A record is copied before it is checked, and only the copy is used.
  *  - Nothing out of range passes bn_event_check(); tables may be indexed by type, hook, reason
  *    and cause without asking again.
@@ -23,14 +29,21 @@
 
 #define NSEC_PER_SEC 1000000000ull
 
+/* Twice as long as the datapath's silence: a record is a little older than its wake-up. */
+#define LOOK_USEC (2 * BN_EVENT_QUIET_NS / 1000)
+/* Once more after that, for a processor that was taken away between the one and the other. */
+#define LAST_LOOK_USEC 1000000u
+
 struct bn_reader {
 	struct bn_reader_ops ops;
 	struct bn_reader_stats stats;
 	struct ring_buffer *ring;
 	sd_event_source *source;
-	int map_fd;     /* our own: epoll forgets a file when its last descriptor closes */
-	int64_t offset; /* CLOCK_REALTIME - CLOCK_MONOTONIC, as of this turn */
-	uint64_t now;   /* CLOCK_MONOTONIC, as of this turn */
+	sd_event_source *look; /* the next turn by the clock */
+	int empty;             /* turns by the clock that have found nothing since one has */
+	int map_fd;            /* our own: epoll forgets a file when its last descriptor closes */
+	int64_t offset;        /* CLOCK_REALTIME - CLOCK_MONOTONIC, as of this turn */
+	uint64_t now;          /* CLOCK_MONOTONIC, as of this turn */
 	unsigned int budget;
 	int behind;
 };
@@ -99,10 +112,17 @@ static int on_record(void *ctx, void *data, size_t size)
 	return --r->budget ? 0 : -EAGAIN;
 }
 
-static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *user)
+static int look_in(struct bn_reader *r, uint64_t usec)
 {
-	struct bn_reader *r = user;
-	int behind;
+	int res = sd_event_source_set_time_relative(r->look, usec);
+
+	return res < 0 ? res : sd_event_source_set_enabled(r->look, SD_EVENT_ONESHOT);
+}
+
+/* Returns how many records there were, at most the budget; negative: the loop is out of memory. */
+static int turn(struct bn_reader *r)
+{
+	int behind, taken, res;
 
 	/* Each turn anew: the wall clock may be stepped, and the monotonic one stops in suspend. */
 	r->now = clock_ns(CLOCK_MONOTONIC);
@@ -110,10 +130,34 @@ static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *
 	r->budget = BN_READER_BUDGET;
 	(void)ring_buffer__consume(r->ring);
 	behind = r->budget == 0;
+	taken = (int)(BN_READER_BUDGET - r->budget);
 	if (r->ops.turn)
 		r->ops.turn(r->ops.user, behind || r->behind);
 	r->behind = behind;
-	return 0;
+	if (!taken)
+		return 0;
+	r->empty = 0;
+	/* setting the events of an edge-triggered source again has them looked at again */
+	res = behind ? sd_event_source_set_io_events(r->source, EPOLLIN | EPOLLET)
+		     : look_in(r, LOOK_USEC);
+	return res < 0 ? res : taken;
+}
+
+static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *user)
+{
+	int taken = turn(user);
+
+	return taken < 0 ? taken : 0;
+}
+
+static int on_look(sd_event_source *source, uint64_t usec, void *user)
+{
+	struct bn_reader *r = user;
+	int taken = turn(r);
+
+	if (taken)
+		return taken < 0 ? taken : 0;
+	return r->empty++ ? 0 : look_in(r, LAST_LOOK_USEC);
 }
 
 int bn_reader_new(sd_event *loop, int map_fd, const struct bn_reader_ops *ops,
@@ -135,11 +179,14 @@ int bn_reader_new(sd_event *loop, int map_fd, const struct bn_reader_ops *ops,
 		res = -errno;
 		goto fail;
 	}
-	res = sd_event_add_io(loop, &r->source, ring_buffer__epoll_fd(r->ring), EPOLLIN,
-			      on_readable, r);
+	res = sd_event_add_io(loop, &r->source, r->map_fd, EPOLLIN | EPOLLET, on_readable, r);
 	if (res < 0)
 		goto fail;
 	(void)sd_event_source_set_description(r->source, "ring buffer");
+	res = sd_event_add_time_relative(loop, &r->look, CLOCK_MONOTONIC, 0, 1000, on_look, r);
+	if (res < 0)
+		goto fail;
+	(void)sd_event_source_set_enabled(r->look, SD_EVENT_OFF);
 	*ret = r;
 	return 0;
 fail:
@@ -152,6 +199,7 @@ void bn_reader_free(struct bn_reader *r)
 	if (!r)
 		return;
 	sd_event_source_disable_unref(r->source);
+	sd_event_source_disable_unref(r->look);
 	ring_buffer__free(r->ring);
 	if (r->map_fd >= 0)
 		close(r->map_fd);

@@ -94,8 +94,11 @@ static void test_realtime(void **state)
 	assert_true(bn_event_realtime(UINT64_MAX) < r + 1000000000);
 }
 
-/* A classifier: the first `size` bytes of the packet become a record of the ring buffer. */
-static int program_new(int ring_fd, int size)
+/*
+ * A classifier: the first `size` bytes of the packet become a record of the ring buffer, submitted
+ * with `flags`.
+ */
+static int program_new(int ring_fd, int size, int flags)
 {
 	const struct bpf_insn code[] = {
 		/* bpf_skb_load_bytes(skb, 0, fp - 160, 160) */
@@ -108,7 +111,7 @@ static int program_new(int ring_fd, int size)
 		{.code = BPF_JMP | BPF_JEQ | BPF_K, .dst_reg = 0, .imm = 0, .off = 2},
 		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = 1},
 		{.code = BPF_JMP | BPF_EXIT},
-		/* return bpf_ringbuf_output(ring, fp - 160, size, 0) */
+		/* return bpf_ringbuf_output(ring, fp - 160, size, flags) */
 		{.code = BPF_LD | BPF_DW | BPF_IMM,
 		 .dst_reg = 1,
 		 .src_reg = BPF_PSEUDO_MAP_FD,
@@ -117,7 +120,7 @@ static int program_new(int ring_fd, int size)
 		{.code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = 2, .src_reg = 10},
 		{.code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = 2, .imm = -160},
 		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 3, .imm = size},
-		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 4, .imm = 0},
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 4, .imm = flags},
 		{.code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_ringbuf_output},
 		{.code = BPF_JMP | BPF_EXIT},
 	};
@@ -139,7 +142,8 @@ struct ring {
 	sd_event *loop;
 	struct bn_names *names;
 	struct bn_observer *observer;
-	int map, whole, cut; /* programs: a whole record, and one cut short */
+	int map, whole, cut,
+		still; /* programs: a whole record, one cut short, one that wakes nobody */
 	uint64_t lost;
 	size_t lines;
 	char *line;
@@ -186,14 +190,15 @@ static int ring_setup(void **state)
 		.node_name = "node-a", .lost = read_lost, .user = &r, .history = 100};
 	long before;
 
-	r = (struct ring){.whole = -1, .cut = -1};
+	r = (struct ring){.whole = -1, .cut = -1, .still = -1};
 	*state = NULL;
 	r.map = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "bn_test_events", 0, 0, 256 * 1024, NULL);
 	if (r.map < 0)
 		return 0;
-	r.whole = program_new(r.map, 160);
-	r.cut = program_new(r.map, 24);
-	assert_true(r.whole >= 0 && r.cut >= 0);
+	r.whole = program_new(r.map, 160, 0);
+	r.cut = program_new(r.map, 24, 0);
+	r.still = program_new(r.map, 160, BPF_RB_NO_WAKEUP);
+	assert_true(r.whole >= 0 && r.cut >= 0 && r.still >= 0);
 	assert_int_equal(sd_event_new(&r.loop), 0);
 	assert_int_equal(bn_names_new(NULL, &r.names), 0);
 	fixture_pod(r.names, "10.0.0.1", "default", "client", 300, "client");
@@ -217,6 +222,7 @@ static int ring_teardown(void **state)
 	sd_event_unref(r->loop);
 	close(r->whole);
 	close(r->cut);
+	close(r->still);
 	close(r->map);
 	free(r->line);
 	return 0;
@@ -249,6 +255,40 @@ static void test_through_the_ring(void **state)
 	assert_int_equal(r->lines, 1);
 	assert_non_null(strstr(r->line, "\"pod_name\":\"client\""));
 	bn_subscription_free(sub);
+}
+
+static uint64_t received(struct ring *r)
+{
+	struct bn_observer_stats s;
+
+	bn_observer_stats(r->observer, &s);
+	return s.received;
+}
+
+/* Records that wake nobody are found after one that did, for as long as there are any. */
+static void test_silent_records(void **state)
+{
+	struct ring *r = *state;
+	struct bn_event e =
+		fixture_event(BN_EVENT_DROP, IPPROTO_TCP, "10.0.0.1", 1000, "203.0.113.9", 80);
+	unsigned int turns = 0;
+
+	if (!r)
+		skip();
+	while (sd_event_run(r->loop, 0) > 0)
+		;
+	assert_int_equal(put(r->whole, &e), 0);
+	while (received(r) < 1)
+		assert_true(sd_event_run(r->loop, 10000000) > 0);
+	for (unsigned int i = 2; i < 10; i++) {
+		assert_int_equal(put(r->still, &e), 0);
+		while (received(r) < i)
+			assert_true(sd_event_run(r->loop, 10000000) > 0);
+	}
+	/* then it sleeps: nothing for longer than its last look takes */
+	while (sd_event_run(r->loop, 3000000) > 0)
+		turns++;
+	assert_in_range(turns, 1, 20);
 }
 
 static int count_other(sd_event_source *source, int fd, uint32_t revents, void *user)
@@ -322,6 +362,7 @@ int main(void)
 		cmocka_unit_test(test_malformed_records),
 		cmocka_unit_test(test_realtime),
 		cmocka_unit_test_setup_teardown(test_through_the_ring, ring_setup, ring_teardown),
+		cmocka_unit_test_setup_teardown(test_silent_records, ring_setup, ring_teardown),
 		cmocka_unit_test_setup_teardown(test_storm, ring_setup, ring_teardown),
 		cmocka_unit_test_setup_teardown(test_closed_descriptor, ring_setup, ring_teardown),
 	};
