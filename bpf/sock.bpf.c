@@ -6,10 +6,11 @@
  * is no frontend of a service.
  */
 #include "lib/sock-dgram.h"
+#include "lib/sock-peer.h"
 
 static __always_inline int sock_connect(struct bpf_sock_addr *ctx, __u8 family)
 {
-	struct bn_sock_peer *stored, peer = {};
+	struct bn_sock_peer peer = {};
 	struct bn_ask ask = {};
 	struct bn_sock_end to;
 	__u32 netns;
@@ -22,18 +23,13 @@ static __always_inline int sock_connect(struct bpf_sock_addr *ctx, __u8 family)
 	sock_end_load(&to, ctx, family);
 	r = sock_choose(&peer, &ask, &to, (__u8)ctx->protocol, netns);
 	if (!ask.id || sock_is_kernels(ctx->sk)) {
-		/* UDP may be connected again, to something else */
-		if (ctx->protocol == IPPROTO_UDP)
-			bpf_sk_storage_delete(&bn_sock_peer, ctx->sk);
+		sock_peer_clear(ctx);
 		return 1;
 	}
 	peer.cookie = bpf_get_socket_cookie(ctx);
 	if (r)
 		return sock_refuse(netns);
-	/* out of memory: it talks to the backend, and getpeername() says so */
-	stored = bpf_sk_storage_get(&bn_sock_peer, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	if (stored)
-		*stored = peer;
+	sock_peer_set(ctx, &peer);
 	sock_end_store(ctx, family, &peer.backend, peer.backend_port);
 	return 1;
 }
@@ -44,7 +40,7 @@ static __always_inline int sock_tell(struct bpf_sock_addr *ctx, __u8 family, boo
 	const struct bn_sock_peer *p;
 	struct bn_sock_end from;
 
-	p = bpf_sk_storage_get(&bn_sock_peer, ctx->sk, NULL, 0);
+	p = sock_peer_of(ctx->sk, bpf_get_socket_cookie(ctx));
 	if (!p && !datagram)
 		return 1;
 	sock_end_load(&from, ctx, family);
@@ -67,6 +63,15 @@ SEC("cgroup/connect6")
 int bn_connect6(struct bpf_sock_addr *ctx)
 {
 	return sock_connect(ctx, BN_IPV6);
+}
+
+/* close(): nobody asks for its peer any more. */
+SEC("cgroup/sock_release")
+int bn_sock_release(struct bpf_sock *ctx)
+{
+	if (ctx->protocol == IPPROTO_TCP)
+		sock_place_leave(bpf_get_socket_cookie(ctx));
+	return 1;
 }
 
 SEC("cgroup/sendmsg4")

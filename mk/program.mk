@@ -23,7 +23,7 @@ $(CHOICE_BIN) $(BUILD)/tests/program/choice.o: TESTLIB_FLAGS += -Iloader
 $(CHOICE_BIN): PKGS_TESTLIB += libxxhash jansson
 $(CHOICE_BIN): $(CHOICE_OBJ)
 
-$(BUILD)/tests/program/choice.o: tests/program/choice.c | skeletons
+$(BUILD)/tests/program/%.o: tests/program/%.c | skeletons
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(BN_CFLAGS) $(TESTLIB_FLAGS) $(call pkg_cflags,$(PKGS_TESTLIB)) -c $< -o $@
@@ -34,7 +34,14 @@ $(BUILD)/tests/program/%: tests/program/%.c $(TESTLIB_OBJ)
 	$(Q)$(CC) $(BN_CFLAGS) $(TESTLIB_FLAGS) $(call pkg_cflags,$(PKGS_TESTLIB)) $< $(TESTLIB_OBJ) \
 		$(PROGRAM_LINK) -o $@ $(CFLAGS) $(call pkg_libs,$(PKGS_TESTLIB))
 
+# the agent's way of learning a namespace's cookie
+STAGE_OBJ := $(BUILD)/tests/program/sock-stage.o $(patsubst %,$(BUILD)/loader/%.o,error \
+	datapath/cookie net/netns net/netns-cookie)
+$(BUILD)/tests/program/test-sock: PROGRAM_LINK := $(STAGE_OBJ)
+$(BUILD)/tests/program/sock-stage.o: TESTLIB_FLAGS += -Iloader
+$(BUILD)/tests/program/test-sock: $(STAGE_OBJ)
+
 .PHONY: program-tests
 program-tests: $(PROGRAM_BIN)
 
--include $(TESTLIB_OBJ:.o=.d) $(CHOICE_OBJ:.o=.d) $(PROGRAM_BIN:=.d)
+-include $(TESTLIB_OBJ:.o=.d) $(CHOICE_OBJ:.o=.d) $(STAGE_OBJ:.o=.d) $(PROGRAM_BIN:=.d)

@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "lib/sock.h"
+#include "lib/sock-peer.h"
 
 /* The sender's socket, as an answer to the packet would find it; to be released. */
 static __always_inline struct bpf_sock *sock_flow_sender(struct __sk_buff *skb,
@@ -35,19 +35,49 @@ static __always_inline struct bpf_sock *sock_flow_sender(struct __sk_buff *skb,
 	return NULL;
 }
 
-/* Names the service of the flow in s->fwd, which is new and has none. */
+/* Of a socket that isn't the packet's own; 0 where nobody has asked for it yet. */
+static __always_inline __u64 sock_cookie(const struct bpf_sock *sk)
+{
+	return BPF_CORE_READ(sock_kernel(sk), __sk_common.skc_cookie.counter);
+}
+
+/* Names the service of the flow in s->fwd, if that is what the socket was told of its peer. */
+static __always_inline void sock_flow_name(struct bn_scratch *s, struct bpf_sock *sk, __u64 cookie)
+{
+	const struct bn_sock_peer *p = sock_peer_of(sk, cookie);
+	struct bn_sock_end to;
+
+	to.addr = s->pkt.tuple.daddr;
+	to.port = s->pkt.tuple.dport;
+	if (!p || !sock_peer_is(p, &to))
+		return;
+	s->fwd.service = p->id;
+	if (!sock_peer_current(p))
+		return;
+	s->fwd.flags |= BN_FLOW_BACKEND;
+	s->fwd.backend = p->index;
+	s->fwd.backend_gen = p->gen;
+}
+
+/* The flow in s->fwd is new and has no service. */
 BN_GLOBAL int sock_flow_service(struct __sk_buff *skb)
 {
 	struct bn_scratch *s = bn_scratch_get();
 	__u32 ifindex = skb->ifindex;
-	const struct bn_sock_peer *p;
 	struct bn_endpoint *ep;
-	struct bn_sock_end to;
 	struct bpf_sock *sk;
 	__u64 netns = BPF_F_CURRENT_NETNS;
 
 	if (!s)
 		return 0;
+	/* a packet keeps its socket until a stack takes it in */
+	sk = skb->sk;
+	if (sk) {
+		sk = bpf_sk_fullsock(sk);
+		if (sk)
+			sock_flow_name(s, sk, bpf_get_socket_cookie(skb));
+		return 0;
+	}
 	if (s->pkt.hook == BN_HOOK_FROM_POD) {
 		ep = bpf_map_lookup_elem(&bn_endpoints, &ifindex);
 		if (!ep || !ep->netns)
@@ -57,17 +87,7 @@ BN_GLOBAL int sock_flow_service(struct __sk_buff *skb)
 	sk = sock_flow_sender(skb, &s->pkt.tuple, netns);
 	if (!sk)
 		return 0;
-	p = bpf_sk_storage_get(&bn_sock_peer, sk, NULL, 0);
-	to.addr = s->pkt.tuple.daddr;
-	to.port = s->pkt.tuple.dport;
-	if (p && sock_peer_is(p, &to)) {
-		s->fwd.service = p->id;
-		if (sock_peer_current(p)) {
-			s->fwd.flags |= BN_FLOW_BACKEND;
-			s->fwd.backend = p->index;
-			s->fwd.backend_gen = p->gen;
-		}
-	}
+	sock_flow_name(s, sk, sock_cookie(sk));
 	bpf_sk_release(sk);
 	return 0;
 }

@@ -23,16 +23,24 @@ static __always_inline __u32 sock_netns(__u64 cookie)
 	return n ? n->kind : 0;
 }
 
+/* A socket as the kernel has it, to be read with BPF_CORE_READ() and its like. */
+static __always_inline const struct sock *sock_kernel(const struct bpf_sock *sk)
+{
+	const struct sock *k = NULL;
+
+	/* the verifier lets nobody look behind a socket's pointer; a copy of it is a number */
+	bpf_probe_read_kernel(&k, sizeof(k), &sk);
+	return k;
+}
+
 /*
  * The kernel's own sockets (NFS, iSCSI, MPTCP subflows) keep the address they were given: their
  * owners compare it later and know nothing of getpeername().
  */
 static __always_inline bool sock_is_kernels(const struct bpf_sock *sk)
 {
-	const struct sock *k = NULL;
+	const struct sock *k = sock_kernel(sk);
 
-	/* the verifier lets nobody look behind a socket's pointer; a copy of it is a number */
-	bpf_probe_read_kernel(&k, sizeof(k), &sk);
 	return BPF_CORE_READ_BITFIELD_PROBED(k, sk_kern_sock);
 }
 

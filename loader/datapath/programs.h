@@ -34,7 +34,8 @@
 	X(bn_events, "events to the agent") \
 	X(bn_sock_netns, "namespaces whose sockets are balanced") \
 	X(bn_sock_dgram, "services that unconnected sockets talk to") \
-	X(bn_sock_peer, "services that sockets are connected to")
+	X(bn_sock_tcp, "services that TCP sockets are connected to") \
+	X(bn_sock_peer, "services that other sockets are connected to")
 
 struct bpf_object;
 

@@ -39,6 +39,7 @@ BN_MAP(bn_fragments, BPF_MAP_TYPE_LRU_HASH, struct bn_fragment_key, struct bn_fr
 BN_MAP(bn_sock_netns, BPF_MAP_TYPE_HASH, __u64, struct bn_sock_netns, BN_SLOTS);
 BN_MAP(bn_sock_dgram, BPF_MAP_TYPE_LRU_HASH, struct bn_sock_dgram_key, struct bn_sock_peer,
        BN_DEFAULT_DATAGRAM_PEERS);
+BN_MAP(bn_sock_tcp, BPF_MAP_TYPE_ARRAY, __u32, struct bn_sock_place, BN_SOCK_PLACES);
 BN_MAP(bn_drops, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct bn_drop_counter, BN_DROP_MAX);
 BN_MAP(bn_counters, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, BN_CNT_MAX);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Balancing at the socket: whose sockets, and what became of them. A socket's state is keyed by the
- * socket itself (its storage, its cookie), so nothing here has to be cleaned up after it.
+ * socket itself: its storage goes with it, what is under its cookie is given back by a hook of
+ * close() or thrown out by others.
  */
 #pragma once
 
@@ -21,7 +22,8 @@ BN_ASSERT_SIZE(struct bn_sock_netns, 8);
 
 /*
  * What a socket was told: it talks to `backend` and believes it talks to `service`. Of connected
- * sockets in their storage (bn_sock_peer), of datagrams of unconnected ones in bn_sock_dgram.
+ * sockets in their storage (bn_sock_peer) or, TCP, in a place of bn_sock_tcp; of datagrams of
+ * unconnected ones in bn_sock_dgram.
  */
 struct bn_sock_peer {
 	union bn_addr backend; /* 0 */
@@ -35,6 +37,17 @@ struct bn_sock_peer {
 	__be16 service_port;   /* 62 */
 };
 BN_ASSERT_SIZE(struct bn_sock_peer, 64);
+
+/* bn_sock_tcp: array; the place of a socket is its cookie modulo BN_SOCK_PLACES. */
+#define BN_SOCK_PLACES 65536
+
+struct bn_sock_place {
+	struct bpf_spin_lock lock; /* 0   of who takes it */
+	__u32 pad;                 /* 4 */
+	struct bn_sock_peer peer;  /* 8   cookie 0: free */
+};
+BN_ASSERT_SIZE(struct bn_sock_place, 72);
+BN_ASSERT_AT(struct bn_sock_place, peer, 8);
 
 /*
  * bn_sock_dgram: key; the value is a struct bn_sock_peer. Each (socket, service) has two entries:

@@ -20,7 +20,7 @@ from harness import BPFTOOL, FAMILIES, cluster_ips, eventually, service_manifest
 
 BACKENDS = ("b1", "b2", "b3")
 HOOKS = {f"{hook}{family}" for hook in ("connect", "sendmsg", "recvmsg", "getpeername", "post_bind")
-         for family in FAMILIES}
+         for family in FAMILIES} | {"sock_release"}
 numbers = itertools.count(60)
 VIP = dict(zip(FAMILIES, cluster_ips(1)))
 
