@@ -146,7 +146,7 @@ int bn_post_bind4(struct bpf_sock *ctx)
 	return sock_bound(ctx, &at);
 }
 
-/* A socket bound to :: answers IPv4 too, unless it said otherwise, which can't be seen here. */
+/* A socket bound to :: answers IPv4 too, unless it has said otherwise. */
 SEC("cgroup/post_bind6")
 int bn_post_bind6(struct bpf_sock *ctx)
 {
@@ -158,7 +158,7 @@ int bn_post_bind6(struct bpf_sock *ctx)
 	at.addr.w[2] = ctx->src_ip6[2];
 	at.addr.w[3] = ctx->src_ip6[3];
 	r = sock_bound(ctx, &at);
-	if (!r || !bn_addr_zero(&at.addr))
+	if (!r || !bn_addr_zero(&at.addr) || sock_is_ipv6_only(ctx))
 		return r;
 	bn_addr_set_v4(&at.addr, 0);
 	return sock_bound(ctx, &at);

@@ -44,6 +44,13 @@ static __always_inline bool sock_is_kernels(const struct bpf_sock *sk)
 	return BPF_CORE_READ_BITFIELD_PROBED(k, sk_kern_sock);
 }
 
+static __always_inline bool sock_is_ipv6_only(const struct bpf_sock *sk)
+{
+	const struct sock *k = sock_kernel(sk);
+
+	return BPF_CORE_READ_BITFIELD_PROBED(k, __sk_common.skc_ipv6only);
+}
+
 /* The address that connect() or sendmsg() names, or that recvmsg() or getpeername() would tell. */
 static __always_inline void sock_end_load(struct bn_sock_end *ret, const struct bpf_sock_addr *ctx,
 					  __u8 family)

@@ -300,6 +300,7 @@ static void test_bind(void **state)
 	/* a socket of IPv6 that answers IPv4 too, and one that does not */
 	assert_int_equal(try_bind("::", SOCK_STREAM, NODE_PORT, 0), taken);
 	assert_int_equal(try_bind("::ffff:127.0.0.1", SOCK_STREAM, NODE_PORT, 0), taken);
+	assert_int_equal(try_bind("::", SOCK_STREAM, NODE_PORT, 1), 0);
 	assert_int_equal(try_bind("::1", SOCK_STREAM, NODE_PORT, 0), 0);
 	assert_int_equal(try_bind("::", SOCK_DGRAM, NODE_PORT, 0), 0);
 	/* a pod's ports and a stranger's are their own */
