@@ -39,24 +39,6 @@ static int link_info(int fd, struct bpf_link_info *ret)
 	return bpf_link_get_info_by_fd(fd, ret, &size);
 }
 
-static int remove_link(const char *path, struct bn_error *err)
-{
-	int fd = bpf_obj_get(path), r;
-
-	if (fd < 0)
-		return fd == -ENOENT ? 0
-				     : bn_error_set(err, fd, "cannot open the pinned link %s: %s",
-						    path, strerror(-fd));
-	/* Now, and not when the kernel gets round to freeing the last reference. */
-	r = bpf_link_detach(fd);
-	close(fd);
-	if (r < 0 && r != -ENOLINK)
-		return bn_error_set(err, r, "cannot detach the link %s: %s", path, strerror(-r));
-	if (unlink(path) < 0 && errno != ENOENT)
-		return bn_error_set(err, -errno, "cannot unpin %s: %s", path, strerror(errno));
-	return 0;
-}
-
 /* 1: the pinned link is on this cgroup and runs the program now; 0: it is not there (any more). */
 static int take_over(const char *path, const struct bn_cgroup_hook *hook, uint64_t cgroup_id,
 		     struct bn_error *err)
@@ -64,11 +46,9 @@ static int take_over(const char *path, const struct bn_cgroup_hook *hook, uint64
 	struct bpf_link_info info;
 	int fd, r;
 
-	fd = bpf_obj_get(path);
+	fd = bn_attach_link_open(path, err);
 	if (fd < 0)
-		return fd == -ENOENT ? 0
-				     : bn_error_set(err, fd, "cannot open the pinned link %s: %s",
-						    path, strerror(-fd));
+		return fd == -ENOENT ? 0 : fd;
 	r = link_info(fd, &info);
 	if (r == 0 && info.type == BPF_LINK_TYPE_CGROUP && info.cgroup.cgroup_id == cgroup_id &&
 	    info.cgroup.attach_type == (uint32_t)hook->attach_type)
@@ -77,16 +57,15 @@ static int take_over(const char *path, const struct bn_cgroup_hook *hook, uint64
 	if (r > 0)
 		return r;
 	if (r < 0 && r != -ENOLINK)
-		return bn_error_set(err, r, "cannot replace the program of the link %s: %s", path,
-				    strerror(-r));
+		return bn_attach_link_replaced(r, path, err);
 	/* of another cgroup, or of one that was removed */
-	return remove_link(path, err);
+	return bn_attach_link_remove(path, err);
 }
 
 static int create(const char *path, const char *cgroup, int cgroup_fd,
 		  const struct bn_cgroup_hook *hook, struct bn_error *err)
 {
-	int fd, r;
+	int fd;
 
 	fd = bpf_link_create(hook->prog_fd, cgroup_fd, (enum bpf_attach_type)hook->attach_type,
 			     NULL);
@@ -99,9 +78,7 @@ static int create(const char *path, const char *cgroup, int cgroup_fd,
 	if (fd < 0)
 		return bn_error_set(err, fd, "cannot attach %s to %s: %s", hook->name, cgroup,
 				    strerror(-fd));
-	r = bpf_obj_pin(fd, path);
-	close(fd);
-	return r < 0 ? bn_error_set(err, r, "cannot pin the link %s: %s", path, strerror(-r)) : 0;
+	return bn_attach_link_pin(fd, path, err);
 }
 
 static int attach_one(const char *dir, const char *cgroup, int cgroup_fd, uint64_t cgroup_id,
@@ -170,7 +147,7 @@ static int each_pin(const char *dir, pin_fn fn, void *user, struct bn_error *err
 
 static int detach_one(void *user, const char *path, const char *name)
 {
-	return remove_link(path, user);
+	return bn_attach_link_remove(path, user);
 }
 
 int bn_cgroup_detach(const char *dir, struct bn_error *err)

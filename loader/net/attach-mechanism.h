@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What each mechanism of attach.h provides; for attach.c alone. */
+/* What each mechanism of attach.h provides, and what those of links share. */
 #pragma once
 
 #include "net/attach.h"
@@ -24,3 +24,12 @@ int bn_attach_tcx_probe(void);
 void bn_attach_clsact_forget_qdisc(const char *dir, int ifindex);
 
 #define BN_ATTACH_PATH_MAX 4096
+
+/* attach-link.c: a pinned link's descriptor; -ENOENT, without a text: there is none. */
+int bn_attach_link_open(const char *path, struct bn_error *err);
+/* Takes over `fd`. */
+int bn_attach_link_pin(int fd, const char *path, struct bn_error *err);
+/* Passes on bpf_link_update()'s result, with a text. */
+int bn_attach_link_replaced(int r, const char *path, struct bn_error *err);
+/* Detaches and unpins; 0 also where nothing is pinned. */
+int bn_attach_link_remove(const char *path, struct bn_error *err);

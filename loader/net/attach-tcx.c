@@ -63,15 +63,13 @@ static int link_info(int fd, struct tcx_info *ret, uint32_t *ret_prog_id)
 static int create(const char *path, int ifindex, enum bn_attach_point point, int prog_fd,
 		  struct bn_error *err)
 {
-	int fd, r;
+	int fd;
 
 	fd = bpf_link_create(prog_fd, ifindex, type_of(point), NULL);
 	if (fd < 0)
 		return bn_error_set(err, fd, "cannot attach to the %s of interface %d by tcx: %s",
 				    bn_attach_point_name(point), ifindex, strerror(-fd));
-	r = bpf_obj_pin(fd, path);
-	close(fd);
-	return r < 0 ? bn_error_set(err, r, "cannot pin the link %s: %s", path, strerror(-r)) : 0;
+	return bn_attach_link_pin(fd, path, err);
 }
 
 static int tcx_attach(const char *dir, int ifindex, enum bn_attach_point point, int prog_fd,
@@ -85,19 +83,16 @@ static int tcx_attach(const char *dir, int ifindex, enum bn_attach_point point, 
 	r = pin_path(dir, ifindex, point, path);
 	if (r < 0)
 		return bn_error_set(err, r, "the path of the bpffs folder is too long");
-	fd = bpf_obj_get(path);
+	fd = bn_attach_link_open(path, err);
 	if (fd < 0 && fd != -ENOENT)
-		return bn_error_set(err, fd, "cannot open the pinned link %s: %s", path,
-				    strerror(-fd));
+		return fd;
 	if (fd < 0)
 		return create(path, ifindex, point, prog_fd, err);
 	r = link_info(fd, &info, &prog_id);
 	if (r == 0 && info.ifindex == (uint32_t)ifindex && info.attach_type == type_of(point)) {
 		r = bpf_link_update(fd, prog_fd, NULL);
 		close(fd);
-		return r < 0 ? bn_error_set(err, r, "cannot replace the program of the link %s: %s",
-					    path, strerror(-r))
-			     : 0;
+		return bn_attach_link_replaced(r, path, err);
 	}
 	close(fd);
 	if (unlink(path) < 0)
@@ -110,24 +105,11 @@ static int tcx_detach(const char *dir, int ifindex, enum bn_attach_point point,
 		      struct bn_error *err)
 {
 	char path[BN_ATTACH_PATH_MAX];
-	int fd, r;
+	int r = pin_path(dir, ifindex, point, path);
 
-	r = pin_path(dir, ifindex, point, path);
 	if (r < 0)
 		return r;
-	fd = bpf_obj_get(path);
-	if (fd < 0)
-		return fd == -ENOENT ? 0
-				     : bn_error_set(err, fd, "cannot open the pinned link %s: %s",
-						    path, strerror(-fd));
-	/* Now, and not when the kernel gets round to freeing the last reference. */
-	r = bpf_link_detach(fd);
-	close(fd);
-	if (r < 0 && r != -ENOLINK && r != -ENODEV)
-		return bn_error_set(err, r, "cannot detach the link %s: %s", path, strerror(-r));
-	if (unlink(path) < 0 && errno != ENOENT)
-		return bn_error_set(err, -errno, "cannot unpin %s: %s", path, strerror(errno));
-	return 0;
+	return bn_attach_link_remove(path, err);
 }
 
 static uint32_t tcx_prog_id(const char *dir, int ifindex, enum bn_attach_point point)
