@@ -35,10 +35,18 @@ static const struct bn_choice families[] = {
 	{"ipv6", BN_MASQUERADE_IPV6},
 	{NULL, 0},
 };
+static const struct bn_choice xdp_modes[] = {
+	{"auto", BN_XDP_AUTO},
+	{"native", BN_XDP_NATIVE},
+	{"generic", BN_XDP_GENERIC},
+	{"off", BN_XDP_OFF},
+	{NULL, 0},
+};
 static const struct bn_choice formats[] = {{"text", BN_LOG_TEXT}, {"json", BN_LOG_JSON}, {NULL, 0}};
 
 _Static_assert(sizeof(enum bn_log_level) == sizeof(int), "bn_type_choice writes an int");
 _Static_assert(sizeof(enum bn_log_format) == sizeof(int), "bn_type_choice writes an int");
+_Static_assert(sizeof(enum bn_xdp_mode) == sizeof(int), "bn_type_switch writes an int");
 _Static_assert(sizeof(enum bn_masquerade) == sizeof(int), "bn_type_switch writes an int");
 
 /* clang-format off */
@@ -84,6 +92,11 @@ const struct bn_key bn_keys[] = {
 		.offset = AT(masquerade), .choices = families,
 		.help = "pods take the node's address towards anything but pods and nodes",
 		.expects = "on or off, ipv4 or ipv6 for one family alone", .fallback = "on"},
+	{.name = "xdp", .arg = "auto|native|generic|off", .type = &bn_type_switch,
+		.offset = AT(xdp), .choices = xdp_modes,
+		.help = "where uplinks' established service traffic to other nodes is forwarded: "
+			"in the driver, in the stack before tc, or by tc alone",
+		.expects = "auto, native, generic or off", .fallback = "auto"},
 	{.name = "socket-group", .arg = "GROUP|none", .type = &bn_type_group,
 		.offset = AT(socket_group), .help = "the group that may read from the socket",
 		.expects = "the name or number of a group, or none", .fallback = "none"},

@@ -8,6 +8,7 @@
 #include "address.h"
 #include "datapath/programs.h"
 #include "log.h"
+#include "net/attach-xdp.h"
 
 #include <bpfnet/config.h>
 #include <jansson.h>
@@ -64,6 +65,7 @@ struct bn_agent_config {
 	char *cgroup;                      /* absolute; NULL: none */
 	struct bn_cidr_list pod_cidrs, service_cidrs;
 	enum bn_masquerade masquerade;
+	enum bn_xdp_mode xdp;
 	enum bn_log_level log_level;
 	enum bn_log_format log_format;
 	char *socket_group; /* NULL: none */

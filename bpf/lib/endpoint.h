@@ -42,7 +42,7 @@ static __always_inline void party_of_endpoint(struct bn_party *p, const struct b
 	p->kind = BN_ADDR_LOCAL_POD;
 }
 
-static __noinline int party_of_address(struct bn_party *p, const union bn_addr *addr)
+static BN_SHARED int party_of_address(struct bn_party *p, const union bn_addr *addr)
 {
 	struct bn_address *a;
 

@@ -10,6 +10,8 @@
 #include "lib/endpoint.h"
 #include "lib/epoch.h"
 #include "lib/flow.h"
+#include "lib/frame.h"
+#include "lib/hop.h"
 #include "lib/nat.h"
 #include "lib/pick.h"
 
@@ -32,10 +34,10 @@ struct bn_fast {
 	(ETH_HLEN + ((family) == BN_IPV4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)))
 
 /* The headers that fast_path() has seen the kind of; pointers are verified for what they name. */
-static __always_inline bool fast_parse(struct __sk_buff *skb, struct bn_fast *p, struct bn_tuple *t,
-				       const __u8 family, const __u8 protocol)
+static __always_inline bool fast_parse(const struct bn_frame *frame, struct bn_fast *p,
+				       struct bn_tuple *t, const __u8 family, const __u8 protocol)
 {
-	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	void *data = frame->data, *end = frame->end;
 	__be16 *ports;
 	__u32 len;
 
@@ -71,7 +73,7 @@ static __always_inline bool fast_parse(struct __sk_buff *skb, struct bn_fast *p,
 		p->tcp_flags = 0;
 	}
 	/* what lies about its length is for the full parser to name; so is BIG TCP's zero */
-	if (len < FAST_L4_OFF(family) - ETH_HLEN + p->l4_hlen || len > skb->len - ETH_HLEN)
+	if (len < FAST_L4_OFF(family) - ETH_HLEN + p->l4_hlen || len > frame->len - ETH_HLEN)
 		return false;
 	ports = p->l4;
 	t->sport = ports[0];
@@ -154,12 +156,15 @@ BN_GLOBAL int fast_leave(struct __sk_buff *skb)
 	return BN_LOOKED | BN_LOOKED_PARSED;
 }
 
-static __always_inline bool fast_fits(struct __sk_buff *skb, __u32 headers, __u32 len, __u32 mtu)
+static __always_inline bool fast_fits(struct __sk_buff *skb, const enum bn_hook hook, __u32 headers,
+				      __u32 len, __u32 mtu)
 {
 	__u32 gso;
 
 	if (likely(len <= mtu))
 		return true;
+	if (hook == BN_HOOK_XDP) /* before anything could be merged */
+		return false;
 	gso = skb->gso_size;
 	return gso && gso + headers <= mtu;
 }
@@ -227,24 +232,25 @@ BN_GLOBAL int fast_expect(void)
 	return BN_LOOKED_PICKED;
 }
 
-static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook hook,
-				     struct bn_looked *looked, const __u8 family,
-				     const __u8 protocol)
+static __always_inline int fast_flow(void *ctx, const struct bn_frame *frame,
+				     const enum bn_hook hook, struct bn_looked *looked,
+				     const __u8 family, const __u8 protocol)
 {
 	const __u32 check = protocol == IPPROTO_TCP ? BN_CHECK_TCP : BN_CHECK_UDP;
-	__u32 ifindex = skb->ifindex, len = skb->len - ETH_HLEN;
+	__u32 ifindex = frame->ifindex, len = frame->len - ETH_HLEN;
 	__u32 tag, index, way, now;
 	const struct bn_epochs *ep;
 	struct bn_flow_set *set;
 	struct bn_tuple t;
 	struct bn_fast p;
+	const struct bn_hop_mac *mac = NULL;
 	struct bn_flow_hot *f;
 	struct bn_scratch *s;
 	bool hop = false, host = false;
 	__u32 picked = 0;
 	__u64 hash;
 
-	if (unlikely(!fast_parse(skb, &p, &t, family, protocol)))
+	if (unlikely(!fast_parse(frame, &p, &t, family, protocol)))
 		return BN_SLOW;
 	hash = tuple_hash(&t);
 	tag = bn_flow_tag(hash);
@@ -254,7 +260,7 @@ static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook h
 	if (!set || way >= BN_WAYS)
 		return BN_SLOW;
 	/* a first packet, most likely: what the slow path will want of it, all at once */
-	if (protocol == IPPROTO_TCP && unlikely(p.tcp_flags & TCP_SYN)) {
+	if (hook != BN_HOOK_XDP && protocol == IPPROTO_TCP && unlikely(p.tcp_flags & TCP_SYN)) {
 		if (hook == BN_HOOK_FROM_POD && !(p.tcp_flags & TCP_ACK)) {
 			s = bn_scratch_get();
 			if (s && s->syn_was_new) {
@@ -279,8 +285,10 @@ static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook h
 			service_touch(&t.daddr, t.dport, protocol);
 		at = table_search(BN_THIS, bn_now());
 		if (at == TABLE_NOT_FOUND) {
+			if (hook == BN_HOOK_XDP)
+				return BN_SLOW;
 			s->syn_was_new = p.tcp_flags & TCP_SYN;
-			looked->flags = picked | fast_leave(skb);
+			looked->flags = picked | fast_leave(ctx);
 			return BN_SLOW;
 		}
 		index = at >> 3;
@@ -297,7 +305,7 @@ static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook h
 		if (!s)
 			return BN_SLOW;
 		s->syn_was_new = 0;
-		if (f->action != BN_ACT_DROP) {
+		if (hook != BN_HOOK_XDP && f->action != BN_ACT_DROP) {
 			/* what the slow path will want of both directions */
 			bn_touch(&set->cold[way]);
 			flow_hot_peer_key(&s->peer, &t, f);
@@ -316,8 +324,10 @@ static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook h
 					return r;
 			}
 		}
+		if (hook == BN_HOOK_XDP) /* tc finds out for itself */
+			return BN_SLOW;
 		s->pkt.tuple = t;
-		looked->flags |= fast_leave(skb);
+		looked->flags |= fast_leave(ctx);
 		return BN_SLOW;
 	}
 	ep = epochs_get();
@@ -336,12 +346,20 @@ static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook h
 	} else if (f->action == BN_ACT_PEER || f->action == BN_ACT_NEIGH) {
 		hop = true;
 		if (p.ttl <= 1 ||
-		    !fast_fits(skb, FAST_L4_OFF(family) - ETH_HLEN + p.l4_hlen, len, f->mtu))
+		    !fast_fits(ctx, hook, FAST_L4_OFF(family) - ETH_HLEN + p.l4_hlen, len, f->mtu))
 			return BN_SLOW;
 	} else if (f->action == BN_ACT_HOST) {
 		host = true;
-	} else if (hook == BN_HOOK_FROM_UPLINK) {
+	} else if (hook == BN_HOOK_FROM_UPLINK || hook == BN_HOOK_XDP) {
 		return BN_SLOW;
+	}
+	if (hook == BN_HOOK_XDP) {
+		/* what goes into a pod, or out of another device, is the tc program's */
+		if (f->action != BN_ACT_NEIGH || f->out_ifindex != ifindex)
+			return BN_SLOW;
+		mac = hop_find(ctx, f, family, protocol, ep->slot[BN_SLOT_NONE]);
+		if (!mac || !hop_is_for(mac, p.eth))
+			return BN_SLOW;
 	}
 	if (protocol == IPPROTO_UDP && !fast_backend_current(f, &set->cold[way], ep))
 		return BN_SLOW;
@@ -352,18 +370,28 @@ static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook h
 
 	if (host || (hop && f->action == BN_ACT_PEER))
 		mac_set(p.eth, f->out_ifindex);
+	if (hook == BN_HOOK_XDP)
+		hop_set(mac, p.eth);
 	nat_network(p.l3, f, family, hop);
 	if (f->flags & BN_FLOW_NAT) {
 		__be16 *ports = p.l4;
 
 		ports[0] = f->to_sport;
 		ports[1] = f->to_dport;
-		if (nat_transport(skb, p.l4 + check, FAST_L4_OFF(family) + check, f, family,
-				  protocol))
+		if (hook == BN_HOOK_XDP) {
+			__u16 *sum = p.l4 + check;
+
+			if (protocol == IPPROTO_TCP || *sum)
+				nat_transport_full(sum, f, protocol);
+		} else if (nat_transport(ctx, p.l4 + check, FAST_L4_OFF(family) + check, f, family,
+					 protocol)) {
 			return TC_ACT_SHOT;
+		}
 	}
+	if (hook == BN_HOOK_XDP)
+		return XDP_TX;
 	if (hop && family == BN_IPV6)
-		nat_csum_complete(skb, BN_TTL_STEP6);
+		nat_csum_complete(ctx, BN_TTL_STEP6);
 	if (!hop)
 		return host ? bpf_redirect(f->out_ifindex, BPF_F_INGRESS) : TC_ACT_UNSPEC;
 	if (f->action == BN_ACT_PEER)
@@ -371,14 +399,22 @@ static __always_inline int fast_flow(struct __sk_buff *skb, const enum bn_hook h
 	return bpf_redirect_neigh(f->out_ifindex, NULL, 0, 0);
 }
 
-static __always_inline int fast_path(struct __sk_buff *skb, const enum bn_hook hook,
-				     struct bn_looked *looked)
+/*
+ * `ctx` is the program's, as `hook` says. Verdicts are TC's, but for XDP's own XDP_TX; it drops what
+ * a TC program would.
+ */
+static __always_inline int fast_path(void *ctx, const enum bn_hook hook, struct bn_looked *looked)
 {
-	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	struct ethhdr *eth = data;
+	struct bn_frame frame;
+	struct ethhdr *eth;
+	void *data, *end;
 
 	looked->flags = 0;
 	looked->set = looked->way = looked->tag = 0;
+	frame_of(&frame, ctx, hook);
+	data = frame.data;
+	end = frame.end;
+	eth = data;
 	if (data + ETH_HLEN + sizeof(struct iphdr) > end)
 		return BN_SLOW;
 	if (eth->h_proto == bpf_htons(ETH_P_IP)) {
@@ -387,18 +423,18 @@ static __always_inline int fast_path(struct __sk_buff *skb, const enum bn_hook h
 		if (*(__u8 *)ip != 0x45 || ip->frag_off & bpf_htons(IP_MF | IP_OFFSET))
 			return BN_SLOW;
 		if (ip->protocol == IPPROTO_TCP)
-			return fast_flow(skb, hook, looked, BN_IPV4, IPPROTO_TCP);
+			return fast_flow(ctx, &frame, hook, looked, BN_IPV4, IPPROTO_TCP);
 		if (ip->protocol == IPPROTO_UDP)
-			return fast_flow(skb, hook, looked, BN_IPV4, IPPROTO_UDP);
+			return fast_flow(ctx, &frame, hook, looked, BN_IPV4, IPPROTO_UDP);
 	} else if (eth->h_proto == bpf_htons(ETH_P_IPV6)) {
 		struct ipv6hdr *ip = data + ETH_HLEN;
 
 		if (data + ETH_HLEN + sizeof(*ip) > end)
 			return BN_SLOW;
 		if (ip->nexthdr == IPPROTO_TCP)
-			return fast_flow(skb, hook, looked, BN_IPV6, IPPROTO_TCP);
+			return fast_flow(ctx, &frame, hook, looked, BN_IPV6, IPPROTO_TCP);
 		if (ip->nexthdr == IPPROTO_UDP)
-			return fast_flow(skb, hook, looked, BN_IPV6, IPPROTO_UDP);
+			return fast_flow(ctx, &frame, hook, looked, BN_IPV6, IPPROTO_UDP);
 	}
 	return BN_SLOW;
 }

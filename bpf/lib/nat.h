@@ -21,7 +21,7 @@ enum bn_checksum_offset {
 };
 
 /* Fills the deltas that turn `key` into f->to_*. */
-static __noinline int nat_prepare(struct bn_flow_hot *f, const struct bn_tuple *key)
+static BN_SHARED int nat_prepare(struct bn_flow_hot *f, const struct bn_tuple *key)
 {
 	__u64 addr, ports;
 
@@ -107,6 +107,17 @@ static __always_inline void nat_csum_complete(struct __sk_buff *skb, __u16 delta
 		bpf_csum_update(skb, delta);
 }
 
+/* A finished transport checksum, updated. */
+static __always_inline void nat_transport_full(__u16 *check, const struct bn_flow_hot *f,
+					       __u8 protocol)
+{
+	__u16 sum = csum_apply(*check, f->l4_delta);
+
+	if (protocol == IPPROTO_UDP && !sum)
+		sum = 0xffff;
+	*check = sum;
+}
+
 /*
  * The transport checksum at `check` (verified by the caller), `off` bytes into the frame. The
  * last thing done to a packet: without the kfunc it invalidates packet pointers.
@@ -119,7 +130,6 @@ static __always_inline int nat_transport(struct __sk_buff *skb, __u16 *check, __
 					 const struct bn_flow_hot *f, __u8 family, __u8 protocol)
 {
 	int summed;
-	__u16 sum;
 
 	if (protocol == IPPROTO_UDP && !*check) {
 		/* IPv4 without a checksum; what PARTIAL leaves there is never 0 */
@@ -144,10 +154,7 @@ static __always_inline int nat_transport(struct __sk_buff *skb, __u16 *check, __
 		*check = csum_apply_plain(*check, f->l4_pseudo);
 		return 0;
 	}
-	sum = csum_apply(*check, f->l4_delta);
-	if (protocol == IPPROTO_UDP && !sum)
-		sum = 0xffff;
-	*check = sum;
+	nat_transport_full(check, f, protocol);
 	if (summed == CHECKSUM_COMPLETE && family == BN_IPV4)
 		bpf_csum_update(skb, (__u16)~f->l4_pseudo);
 	return 0;

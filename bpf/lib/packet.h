@@ -149,6 +149,8 @@ BN_MAP(bn_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct bn_scratch, 1);
  * is in the scratch area.
  */
 #define BN_GLOBAL __attribute__((noinline))
+/* A subprogram that not every program with its header calls. */
+#define BN_SHARED __noinline __attribute__((unused))
 
 static __always_inline struct bn_scratch *bn_scratch_get(void)
 {

@@ -264,7 +264,7 @@ static __always_inline void service_touch(const union bn_addr *addr, __be16 port
 }
 
 /* Chooses a backend. 0 with ask->id 0 where there is no such frontend, else 0 or the reason. */
-static __noinline int service_pick(struct bn_ask *ask)
+static BN_SHARED int service_pick(struct bn_ask *ask)
 {
 	struct bn_service_entry *e;
 	__u32 seq;

@@ -491,6 +491,7 @@ int bn_agent_uninstall(const struct bn_agent_config *config, struct bn_error *er
 		keep(bn_host_device_remove(nl, config->bpffs, err), &r);
 	bn_nl_free(nl);
 	keep(bn_cgroup_detach(links, err), &r);
+	keep(bn_xdp_detach_others(links, NULL, 0, err), &r);
 	if (access(links, F_OK) == 0)
 		keep(bn_attach_uninstall(&attach, err), &r);
 	if (access(config->bpffs, F_OK) == 0)

@@ -43,6 +43,8 @@ struct bn_uplink {
 	char name[IF_NAMESIZE];
 	uint32_t mtu;
 	bool attached;
+	enum bn_xdp_mode xdp; /* in force */
+	char *xdp_why;        /* why it is off, owned; NULL: it is not */
 };
 
 struct bn_agent {
@@ -136,11 +138,21 @@ void bn_agent_host_audit(struct bn_agent *a);
 void bn_agent_host_address(void *user, const union bn_addr *addr, bool owned);
 void bn_agent_host_status(struct bn_agent *a, json_t *features, json_t *notes);
 void bn_agent_host_done(struct bn_agent *a);
+/* agent/xdp.c: XDP on the uplinks. */
+struct bn_audit_count;
+void bn_agent_xdp_attach(struct bn_agent *a, struct bn_uplink *u);
+/* Removes what is on devices that are no uplinks (any more). */
+void bn_agent_xdp_prune(struct bn_agent *a);
+void bn_agent_xdp_audit(struct bn_agent *a, struct bn_audit_count *c);
+/* One feature for each uplink: the mode, or why it is off. */
+void bn_agent_xdp_status(const struct bn_agent *a, json_t *features, json_t *attachments);
+/* A mode that was asked for by name and is not in force. */
+void bn_agent_xdp_problems(const struct bn_agent *a, void (*fn)(void *user, json_t *text),
+			   void *user);
 
 /* agent/sockets.c: balancing at the socket. */
 int bn_agent_sockets_start(struct bn_agent *a, struct bn_error *err);
 void bn_agent_sockets_attach(struct bn_agent *a);
-struct bn_audit_count;
 /* Links that somebody detached are made again. */
 void bn_agent_sockets_audit(struct bn_agent *a, struct bn_audit_count *c);
 /* Of a network namespace, -1: our own; 0 where it can't be told. */

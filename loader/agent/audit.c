@@ -93,6 +93,7 @@ static void audit_programs(struct bn_agent *a)
 	bn_endpoints_each(a->endpoints, audit_endpoint, a);
 	for (size_t i = 0; i < a->n_uplinks; i++)
 		audit_program(a, a->uplinks[i].ifindex, BN_ATTACH_INGRESS, BN_PROGRAM_FROM_UPLINK);
+	bn_agent_xdp_audit(a, &a->audit->now.of[BN_AUDIT_PROGRAMS]);
 	if (!a->host_attached)
 		return;
 	audit_program(a, a->host.ifindex, BN_ATTACH_EGRESS, BN_PROGRAM_HOST_EGRESS);

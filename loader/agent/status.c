@@ -175,6 +175,7 @@ static json_t *find_reasons(struct bn_agent *a, json_t **ret_notes)
 	if (a->host_off && a->sockets_off)
 		add_reason(&rs,
 			   json_sprintf("the node itself reaches no services: %s", a->host_off));
+	bn_agent_xdp_problems(a, found_reason, &rs);
 	bn_agent_audit_problems(a, found_reason, &rs);
 	bn_agent_fit_problems(a, found_reason, &rs);
 	bn_health_problems(a->health, health_reason, &rs);
@@ -208,6 +209,7 @@ int bn_agent_method_status(struct bn_request *r, void *user)
 			     bn_attach_mechanism_name(a->attach.mechanism), "masquerade",
 			     a->config->masquerade != BN_MASQUERADE_OFF, "hz", (int)a->programs.hz,
 			     "flow_events", a->config->flow_events);
+	bn_agent_xdp_status(a, features, attachments);
 	bn_agent_sockets_status(a, features, attachments);
 	bn_agent_host_status(a, features, notes);
 	bn_reply(r, json_pack("{s:s, s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "state",

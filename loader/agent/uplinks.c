@@ -148,6 +148,15 @@ static const struct bn_uplink *find_uplink(const struct bn_uplink *u, size_t n, 
 	return NULL;
 }
 
+static void uplinks_free(struct bn_agent *a)
+{
+	for (size_t i = 0; i < a->n_uplinks; i++)
+		free(a->uplinks[i].xdp_why);
+	free(a->uplinks);
+	a->uplinks = NULL;
+	a->n_uplinks = 0;
+}
+
 int bn_agent_uplinks_scan(struct bn_agent *a, struct bn_error *err)
 {
 	struct bn_uplink *u = NULL;
@@ -165,12 +174,16 @@ int bn_agent_uplinks_scan(struct bn_agent *a, struct bn_error *err)
 		if (!mtu || u[i].mtu < mtu)
 			mtu = u[i].mtu;
 		u[i].attached = was && was->attached;
+		u[i].xdp = was ? was->xdp : BN_XDP_OFF;
+		u[i].xdp_why = was && was->xdp_why ? strdup(was->xdp_why) : NULL;
 		if (u[i].attached || !a->filled)
 			continue;
 		r = bn_attach(&a->attach, u[i].ifindex, BN_ATTACH_INGRESS,
 			      a->programs.programs[BN_PROGRAM_FROM_UPLINK], err);
 		u[i].attached = r >= 0;
 		r = r < 0 ? r : 0;
+		if (u[i].attached)
+			bn_agent_xdp_attach(a, &u[i]);
 	}
 	for (size_t i = 0; i < a->n_uplinks; i++) {
 		if (find_uplink(u, n, a->uplinks[i].ifindex))
@@ -179,9 +192,11 @@ int bn_agent_uplinks_scan(struct bn_agent *a, struct bn_error *err)
 		bn_addresses_device(a->addresses, (uint32_t)a->uplinks[i].ifindex, 0, NULL, NULL,
 				    NULL);
 	}
-	free(a->uplinks);
+	uplinks_free(a);
 	a->uplinks = u;
 	a->n_uplinks = n;
+	if (a->filled)
+		bn_agent_xdp_prune(a);
 	if (a->endpoints && mtu)
 		bn_endpoints_set_mtu(a->endpoints, mtu);
 	bn_agent_host_apply(a, mtu);
@@ -283,7 +298,5 @@ void bn_agent_uplinks_done(struct bn_agent *a)
 	a->rescan = NULL;
 	bn_monitor_free(a->monitor);
 	a->monitor = NULL;
-	free(a->uplinks);
-	a->uplinks = NULL;
-	a->n_uplinks = 0;
+	uplinks_free(a);
 }

@@ -10,9 +10,11 @@
 #include "datapath/clock.h"
 #include "datapath/flow-table.h"
 #include "host.skel.h"
+#include "log.h"
 #include "pod.skel.h"
 #include "sweep.skel.h"
 #include "uplink.skel.h"
+#include "xdp.skel.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -267,6 +269,18 @@ static int load_beside(struct bpf_object *obj, struct bpf_object *first, const c
 	return r ? r : load_object(obj, what, err);
 }
 
+/* Nothing depends on it: without, tc takes what it would have taken. */
+static int load_xdp(struct bn_xdp *xdp, struct bpf_object *first, const struct bn_sizes *sizes)
+{
+	struct bn_error err = BN_ERROR_INIT;
+	int r = load_beside(xdp->obj, first, "XDP", sizes, &err);
+
+	if (r)
+		bn_logf(BN_LOG_WARNING, "%s", bn_error_text(&err));
+	bn_error_done(&err);
+	return r ? -1 : keep_fd(bpf_program__fd(xdp->progs.bn_xdp));
+}
+
 int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *config,
 		     struct bn_error *err)
 {
@@ -274,6 +288,7 @@ int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *c
 	struct bn_uplink *uplink = NULL;
 	struct bn_host *host = NULL;
 	struct bn_sweep *sweep = NULL;
+	struct bn_xdp *xdp = NULL;
 	struct bn_node node = {0};
 	struct bn_config c = config->node;
 	int found[BN_MAP_MAX];
@@ -310,7 +325,8 @@ int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *c
 	uplink = bn_uplink__open();
 	host = bn_host__open();
 	sweep = bn_sweep__open();
-	if (!pod || !uplink || !host || !sweep) {
+	xdp = bn_xdp__open();
+	if (!pod || !uplink || !host || !sweep || !xdp) {
 		r = bn_error_set(err, -errno, "can't open the datapath's programs: %m");
 		goto out;
 	}
@@ -318,6 +334,7 @@ int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *c
 	memcpy((void *)&uplink->rodata->bn_config, &c, sizeof(c));
 	memcpy((void *)&host->rodata->bn_config, &c, sizeof(c));
 	memcpy((void *)&sweep->rodata->bn_config, &c, sizeof(c));
+	memcpy((void *)&xdp->rodata->bn_config, &c, sizeof(c));
 	r = size_maps(pod->obj, &config->sizes, err);
 	if (!r && known)
 		r = reuse_maps(pod->obj, config->bpffs, found, fits, err);
@@ -347,6 +364,7 @@ int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *c
 	ret->programs[BN_PROGRAM_FROM_HOST] = keep_fd(bpf_program__fd(host->progs.bn_from_host));
 	ret->programs[BN_PROGRAM_HOST_EGRESS] =
 		keep_fd(bpf_program__fd(host->progs.bn_host_egress));
+	ret->programs[BN_PROGRAM_XDP] = load_xdp(xdp, pod->obj, &config->sizes);
 	ret->hz = hz;
 	ret->adopted = known && fits[BN_MAP_bn_flows];
 	ret->node = c;
@@ -363,6 +381,7 @@ out:
 	bn_uplink__destroy(uplink);
 	bn_host__destroy(host);
 	bn_sweep__destroy(sweep);
+	bn_xdp__destroy(xdp);
 	return r;
 }
 

@@ -21,6 +21,7 @@
 #include <string.h>
 
 #define ATTEMPTS 8
+#define LINK_ATTRIBUTES IFLA_XDP /* the highest that is read */
 
 struct array {
 	void *items;
@@ -59,8 +60,9 @@ bool bn_link_is_ready(const struct bn_link *link)
 
 bool bn_link_read(const struct nlmsghdr *m, struct bn_link *ret)
 {
-	const struct nlattr *a[IFLA_LINK_NETNSID + 1];
+	const struct nlattr *a[LINK_ATTRIBUTES + 1];
 	const struct nlattr *info[IFLA_INFO_KIND + 1];
+	const struct nlattr *xdp[IFLA_XDP_ATTACHED + 1];
 	const struct ifinfomsg *ifi;
 
 	if (m->nlmsg_type != RTM_NEWLINK && m->nlmsg_type != RTM_DELLINK)
@@ -70,8 +72,9 @@ bool bn_link_read(const struct nlmsghdr *m, struct bn_link *ret)
 	ifi = mnl_nlmsg_get_payload(m);
 	if (ifi->ifi_family != AF_UNSPEC)
 		return false;
-	bn_nl_attrs(m, sizeof(*ifi), a, IFLA_LINK_NETNSID);
+	bn_nl_attrs(m, sizeof(*ifi), a, LINK_ATTRIBUTES);
 	bn_nl_nested(a[IFLA_LINKINFO], info, IFLA_INFO_KIND);
+	bn_nl_nested(a[IFLA_XDP], xdp, IFLA_XDP_ATTACHED);
 	memset(ret, 0, sizeof(*ret));
 	ret->ifindex = ifi->ifi_index;
 	ret->flags = ifi->ifi_flags;
@@ -79,6 +82,7 @@ bool bn_link_read(const struct nlmsghdr *m, struct bn_link *ret)
 	ret->peer_netns = (int)bn_nl_u32(a[IFLA_LINK_NETNSID], UINT32_MAX);
 	ret->mtu = bn_nl_u32(a[IFLA_MTU], 0);
 	ret->operstate = bn_nl_u8(a[IFLA_OPERSTATE], IF_OPER_UNKNOWN);
+	ret->xdp = bn_nl_u8(xdp[IFLA_XDP_ATTACHED], XDP_ATTACHED_NONE);
 	strncpy(ret->name, bn_nl_str(a[IFLA_IFNAME]), sizeof(ret->name) - 1);
 	strncpy(ret->kind, bn_nl_str(info[IFLA_INFO_KIND]), sizeof(ret->kind) - 1);
 	if (a[IFLA_ADDRESS] && mnl_attr_get_payload_len(a[IFLA_ADDRESS]) == sizeof(ret->mac))
@@ -202,7 +206,7 @@ static int dump(struct bn_nl *nl, uint16_t type, const void *header, size_t size
 	return 0;
 }
 
-int bn_link_get(struct bn_nl *nl, const char *name, int ifindex, struct bn_link *ret)
+static int get_link(struct bn_nl *nl, const char *name, int ifindex, int netns, struct bn_link *ret)
 {
 	const struct ifinfomsg ifi = {.ifi_index = name ? 0 : ifindex};
 	struct array links = {.item_size = sizeof(struct bn_link)};
@@ -212,6 +216,8 @@ int bn_link_get(struct bn_nl *nl, const char *name, int ifindex, struct bn_link 
 	bn_nl_header(nl, &ifi, sizeof(ifi));
 	if (name)
 		bn_nl_put_str(nl, IFLA_IFNAME, name);
+	if (netns >= 0)
+		bn_nl_put_u32(nl, IFLA_TARGET_NETNSID, (uint32_t)netns);
 	r = bn_nl_send(nl, take_link, &links);
 	if (r == 0 && links.n == 0)
 		r = -ENODEV;
@@ -219,6 +225,17 @@ int bn_link_get(struct bn_nl *nl, const char *name, int ifindex, struct bn_link 
 		memcpy(ret, links.items, sizeof(*ret));
 	free(links.items);
 	return r;
+}
+
+int bn_link_get(struct bn_nl *nl, const char *name, int ifindex, struct bn_link *ret)
+{
+	return get_link(nl, name, ifindex, -1, ret);
+}
+
+int bn_link_get_peer(struct bn_nl *nl, const struct bn_link *link, struct bn_link *ret)
+{
+	return link->peer_ifindex ? get_link(nl, NULL, link->peer_ifindex, link->peer_netns, ret)
+				  : -ENODEV;
 }
 
 int bn_inventory_links(struct bn_nl *nl, struct bn_link **ret, size_t *ret_n, struct bn_error *err)

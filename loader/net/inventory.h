@@ -26,6 +26,7 @@ struct bn_link {
 	uint32_t mtu;
 	uint32_t flags;    /* IFF_* */
 	uint8_t operstate; /* IF_OPER_* */
+	uint8_t xdp;       /* XDP_ATTACHED_*, of whatever program */
 };
 
 struct bn_own_address {
@@ -48,6 +49,9 @@ bool bn_own_address_read(const struct nlmsghdr *m, struct bn_own_address *ret);
 
 /* By name, or by ifindex where name is NULL; -ENODEV where there is none. */
 int bn_link_get(struct bn_nl *nl, const char *name, int ifindex, struct bn_link *ret);
+
+/* The other end of a veth, also in a namespace that is not ours; -ENODEV where there is none. */
+int bn_link_get_peer(struct bn_nl *nl, const struct bn_link *link, struct bn_link *ret);
 
 int bn_inventory_links(struct bn_nl *nl, struct bn_link **ret, size_t *ret_n, struct bn_error *err);
 /* Without those of endpoints' host sides. */

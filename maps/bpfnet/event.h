@@ -22,6 +22,7 @@ enum bn_hook {
 	BN_HOOK_TO_POD = 2,
 	BN_HOOK_FROM_UPLINK = 3,
 	BN_HOOK_FROM_HOST = 4,
+	BN_HOOK_XDP = 5, /* on an uplink's driver; no record names it */
 };
 
 /* Why a flow ended, bn_event.cause of BN_EVENT_FLOW_CLOSED. */

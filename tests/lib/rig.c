@@ -14,6 +14,7 @@
 #include "host.skel.h"
 #include "pod.skel.h"
 #include "uplink.skel.h"
+#include "xdp.skel.h"
 
 static int map_of(struct bpf_object *o, const char *name)
 {
@@ -36,10 +37,12 @@ struct bpf_program *bn_rig_program(const struct bn_rig *rig, __u8 hook)
 		[BN_HOOK_TO_POD] = "bn_to_pod",
 		[BN_HOOK_FROM_UPLINK] = "bn_from_uplink",
 		[BN_HOOK_FROM_HOST] = "bn_from_host",
+		[BN_HOOK_XDP] = "bn_xdp",
 	};
 	static const int objects[] = {
 		[BN_HOOK_FROM_UPLINK] = 1,
 		[BN_HOOK_FROM_HOST] = 2,
+		[BN_HOOK_XDP] = 3,
 	};
 	struct bpf_program *p =
 		bpf_object__find_program_by_name(rig->objects[objects[hook]], names[hook]);
@@ -85,7 +88,7 @@ static void object_load(struct bn_rig *rig, int i, const struct bn_rig_options *
 		}
 	r = bpf_object__load(o);
 	if (r)
-		bn_rig_die("load the programs", -r);
+		bn_rig_die(bpf_object__name(o), -r);
 }
 
 static void configure(struct bn_rig *rig, struct bn_config *c, const struct bn_rig_options *options)
@@ -230,6 +233,7 @@ void bn_rig_new(struct bn_rig *rig, const struct bn_rig_options *options)
 	struct bn_pod *pod;
 	struct bn_uplink *uplink;
 	struct bn_host *host;
+	struct bn_xdp *xdp;
 
 	memset(rig, 0, sizeof(*rig));
 	libbpf_set_print(libbpf_say);
@@ -237,18 +241,22 @@ void bn_rig_new(struct bn_rig *rig, const struct bn_rig_options *options)
 	pod = bn_pod__open();
 	uplink = bn_uplink__open();
 	host = bn_host__open();
-	if (!pod || !uplink || !host)
+	xdp = bn_xdp__open();
+	if (!pod || !uplink || !host || !xdp)
 		bn_rig_die("open skeletons", errno);
 	rig->skeletons[0] = pod;
 	rig->skeletons[1] = uplink;
 	rig->skeletons[2] = host;
+	rig->skeletons[3] = xdp;
 	rig->objects[0] = pod->obj;
 	rig->objects[1] = uplink->obj;
 	rig->objects[2] = host->obj;
+	rig->objects[3] = xdp->obj;
 	configure(rig, (struct bn_config *)&pod->rodata->bn_config, options);
 	configure(rig, (struct bn_config *)&uplink->rodata->bn_config, options);
 	configure(rig, (struct bn_config *)&host->rodata->bn_config, options);
-	for (int i = 0; i < 3; i++)
+	configure(rig, (struct bn_config *)&xdp->rodata->bn_config, options);
+	for (int i = 0; i < 4; i++)
 		object_load(rig, i, options);
 	devices_find(rig);
 	node_fill(rig);
@@ -267,6 +275,7 @@ void bn_rig_free(struct bn_rig *rig)
 	bn_pod__destroy(rig->skeletons[0]);
 	bn_uplink__destroy(rig->skeletons[1]);
 	bn_host__destroy(rig->skeletons[2]);
+	bn_xdp__destroy(rig->skeletons[3]);
 	memset(rig, 0, sizeof(*rig));
 }
 

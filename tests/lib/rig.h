@@ -52,8 +52,8 @@ struct bn_rig_options {
 #define BN_RIG_EVENTS 64
 
 struct bn_rig {
-	struct bpf_object *objects[3]; /* pod, uplink, host */
-	void *skeletons[3];
+	struct bpf_object *objects[4]; /* pod, uplink, host, XDP */
+	void *skeletons[4];
 	struct bn_rig_dev dev[BN_RIG_DEVICES];
 	struct ring_buffer *ring;
 	struct bn_event events[BN_RIG_EVENTS]; /* since the last run */

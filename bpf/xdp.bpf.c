@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * The program on an uplink's driver: established flows to a service's backend elsewhere and back,
+ * out of the device that they came from. Everything else is passed on untouched to
+ * bn_from_uplink, which decides.
+ */
+#include "lib/fast.h"
+
+SEC("xdp")
+int bn_xdp(struct xdp_md *xdp)
+{
+	struct bn_looked looked; /* nobody's: tc looks for itself */
+	int r = fast_path(xdp, BN_HOOK_XDP, &looked);
+
+	if (r == BN_SLOW)
+		return XDP_PASS;
+	return r == XDP_TX ? XDP_TX : XDP_DROP;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * bn_xdp beside bn_from_uplink: a flow that tc has established leaves XDP with the same bytes and
+ * the next hop's MACs; whatever is not an established flow's plain packet passes untouched.
+ */
+#include "lib/program.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/if_link.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define NAT_PORT 64000
+#define XDP_PASS_VERDICT 2
+#define XDP_TX_VERDICT 3
+
+static __u8 own_mac[6];
+static const __u8 router_mac[6] = {2, 0, 0, 0, 0, 1};
+
+static void one_port(struct bn_config *config)
+{
+	config->nat_port_min = NAT_PORT;
+	config->nat_port_max = NAT_PORT;
+	config->event_rate = ~0u;
+}
+
+/* The kernel runs XDP on behalf of a device only where that has queues for it: an XDP program. */
+static void device_prepare(struct bn_rig *rig)
+{
+	static bool done;
+	FILE *f;
+
+	if (done)
+		return;
+	done = true;
+	if (bpf_xdp_attach((int)rig->dev[BN_UPLINK].ifindex,
+			   bpf_program__fd(bn_rig_program(rig, BN_HOOK_XDP)), XDP_FLAGS_DRV_MODE,
+			   NULL))
+		bn_rig_die("attach native XDP to a veth", errno);
+	f = popen("ip -br link show dev bnup | sed 's/.* \\(..:..:..:..:..:..\\) .*/\\1/'", "r");
+	if (!f || fscanf(f, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &own_mac[0], &own_mac[1], &own_mac[2],
+			 &own_mac[3], &own_mac[4], &own_mac[5]) != 6)
+		bn_rig_die("the uplink's MAC", errno);
+	pclose(f);
+}
+
+static void xdp_run(struct bn_rig *rig, const struct bn_packet *in, struct bn_result *ret)
+{
+	struct xdp_md ctx = {.data_end = (__u32)in->len,
+			     .ingress_ifindex = rig->dev[BN_UPLINK].ifindex};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in->data, .data_size_in = (__u32)in->len,
+		    .data_out = ret->out.data, .data_size_out = sizeof(ret->out.data),
+		    .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .repeat = 1);
+
+	if (bpf_prog_test_run_opts(bpf_program__fd(bn_rig_program(rig, BN_HOOK_XDP)), &opts))
+		bn_rig_die("BPF_PROG_TEST_RUN of XDP on a device (5.15 and later)", errno);
+	ret->out.len = opts.data_size_out;
+	ret->verdict = (int)opts.retval;
+}
+
+static void make(struct bn_rig *rig, const struct bn_step *s, int family, struct bn_packet *ret)
+{
+	bn_step_packet(rig, s, family, ret);
+	memcpy(ret->data, own_mac, 6);
+}
+
+static const char *passes(struct bn_rig *rig, const struct bn_packet *in)
+{
+	struct bn_counts before, after;
+	struct bn_result out;
+
+	bn_rig_counts(rig, &before);
+	xdp_run(rig, in, &out);
+	bn_rig_counts(rig, &after);
+	if (out.verdict != XDP_PASS_VERDICT)
+		return "not passed";
+	if (out.out.len != in->len || memcmp(out.out.data, in->data, in->len))
+		return "passed, but changed";
+	return memcmp(&before, &after, sizeof(before)) ? "passed, but counted" : NULL;
+}
+
+/* XDP's outcome is tc's with MACs, and counts the packet once. */
+static const char *sent(struct bn_rig *rig, int family, const struct bn_step *s,
+			const struct bn_tuple *key)
+{
+	struct bn_result tc, xdp;
+	struct bn_flow was, is;
+	struct bn_packet in;
+
+	make(rig, s, family, &in);
+	bn_rig_run(rig, BN_HOOK_FROM_UPLINK, BN_UPLINK, 0, &in, &tc);
+	if (tc.verdict != 7)
+		return "tc itself does not redirect";
+	if (bn_rig_flow(rig, key, &was) != BN_ESTABLISHED)
+		return "the flow is not established";
+	xdp_run(rig, &in, &xdp);
+	if (xdp.verdict != XDP_TX_VERDICT)
+		return "not sent";
+	bn_rig_flow(rig, key, &is);
+	if (is.packets != was.packets + 1 || is.bytes != was.bytes + in.len - 14)
+		return "not counted as one packet of the flow";
+	if (memcmp(xdp.out.data, router_mac, 6) || memcmp(xdp.out.data + 6, own_mac, 6))
+		return "not to the router's MAC from the device's";
+	if (xdp.out.len != tc.out.len ||
+	    memcmp(xdp.out.data + 12, tc.out.data + 12, xdp.out.len - 12))
+		return "other bytes than from tc";
+	return NULL;
+}
+
+static struct bn_tuple tuple_of(const struct bn_step *s, int family)
+{
+	return bn_tuple_make(family, s->in.protocol, s->in.src, s->in.sport, s->in.dst,
+			     s->in.dport);
+}
+
+static const char *whole(struct bn_rig *rig, int family, const struct bn_step *there,
+			 const struct bn_step *back)
+{
+	struct bn_tuple to = tuple_of(there, family), from = tuple_of(back, family);
+	const char *wrong;
+	struct bn_packet in;
+
+	make(rig, there, family, &in);
+	/* the hop is asked for, and this one goes by tc */
+	wrong = passes(rig, &in);
+	wrong = wrong ? wrong : sent(rig, family, there, &to);
+	make(rig, back, family, &in);
+	wrong = wrong ? wrong : passes(rig, &in);
+	wrong = wrong ? wrong : sent(rig, family, back, &from);
+	if (wrong)
+		return wrong;
+	/* a second later the kernel is to see its neighbour used again */
+	usleep(1100000);
+	make(rig, there, family, &in);
+	wrong = passes(rig, &in);
+	wrong = wrong ? wrong : sent(rig, family, there, &to);
+	/* overheard, for another machine */
+	make(rig, there, family, &in);
+	in.data[5] ^= 1;
+	wrong = wrong ? wrong : passes(rig, &in);
+	return wrong;
+}
+
+static const struct bn_step tcp_there = {UPLINK,
+					 TCP("WORLD", 40000, "NODE", 30081, ACK, .payload = 1201)};
+static const struct bn_step tcp_back = {UPLINK,
+					TCP("REMOTE", 8082, "NODE", NAT_PORT, ACK, .payload = 77)};
+static const struct bn_step udp_there = {UPLINK, UDP("WORLD", 5000, "NODE", 30054, .payload = 40)};
+static const struct bn_step udp_back = {UPLINK,
+					UDP("REMOTE", 5354, "NODE", NAT_PORT, .payload = 701)};
+
+static const char *tcp(struct bn_rig *rig, int family)
+{
+	return whole(rig, family, &tcp_there, &tcp_back);
+}
+
+static const char *udp(struct bn_rig *rig, int family)
+{
+	struct bn_result r;
+
+	/* several packets over seconds make it lasting */
+	for (int i = 0; i < 12; i++) {
+		bn_step_send(rig, &udp_there, family, &r);
+		bn_step_send(rig, &udp_back, family, &r);
+		usleep(300000);
+	}
+	return whole(rig, family, &udp_there, &udp_back);
+}
+
+/* On an established flow with a known hop, so that only what is odd stands in the way. */
+static const char *odd(struct bn_rig *rig, int family)
+{
+	static const __u8 nops[4] = {1, 1, 1, 1};
+	const struct bn_step steps[] = {
+		{UPLINK, TCP("WORLD", 40000, "NODE", 30081, SYN)},
+		{UPLINK, TCP("WORLD", 40000, "NODE", 30081, FIN | ACK)},
+		{UPLINK, TCP("WORLD", 40000, "NODE", 30081, RST)},
+		{UPLINK, TCP("WORLD", 40000, "NODE", 30081, ACK, .ttl = 1)},
+		{UPLINK, TCP("WORLD", 40000, "NODE", 30081, ACK, .payload = 1500)},
+		{UPLINK, TCP("WORLD", 40000, "NODE", 30081, ACK, .vlan = 5)},
+		{UPLINK, TCP("WORLD", 40001, "NODE", 30081, ACK)},
+		{UPLINK, TCP("WORLD", 40000, "NODE", 80, ACK)},
+		{UPLINK, SCTP("WORLD", 40000, "NODE", 30081, .payload = 20)},
+		{UPLINK,
+		 TCP("WORLD", 40000, "NODE", 30081, ACK, .options = nops, .options_len = 4)},
+		{UPLINK, TCP("WORLD", 40000, "NODE", 30081, ACK, .frag = BN_IP_MF, .payload = 80)},
+		{UPLINK, TCP("WORLD", 40000, "NODE", 30081, ACK, .frag = 10, .payload = 80)},
+	};
+	/* the last three are IPv4's */
+	size_t n = sizeof(steps) / sizeof(steps[0]) - (family == 6 ? 3 : 0);
+	const char *wrong = tcp(rig, family);
+	static char text[80];
+	struct bn_packet in;
+
+	for (size_t i = 0; i < n && !wrong; i++) {
+		make(rig, &steps[i], family, &in);
+		wrong = passes(rig, &in);
+		if (wrong)
+			snprintf(text, sizeof(text), "odd packet %zu: %s", i + 1, wrong);
+	}
+	if (wrong)
+		return *text ? text : wrong;
+	/* lengths that lie: the IP header's, TCP's; and every truncation */
+	make(rig, &tcp_there, family, &in);
+	in.data[family == 4 ? 17 : 19]++;
+	wrong = passes(rig, &in);
+	make(rig, &tcp_there, family, &in);
+	in.data[in.l4 + 12] = 0x40;
+	wrong = wrong ? wrong : passes(rig, &in);
+	for (size_t len = 34; len < in.payload && !wrong; len++) {
+		make(rig, &tcp_there, family, &in);
+		in.len = len;
+		wrong = passes(rig, &in);
+	}
+	if (wrong)
+		return wrong;
+	bn_rig_epoch_bump(rig, BN_SLOT_NONE);
+	make(rig, &tcp_there, family, &in);
+	return passes(rig, &in) ? "a decision of another epoch was followed" : NULL;
+}
+
+#define ESTABLISH .prepare = establish
+
+static void establish(struct bn_rig *rig, int family)
+{
+	const struct bn_step steps[] = {
+		{UPLINK, TCP("WORLD", 40000, "NODE", 30081, SYN)},
+		{UPLINK, TCP("REMOTE", 8082, "NODE", NAT_PORT, SYN | ACK)},
+		{UPLINK, TCP("WORLD", 40000, "NODE", 30081, ACK)},
+	};
+	struct bn_result r;
+
+	device_prepare(rig);
+	bn_rig_epoch_bump(rig, BN_SLOT_NONE); /* hops of earlier cases are forgotten */
+	for (size_t i = 0; i < 3; i++)
+		bn_step_send(rig, &steps[i], family, &r);
+}
+
+static void only_device(struct bn_rig *rig, int family)
+{
+	device_prepare(rig);
+	bn_rig_epoch_bump(rig, BN_SLOT_NONE);
+}
+
+static const struct bn_case cases[] = {
+	{"TCP to a backend elsewhere and back", ESTABLISH, .run = tcp},
+	{"UDP to a backend elsewhere and back", .prepare = only_device, .run = udp},
+	{"what is odd is for tc, as it came", ESTABLISH, .run = odd},
+};
+
+int main(void)
+{
+	static const struct bn_rig_options options = {
+		.flow_sets = 64, .masquerade = true, .configure = one_port};
+
+	return bn_program_main("xdp", cases, sizeof(cases) / sizeof(cases[0]), &options);
+}
