@@ -153,6 +153,15 @@ bool bn_rig_can_complete(struct bn_rig *rig);
 void bn_rig_run_fd(struct bn_rig *rig, int prog_fd, __u32 ifindex, __u32 ingress,
 		   const struct bn_packet *in, __u32 repeat, struct bn_result *ret);
 
+/* XDP: prepare the device first, whose program stays on it. */
+void bn_rig_xdp_prepare(const struct bn_rig *rig, int device);
+/* Whether this kernel can run XDP on behalf of a device (5.15 and later). */
+bool bn_rig_can_xdp(const struct bn_rig *rig, int device);
+void bn_rig_xdp_run(const struct bn_rig *rig, int prog_fd, int device, const struct bn_packet *in,
+		    __u32 repeat, struct bn_result *ret);
+/* The MAC of our side of a device's pair. */
+struct bn_mac bn_rig_own_mac(const struct bn_rig *rig, int device);
+
 struct bn_counts {
 	__u64 counter[BN_CNT_MAX];
 	__u64 drop[BN_DROP_MAX];
