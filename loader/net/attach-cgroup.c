@@ -13,7 +13,6 @@
 #include "net/attach-mechanism.h"
 
 #include <bpf/bpf.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -121,38 +120,20 @@ int bn_cgroup_attach(const char *dir, const char *cgroup, const struct bn_cgroup
 	return r;
 }
 
-typedef int (*pin_fn)(void *user, const char *path, const char *name);
-
-static int each_pin(const char *dir, pin_fn fn, void *user, struct bn_error *err)
+/* The hook that a record is of; NULL: it is not a cgroup's. */
+static const char *hook_of(const char *record)
 {
-	char path[BN_ATTACH_PATH_MAX];
-	struct dirent *entry;
-	DIR *d = opendir(dir);
-	int r = 0;
-
-	if (!d)
-		return errno == ENOENT ? 0
-				       : bn_error_set(err, -errno, "cannot list %s: %s", dir,
-						      strerror(errno));
-	while (r >= 0 && (entry = readdir(d))) {
-		const char *name = entry->d_name + strlen(PREFIX);
-
-		if (!strncmp(entry->d_name, PREFIX, strlen(PREFIX)) &&
-		    pin_path(dir, name, path) == 0)
-			r = fn(user, path, name);
-	}
-	closedir(d);
-	return r;
+	return strncmp(record, PREFIX, strlen(PREFIX)) ? NULL : record + strlen(PREFIX);
 }
 
-static int detach_one(void *user, const char *path, const char *name)
+static int detach_one(void *user, const char *path, const char *record)
 {
-	return bn_attach_link_remove(path, user);
+	return hook_of(record) ? bn_attach_link_remove(path, user) : 0;
 }
 
 int bn_cgroup_detach(const char *dir, struct bn_error *err)
 {
-	return each_pin(dir, detach_one, err, err);
+	return bn_attach_each_record(dir, detach_one, err, err);
 }
 
 struct listing {
@@ -160,12 +141,14 @@ struct listing {
 	void *user;
 };
 
-static int list_one(void *user, const char *path, const char *name)
+static int list_one(void *user, const char *path, const char *record)
 {
+	const char *name = hook_of(record);
 	const struct listing *l = user;
 	struct bpf_link_info info;
-	int fd = bpf_obj_get(path), r;
+	int fd, r;
 
+	fd = name ? bpf_obj_get(path) : -ENOENT;
 	if (fd < 0)
 		return 0;
 	r = link_info(fd, &info);
@@ -179,5 +162,5 @@ int bn_cgroup_list(const char *dir, bn_cgroup_list_fn fn, void *user, struct bn_
 {
 	struct listing l = {.fn = fn, .user = user};
 
-	return each_pin(dir, list_one, &l, err);
+	return bn_attach_each_record(dir, list_one, &l, err);
 }

@@ -1,13 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Links pinned in bpffs, as every mechanism keeps them. */
+/* The folder of what is attached, and links pinned in it, as every mechanism keeps them. */
 #include "net/attach-mechanism.h"
 
 #include "error.h"
 
 #include <bpf/bpf.h>
+#include <dirent.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+/* Removing the entry under the cursor is fine with readdir(). */
+int bn_attach_each_record(const char *dir, bn_attach_record_fn fn, void *user, struct bn_error *err)
+{
+	char path[BN_ATTACH_PATH_MAX];
+	struct dirent *entry;
+	DIR *d = opendir(dir);
+	int r = 0;
+
+	if (!d)
+		return errno == ENOENT ? 0
+				       : bn_error_set(err, -errno, "cannot list %s: %s", dir,
+						      strerror(errno));
+	while (r >= 0 && (entry = readdir(d))) {
+		if (snprintf(path, sizeof(path), "%s/%s", dir, entry->d_name) < (int)sizeof(path))
+			r = fn(user, path, entry->d_name);
+	}
+	closedir(d);
+	return r;
+}
 
 int bn_attach_link_open(const char *path, struct bn_error *err)
 {

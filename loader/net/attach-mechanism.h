@@ -25,7 +25,15 @@ void bn_attach_clsact_forget_qdisc(const char *dir, int ifindex);
 
 #define BN_ATTACH_PATH_MAX 4096
 
-/* attach-link.c: a pinned link's descriptor; -ENOENT, without a text: there is none. */
+/*
+ * attach-link.c: calls fn for every name in the folder, which it may remove; a negative result ends
+ * the walk and is returned. A folder that is not there is empty.
+ */
+typedef int (*bn_attach_record_fn)(void *user, const char *path, const char *name);
+int bn_attach_each_record(const char *dir, bn_attach_record_fn fn, void *user,
+			  struct bn_error *err);
+
+/* A pinned link's descriptor; -ENOENT, without a text: there is none. */
 int bn_attach_link_open(const char *path, struct bn_error *err);
 /* Takes over `fd`. */
 int bn_attach_link_pin(int fd, const char *path, struct bn_error *err);

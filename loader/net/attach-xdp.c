@@ -9,7 +9,6 @@
 #include "net/attach-mechanism.h"
 
 #include <bpf/bpf.h>
-#include <dirent.h>
 #include <errno.h>
 #include <linux/ethtool.h>
 #include <linux/if_link.h>
@@ -145,34 +144,32 @@ uint32_t bn_xdp_attached(const char *dir, int ifindex, enum bn_xdp_mode *ret)
 	return 0;
 }
 
+struct keeping {
+	const int *ifindexes;
+	size_t n;
+	struct bn_error *err;
+};
+
+static int detach_unkept(void *user, const char *path, const char *record)
+{
+	const struct keeping *keep = user;
+	int ifindex, end = 0;
+	char mode[8];
+
+	if (sscanf(record, "xdp-%7[a-z]-%9d%n", mode, &ifindex, &end) != 2 || record[end])
+		return 0;
+	for (size_t i = 0; i < keep->n; i++) {
+		if (keep->ifindexes[i] == ifindex)
+			return 0;
+	}
+	return bn_attach_link_remove(path, keep->err);
+}
+
 int bn_xdp_detach_others(const char *dir, const int *keep, size_t n, struct bn_error *err)
 {
-	char path[BN_ATTACH_PATH_MAX];
-	struct dirent *entry;
-	DIR *d = opendir(dir);
-	int r = 0;
+	struct keeping kept = {keep, n, err};
 
-	if (!d)
-		return errno == ENOENT ? 0
-				       : bn_error_set(err, -errno, "cannot list %s: %s", dir,
-						      strerror(errno));
-	/* removing the entry under the cursor is fine with readdir() */
-	while (r >= 0 && (entry = readdir(d))) {
-		bool kept = false;
-		int ifindex, end = 0;
-		char mode[8];
-
-		if (sscanf(entry->d_name, "xdp-%7[a-z]-%9d%n", mode, &ifindex, &end) != 2 ||
-		    entry->d_name[end])
-			continue;
-		for (size_t i = 0; i < n; i++)
-			kept = kept || keep[i] == ifindex;
-		if (!kept &&
-		    snprintf(path, sizeof(path), "%s/%s", dir, entry->d_name) < (int)sizeof(path))
-			r = bn_attach_link_remove(path, err);
-	}
-	closedir(d);
-	return r < 0 ? r : 0;
+	return bn_attach_each_record(dir, detach_unkept, &kept, err);
 }
 
 /* Empty where the device has no hardware, nor what passes for it. */

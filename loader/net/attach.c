@@ -11,7 +11,6 @@
 #include "error.h"
 #include "net/attach-mechanism.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,32 +109,32 @@ static bool parse(const char *name, struct bn_attachment *ret, bool *ret_qdisc)
 typedef int (*record_fn)(const struct bn_attach *how, const struct bn_attachment *a, bool qdisc,
 			 void *user);
 
-/* Removing the entry under the cursor is fine with readdir(). */
+struct walk {
+	const struct bn_attach *how;
+	record_fn fn;
+	void *user;
+};
+
+static int walk_one(void *user, const char *path, const char *record)
+{
+	const struct walk *w = user;
+	struct bn_attachment a;
+	bool qdisc;
+
+	if (!parse(record, &a, &qdisc))
+		return 0;
+	if (!if_indextoname((unsigned)a.ifindex, a.ifname))
+		a.ifname[0] = '\0';
+	if (!qdisc)
+		a.prog_id = mechanisms[a.mechanism]->prog_id(w->how->dir, a.ifindex, a.point);
+	return w->fn(w->how, &a, qdisc, w->user);
+}
+
 static int each(const struct bn_attach *how, record_fn fn, void *user, struct bn_error *err)
 {
-	struct dirent *entry;
-	int r = 0;
-	DIR *dir;
+	struct walk w = {how, fn, user};
 
-	dir = opendir(how->dir);
-	if (!dir && errno == ENOENT)
-		return 0;
-	if (!dir)
-		return bn_error_set(err, -errno, "cannot list %s: %s", how->dir, strerror(errno));
-	while (r >= 0 && (entry = readdir(dir))) {
-		struct bn_attachment a;
-		bool qdisc;
-
-		if (!parse(entry->d_name, &a, &qdisc))
-			continue;
-		if (!if_indextoname((unsigned)a.ifindex, a.ifname))
-			a.ifname[0] = '\0';
-		if (!qdisc)
-			a.prog_id = mechanisms[a.mechanism]->prog_id(how->dir, a.ifindex, a.point);
-		r = fn(how, &a, qdisc, user);
-	}
-	closedir(dir);
-	return r;
+	return bn_attach_each_record(how->dir, walk_one, &w, err);
 }
 
 struct listing {
