@@ -21,7 +21,8 @@ bool bn_sock_iters_finds(const struct bn_sock_iters *s);
 /* Those of all namespaces; *ret is the caller's to free. -ENOMEM, or as read(2). */
 int bn_sock_iters_stale(struct bn_sock_iters *s, struct bn_sock_stale **ret, size_t *ret_n);
 /*
- * Ends those of the network namespace that the caller is in: their next call says ECONNABORTED.
+ * Ends those of the network namespace that the caller is in: recv() says ECONNABORTED, send()
+ * EDESTADDRREQ.
  * Does nothing where the kernel has no bpf_sock_destroy() (before 6.5).
  */
 int bn_sock_iters_destroy(struct bn_sock_iters *s);

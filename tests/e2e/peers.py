@@ -292,6 +292,25 @@ def udp(ns, ip, port, data=b"hello", tries=3, connect=True):
                     raise
 
 
+# What a connected UDP socket that was ended says: once, to a call that looks for an error that was
+# left for it; and to each send(), which looks first for the peer that it no longer has.
+TOLD = {"recv": errno.ECONNABORTED, "send": errno.EDESTADDRREQ}
+
+
+def told(error):
+    return error.errno in TOLD.values()
+
+
+def assert_told(s):
+    for call, argument in (("recv", 100), ("send", b"x")):
+        try:
+            getattr(s, call)(argument)
+        except OSError as e:
+            assert e.errno == TOLD[call], f"{call}() says {e}"
+        else:
+            raise AssertionError(f"{call}() says nothing")
+
+
 def udp_error(ns, ip, port, timeout=5):
     with udp_socket(ns, ip, port, timeout) as s:
         try:

@@ -77,12 +77,12 @@ def udp_unconnected(ns, ip):
 
 def udp_told(ns, ip):
     """As a client that is told that its backend goes: it asks again, on a socket of its own."""
-    for _ in range(3):
+    for left in reversed(range(4)):
         try:
             return udp(ns, ip)
-        except ConnectionAbortedError:
-            pass
-    return udp(ns, ip)
+        except OSError as e:
+            if not left or not peers.told(e):
+                raise
 
 
 def names(exchange, ns, ip, times=40):
