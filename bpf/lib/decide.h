@@ -47,8 +47,8 @@ static __noinline int decide_reply(struct bn_scratch *s)
 	r->src_slot = s->dst.slot;
 	r->dst_slot = s->src.slot;
 	r->in_ifindex = s->dst.kind == BN_ADDR_LOCAL_POD ? s->dst.ifindex : 0;
-	if (s->pkt.hook == BN_HOOK_FROM_HOST && s->dst.kind == BN_ADDR_HOST)
-		r->in_ifindex = s->pkt.ifindex;
+	if (s->pkt.hook != BN_HOOK_FROM_POD && f->action == BN_ACT_HOST)
+		r->in_ifindex = host_peer_ifindex();
 	if (s->src.kind == BN_ADDR_LOCAL_POD) {
 		/*
 		 * Back into the pod, past the stack from wherever an ingress hook sees it. What this
@@ -354,10 +354,10 @@ BN_GLOBAL int decide_new(struct __sk_buff *skb)
 	route_set(skb, f, &s->dst, s->pkt.tuple.family, s->pkt.tuple.protocol, s->pkt.hook);
 	if (s->pkt.hook != BN_HOOK_FROM_POD && f->flags & BN_FLOW_SERVICE) {
 		r = decide_back(skb, s);
-		if (!r && s->pkt.hook == BN_HOOK_FROM_HOST)
-			r = host_decide(s);
-		if (!r && f->action != BN_ACT_HOST)
-			r = outside_decide(s);
+		if (!r)
+			r = s->dst.kind == BN_ADDR_HOST && s->pkt.hook == BN_HOOK_FROM_HOST
+				    ? host_decide(s)
+				    : outside_decide(s);
 		if (r)
 			return r;
 	} else if (decide_masquerades(s)) {

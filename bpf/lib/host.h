@@ -9,13 +9,27 @@
 
 #include "lib/endpoint.h"
 
+static __always_inline const struct bn_node *host_node(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&bn_node, &zero);
+}
+
 /* The node's end of the pair; 0: there is none. */
 static __always_inline __u32 host_ifindex(void)
 {
-	__u32 zero = 0;
-	const struct bn_node *n = bpf_map_lookup_elem(&bn_node, &zero);
+	const struct bn_node *n = host_node();
 
 	return n ? n->host_ifindex : 0;
+}
+
+/* The far end. */
+static __always_inline __u32 host_peer_ifindex(void)
+{
+	const struct bn_node *n = host_node();
+
+	return n ? n->peer_ifindex : 0;
 }
 
 /* Into the node's stack, 0 or the reason. The device takes whatever is not too large for the stack. */
@@ -28,16 +42,31 @@ static __always_inline int host_route(__u8 *action, __u32 *out_ifindex, __u16 *m
 }
 
 /*
- * A service's flow from the node, its backend chosen and routed. A backend that is the node itself
- * gets it from the service's address, so that its answers come here too.
+ * A service's flow whose backend is the node itself. Its answers must come back here. So from the
+ * node it gets it from the service's address; where that is the node's own, and from outside, from
+ * the node's with a source port of the range, which no socket has. 0 or the reason.
  */
-static __always_inline int host_decide(struct bn_scratch *s)
+static __noinline int host_decide(struct bn_scratch *s)
 {
-	struct bn_flow *f = &s->fwd;
+	const struct bn_node *n = host_node();
+	const struct bn_tuple *t;
+	struct bn_flow *f;
 
-	if (s->dst.kind != BN_ADDR_HOST)
-		return 0;
-	f->to_saddr = s->pkt.tuple.daddr;
-	f->flags |= BN_FLOW_HAIRPIN | BN_FLOW_NAT;
+	if (!s || !n)
+		return BN_DROP_INTERNAL;
+	t = &s->pkt.tuple;
+	f = &s->fwd;
+	f->flags |= BN_FLOW_NAT;
+	f->to_saddr = t->daddr;
+	party_of_address(&s->leaves_as, &t->daddr);
+	if (s->pkt.hook == BN_HOOK_FROM_HOST && s->leaves_as.kind != BN_ADDR_HOST) {
+		f->flags |= BN_FLOW_HAIRPIN;
+	} else {
+		f->flags |= BN_FLOW_MASQ;
+		if (s->leaves_as.kind != BN_ADDR_HOST)
+			f->to_saddr = t->family == BN_IPV4 ? n->v4 : n->v6;
+		if (bn_addr_zero(&f->to_saddr))
+			return BN_DROP_NO_ROUTE;
+	}
 	return host_route(&f->action, &f->out_ifindex, &f->mtu);
 }

@@ -62,7 +62,8 @@ static __always_inline void route_set(struct __sk_buff *skb, struct bn_flow *f,
 		f->out_ifindex = dst->ifindex;
 		if (hook != BN_HOOK_TO_POD) {
 			f->action = BN_ACT_PEER;
-			f->mtu = dst->mtu;
+			/* what the loopback lets through whole, a pod takes in whole */
+			f->mtu = hook == BN_HOOK_FROM_HOST ? 0xffff : dst->mtu;
 		}
 		return;
 	}

@@ -98,6 +98,7 @@ static void audit_programs(struct bn_agent *a)
 		return;
 	audit_program(a, a->host.ifindex, BN_ATTACH_EGRESS, BN_PROGRAM_HOST_EGRESS);
 	audit_program(a, a->host.peer_ifindex, BN_ATTACH_INGRESS, BN_PROGRAM_FROM_HOST);
+	audit_program(a, BN_LOOPBACK_IFINDEX, BN_ATTACH_INGRESS, BN_PROGRAM_FROM_LOOPBACK);
 }
 
 static json_t *count_json(const char *name, const struct bn_audit_count *c)

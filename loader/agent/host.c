@@ -32,8 +32,13 @@ static int attach(struct bn_agent *a, struct bn_error *err)
 		      a->programs.programs[BN_PROGRAM_HOST_EGRESS], err);
 	if (r < 0)
 		return r;
-	return bn_attach(&a->attach, a->host.peer_ifindex, BN_ATTACH_INGRESS,
-			 a->programs.programs[BN_PROGRAM_FROM_HOST], err);
+	r = bn_attach(&a->attach, a->host.peer_ifindex, BN_ATTACH_INGRESS,
+		      a->programs.programs[BN_PROGRAM_FROM_HOST], err);
+	if (r < 0)
+		return r;
+	/* last: it sends on to both */
+	return bn_attach(&a->attach, BN_LOOPBACK_IFINDEX, BN_ATTACH_INGRESS,
+			 a->programs.programs[BN_PROGRAM_FROM_LOOPBACK], err);
 }
 
 static const union bn_addr *source_of(const struct bn_agent *a, uint8_t family)
@@ -151,7 +156,8 @@ static int apply(struct bn_agent *a, uint32_t mtu, struct bn_error *err)
 	r = bn_host_device_ensure(a->nl, a->config->bpffs, mtu, v6, &a->host, err);
 	if (r < 0)
 		return r;
-	r = bn_addresses_host(a->addresses, (uint32_t)a->host.ifindex, err);
+	r = bn_addresses_host(a->addresses, (uint32_t)a->host.ifindex,
+			      (uint32_t)a->host.peer_ifindex, err);
 	/* a predecessor's programs go on with its maps until ours are filled */
 	if (r < 0 || !a->filled)
 		return r;
@@ -194,9 +200,8 @@ void bn_agent_host_status(struct bn_agent *a, json_t *features, json_t *notes)
 	if (a->sockets_off)
 		json_array_append_new(
 			notes,
-			json_string("sockets are not balanced: from the node itself, NodePorts "
-				    "and service addresses that are the node's own are out "
-				    "of reach, and so are host ports on the loopback"));
+			json_string("sockets are not balanced: from the node itself, what is "
+				    "published on the loopback is out of reach"));
 	json_object_set_new(features, "host_packets", json_boolean(!a->host_off));
 	if (a->host_off)
 		json_object_set_new(features, "host_packets_reason", json_string(a->host_off));

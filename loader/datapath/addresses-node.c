@@ -28,16 +28,18 @@ int bn_addresses_node(struct bn_addresses *a, const union bn_addr *v4, const uni
 	return 0;
 }
 
-int bn_addresses_host(struct bn_addresses *a, uint32_t ifindex, struct bn_error *err)
+int bn_addresses_host(struct bn_addresses *a, uint32_t ifindex, uint32_t peer_ifindex,
+		      struct bn_error *err)
 {
 	struct bn_node node;
 	uint32_t zero = 0;
 
 	if (bpf_map_lookup_elem(a->config.node_fd, &zero, &node))
 		return bn_error_set(err, -errno, "can't read the node's entry: %m");
-	if (node.host_ifindex == ifindex)
+	if (node.host_ifindex == ifindex && node.peer_ifindex == peer_ifindex)
 		return 0;
 	node.host_ifindex = ifindex;
+	node.peer_ifindex = peer_ifindex;
 	if (bpf_map_update_elem(a->config.node_fd, &zero, &node, BPF_ANY))
 		return bn_error_set(err, -errno, "can't write the node's entry: %m");
 	return 0;

@@ -140,9 +140,11 @@ static int pin_path(char *buf, size_t size, const char *bpffs, enum bn_map_id id
 static bool pinned_node(const char *bpffs, struct bn_node *ret)
 {
 	char path[4096];
+	struct bn_map_shape shape;
+	/* one of before its last member is shorter */
+	struct bn_node node = {0};
 	uint32_t zero = 0;
-	struct bn_node node;
-	bool ok = false;
+	bool ok;
 	int fd;
 
 	if (pin_path(path, sizeof(path), bpffs, BN_MAP_bn_node))
@@ -150,7 +152,8 @@ static bool pinned_node(const char *bpffs, struct bn_node *ret)
 	fd = bpf_obj_get(path);
 	if (fd < 0)
 		return false;
-	ok = bpf_map_lookup_elem(fd, &zero, &node) == 0 && node.abi == BN_ABI_VERSION;
+	ok = bn_map_shape(fd, &shape) == 0 && shape.value_size <= sizeof(node) &&
+	     bpf_map_lookup_elem(fd, &zero, &node) == 0 && node.abi == BN_ABI_VERSION;
 	close(fd);
 	if (ok)
 		*ret = node;
@@ -362,6 +365,8 @@ int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *c
 	ret->programs[BN_PROGRAM_FROM_UPLINK] =
 		keep_fd(bpf_program__fd(uplink->progs.bn_from_uplink));
 	ret->programs[BN_PROGRAM_FROM_HOST] = keep_fd(bpf_program__fd(host->progs.bn_from_host));
+	ret->programs[BN_PROGRAM_FROM_LOOPBACK] =
+		keep_fd(bpf_program__fd(host->progs.bn_from_loopback));
 	ret->programs[BN_PROGRAM_HOST_EGRESS] =
 		keep_fd(bpf_program__fd(host->progs.bn_host_egress));
 	ret->programs[BN_PROGRAM_XDP] = load_xdp(xdp, pod->obj, &config->sizes);

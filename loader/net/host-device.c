@@ -16,7 +16,9 @@
 #include "net/veth.h"
 
 #include <bpfnet/endpoint.h>
+#include <arpa/inet.h>
 #include <errno.h>
+#include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
@@ -81,6 +83,33 @@ static bool is_pair(const struct bn_link *link, const struct bn_link *peer)
 	       link->peer_ifindex == peer->ifindex && peer->peer_ifindex == link->ifindex;
 }
 
+static void put_addr(struct bn_nl *nl, uint16_t type, const union bn_addr *addr)
+{
+	if (bn_addr_is_v4(addr))
+		bn_nl_put(nl, type, addr->b + 12, 4);
+	else
+		bn_nl_put(nl, type, addr->b, 16);
+}
+
+/* See the header's picture: for reverse-path filters. */
+static int add_dummy(struct bn_nl *nl, int ifindex)
+{
+	const struct ifaddrmsg ifa = {
+		.ifa_family = AF_INET,
+		.ifa_prefixlen = 32,
+		.ifa_scope = RT_SCOPE_HOST,
+		.ifa_index = (uint32_t)ifindex,
+	};
+	union bn_addr dummy;
+
+	bn_addr_set_v4(&dummy, htonl(BN_DUMMY_V4));
+	bn_nl_begin(nl, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE);
+	bn_nl_header(nl, &ifa, sizeof(ifa));
+	put_addr(nl, IFA_LOCAL, &dummy);
+	put_addr(nl, IFA_ADDRESS, &dummy);
+	return bn_nl_send(nl, NULL, NULL);
+}
+
 int bn_host_device_ensure(struct bn_nl *nl, const char *bpffs, uint32_t mtu, bool v6,
 			  struct bn_host_device *ret, struct bn_error *err)
 {
@@ -111,10 +140,12 @@ int bn_host_device_ensure(struct bn_nl *nl, const char *bpffs, uint32_t mtu, boo
 	}
 	if (!r)
 		r = set_mac_and_mtu(nl, &peer, peer_mac, mtu);
+	if (!r)
+		r = add_dummy(nl, link.ifindex);
 	if (r < 0)
 		return bn_error_set(err, r, "cannot make the pair %s and %s: %s", name, peer_name,
 				    bn_nl_reason(nl, r));
-	r = bn_veth_set_host(name, v6, err);
+	r = bn_veth_set_near(name, v6, err);
 	if (!r)
 		r = bn_veth_set_host(peer_name, v6, err);
 	if (r < 0)
@@ -122,14 +153,6 @@ int bn_host_device_ensure(struct bn_nl *nl, const char *bpffs, uint32_t mtu, boo
 	ret->ifindex = link.ifindex;
 	ret->peer_ifindex = peer.ifindex;
 	return 0;
-}
-
-static void put_addr(struct bn_nl *nl, uint16_t type, const union bn_addr *addr)
-{
-	if (bn_addr_is_v4(addr))
-		bn_nl_put(nl, type, addr->b + 12, 4);
-	else
-		bn_nl_put(nl, type, addr->b, 16);
 }
 
 static uint8_t af_of(uint8_t family)

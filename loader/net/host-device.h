@@ -8,7 +8,13 @@
  *   |   src <node address>                      |    | ingress: bn_from_host               |
  *   | neighbours 169.254.1.1, fe80::1 permanent |    |                                     |
  *   | egress: bn_host_egress                    |    |                                     |
+ *   | 192.0.0.8/32                              |    |                                     |
  *   +-------------------------------------------+    +-------------------------------------+
+ *
+ * What the node sends to an address of its own goes by the loopback device; what of it is a
+ * service's is put into the far end's ingress from there (bn_from_loopback). Its answers come out of
+ * the near end with the node's own address, which a reverse-path filter lets pass only where it is
+ * loose and the device has an address: any, so the dummy of RFC 7600.
  *
  * Names follow from the agent's bpffs folder, so an agent finds its own pair again.
  */
@@ -23,6 +29,9 @@
 
 struct bn_error;
 struct bn_nl;
+
+/* Of every namespace's loopback device. */
+#define BN_LOOPBACK_IFINDEX 1
 
 struct bn_host_device {
 	int ifindex;      /* the node's end, 0: none */

@@ -112,6 +112,9 @@ bool bn_own_address_read(const struct nlmsghdr *m, struct bn_own_address *ret)
 	ret->host_scope = ifa->ifa_scope == RT_SCOPE_HOST;
 	if (ifa->ifa_family == AF_INET && mnl_attr_get_payload_len(addr) == 4) {
 		bn_addr_set_v4(&ret->addr, mnl_attr_get_u32(addr));
+		/* of our own device, and nobody is there */
+		if (ret->addr.w[3] == htonl(BN_DUMMY_V4))
+			return false;
 		ret->link_local = ret->addr.b[12] == 169 && ret->addr.b[13] == 254;
 		return true;
 	}

@@ -21,8 +21,15 @@ struct setting {
 	const char *value;
 };
 
+static const struct setting unfiltered[] = {
+	{"net/ipv4/conf/%s/rp_filter", "0"}, /* the source is checked by the program */
+};
+
+static const struct setting loose[] = {
+	{"net/ipv4/conf/%s/rp_filter", "2"}, /* strict for all devices is not for this one */
+};
+
 static const struct setting host_v4[] = {
-	{"net/ipv4/conf/%s/rp_filter", "0"},    /* the source is checked by the program */
 	{"net/ipv4/conf/%s/accept_local", "1"}, /* hairpins and service replies */
 	{"net/ipv4/conf/%s/forwarding", "1"},     {"net/ipv4/conf/%s/proxy_arp", "0"},
 	{"net/ipv4/conf/%s/send_redirects", "0"}, {"net/ipv4/conf/%s/accept_redirects", "0"},
@@ -77,7 +84,7 @@ static bool has_v6(const char *ifname)
 	return bn_sysctl_read(key, value) == 0;
 }
 
-int bn_veth_set_host(const char *ifname, bool v6, struct bn_error *err)
+static int set_host(const char *ifname, bool v6, struct bn_error *err)
 {
 	int r;
 
@@ -95,6 +102,20 @@ int bn_veth_set_host(const char *ifname, bool v6, struct bn_error *err)
 	if (r == 0 && v6)
 		r = APPLY(wanted_v6, ifname, err);
 	return r;
+}
+
+int bn_veth_set_host(const char *ifname, bool v6, struct bn_error *err)
+{
+	int r = APPLY(unfiltered, ifname, err);
+
+	return r < 0 ? r : set_host(ifname, v6, err);
+}
+
+int bn_veth_set_near(const char *ifname, bool v6, struct bn_error *err)
+{
+	int r = APPLY(loose, ifname, err);
+
+	return r < 0 ? r : set_host(ifname, v6, err);
 }
 
 int bn_veth_set_pod(const char *ifname, struct bn_error *err)

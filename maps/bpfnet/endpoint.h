@@ -15,6 +15,7 @@
 
 /* The pods' gateway, the same on every host side. */
 #define BN_GATEWAY_V4 "169.254.1.1"
+#define BN_DUMMY_V4   0xc0000008 /* 192.0.0.8 (RFC 7600), host byte order */
 #define BN_GATEWAY_V6 "fe80::1"
 
 /*

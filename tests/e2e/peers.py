@@ -208,6 +208,14 @@ def tcp_socket(ns, ip, timeout=5):
     return s
 
 
+def tcp_bound(ns, ip, port=0, timeout=3):
+    """A socket at that address and, where it is given, port."""
+    s = tcp_socket(ns, ip, timeout)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind((ip, port))
+    return s
+
+
 def tcp_open(ns, ip, port, timeout=5):
     """A connection and the banner of who answered."""
     s = tcp_socket(ns, ip, timeout)

@@ -85,10 +85,10 @@ def test_nothing_to_mend(node):
     assert audit(node) == {}
     report = {r["name"]: r["checked"] for r in node.json("map", "audit")}
     # two families of: one port and one owned address; two backends; three pods' programs, the uplink's,
-    # and two of the node's own way to services
+    # and three of the node's own way to services
     assert report["bn_services"] == 4 + 2 and report["bn_backends"] == 4 + 4
     assert report["bn_service_slots"] == 4 and report["bn_endpoints"] == 3
-    assert report["programs"] == 3 * 2 + 1 + 2
+    assert report["programs"] == 3 * 2 + 1 + 3
     assert report["bn_addresses"] == len(entries(node, "bn_addresses"))
     status = node.json("status")["audit"]
     assert status["runs"] == 2 and status["repaired"] == {} and status["ago_s"] is not None
@@ -222,7 +222,7 @@ def test_programs(node):
     assert audit(node) == {}
     works(node)
     ids = {a["program"] for a in node.json("status")["attachments"]}
-    assert 0 not in ids and len(ids) == 5
+    assert 0 not in ids and len(ids) == 6
 
 
 def test_by_itself(make_node, tmp_path):

@@ -85,25 +85,16 @@ def test_backend_elsewhere(node, family):
                 lambda: peers.udp(node.ns, address(2, family), 53)):
         banner = ask()
         assert (banner.name, banner.client) == ("outside", NODE[family])
-    with bound(node, family) as s:
+    with peers.tcp_bound(node.ns, NODE[family]) as s:
         s.connect((address(2, family), 80))
         assert b"outside" in s.recv(4096)
         peers.echo(s, os.urandom(300000))
         # beside a plain connection from the same port to the same backend
-        with bound(node, family, s.getsockname()[1]) as plain:
+        with peers.tcp_bound(node.ns, NODE[family], s.getsockname()[1]) as plain:
             plain.connect((WORLD[family], 8080))
             assert b"outside" in plain.recv(4096)
             peers.echo(plain, b"no translation")
         peers.echo(s, b"still here")
-
-
-def bound(node, family, port=0):
-    with netns.within(node.ns):
-        s = socket.socket(socket.AF_INET if family == 4 else socket.AF_INET6, socket.SOCK_STREAM)
-    s.settimeout(3)
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    s.bind((NODE[family], port))
-    return s
 
 
 @pytest.mark.parametrize("family", FAMILIES)

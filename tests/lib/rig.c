@@ -196,7 +196,10 @@ static void node_fill(struct bn_rig *rig)
 {
 	struct bn_device up = {
 		.v4 = bn_rig_addr("NODE", 4), .v6 = bn_rig_addr("NODE", 6), .mtu = 1500};
-	struct bn_node node = {.v4 = up.v4, .v6 = up.v6, .host_ifindex = rig->dev[BN_HOST].ifindex};
+	struct bn_node node = {.v4 = up.v4,
+			       .v6 = up.v6,
+			       .host_ifindex = rig->dev[BN_HOST].ifindex,
+			       .peer_ifindex = rig->dev[BN_HOST].ifindex};
 	__u32 zero = 0;
 
 	range_add(rig, "10.96.0.0", 12, BN_RANGE_SERVICE);
