@@ -355,9 +355,7 @@ BN_GLOBAL int decide_new(struct __sk_buff *skb)
 	if (s->pkt.hook != BN_HOOK_FROM_POD && f->flags & BN_FLOW_SERVICE) {
 		r = decide_back(skb, s);
 		if (!r)
-			r = s->dst.kind == BN_ADDR_HOST && s->pkt.hook == BN_HOOK_FROM_HOST
-				    ? host_decide(s)
-				    : outside_decide(s);
+			r = s->dst.kind == BN_ADDR_HOST ? host_decide(s) : outside_decide(s);
 		if (r)
 			return r;
 	} else if (decide_masquerades(s)) {

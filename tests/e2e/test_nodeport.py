@@ -129,6 +129,31 @@ def test_sctp_from_outside(cluster, family):
         assert names == {"web0", "web1"}
 
 
+@pytest.fixture(scope="module")
+def on_the_node(cluster):
+    """Backends with a node's own address, as pods of the host network are."""
+    node = cluster.nodes[1]
+    node.serve(cluster.peers.tcp(node.ns, "own", 9090), *cluster.peers.udp(node.ns, "own", 9053))
+    m = node_port("own", 30190, 30191, number=next(numbers), ports=(9090, 9053, 0))
+    cluster.apply(m, *(slice_manifest("own", f"v{f}", f, [("http", 9090, "TCP"), ("dns", 9053, "UDP")],
+                                      [node.ip[f]]) for f in FAMILIES))
+    return node
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_backend_of_the_host_network(cluster, on_the_node, family):
+    """From outside, through other nodes and through its own."""
+    for node in cluster.nodes:
+        address = node.ip[family]
+        for ask in (lambda: peers.tcp(cluster.client, address, 30190),
+                    lambda: peers.udp(cluster.client, address, 30191)):
+            banner = ask()
+            assert (banner.name, banner.client) == ("own", address)
+        s, _ = peers.tcp_open(cluster.client, address, 30190)
+        with s:
+            peers.echo(s, os.urandom(100000))
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_from_pods(cluster, family):
     """Through the own node no address changes; through another one it is as from outside."""
