@@ -21,11 +21,13 @@ static __u32 random_next(void)
 	return random_state;
 }
 
-static union bn_addr vip_of(unsigned int service, int family)
+static union bn_addr vip_of(const struct bench_node *node, unsigned int service, int family)
 {
 	union bn_addr a;
 
-	if (family == 4) {
+	if (node->path != BENCH_FROM_POD) {
+		a = bn_rig_addr("NODE", family);
+	} else if (family == 4) {
 		bn_addr_set_v4(&a, htonl(0x0a600100 + service));
 	} else {
 		bn_address_parse("fd00:96::1:0", a.b);
@@ -34,30 +36,32 @@ static union bn_addr vip_of(unsigned int service, int family)
 	return a;
 }
 
-static __u16 port_of(enum bench_protocol p)
+static __u16 port_of(const struct bench_node *node, unsigned int service, enum bench_protocol p)
 {
+	if (node->path != BENCH_FROM_POD)
+		return 30000 + service;
 	return bench_ipproto(p) == 6 ? 80 : 53;
 }
 
 void bench_services(struct bench_node *node, enum bench_protocol p)
 {
+	bool outside = node->path != BENCH_FROM_POD;
 	int family = bench_family(p);
 
 	for (unsigned int i = 0; i < node->services; i++) {
 		struct bn_rig_backend backends[BENCH_BACKENDS];
-		union bn_addr vip = vip_of(i, family);
+		union bn_addr vip = outside ? bn_rig_addr("ANY", family) : vip_of(node, i, family);
 
-		/* all on pod B, told apart by port */
+		/* all on one pod, told apart by port */
 		for (unsigned int b = 0; b < BENCH_BACKENDS; b++) {
-			backends[b].addr = node->rig.dev[BN_POD_B].v4;
-			if (family == 6)
-				backends[b].addr = node->rig.dev[BN_POD_B].v6;
+			backends[b].addr = bn_rig_addr(outside ? "REMOTE" : "B", family);
 			backends[b].port = 1024 + i * BENCH_BACKENDS + b;
 			backends[b].state = BN_BACKEND_ACTIVE;
 		}
-		bn_rig_service(&node->rig, &vip, port_of(p), bench_ipproto(p), backends,
+		bn_rig_service(&node->rig, &vip, port_of(node, i, p), bench_ipproto(p), backends,
 			       BENCH_BACKENDS);
-		bn_rig_own_address(&node->rig, &vip);
+		if (!outside)
+			bn_rig_own_address(&node->rig, &vip);
 	}
 }
 
@@ -67,18 +71,30 @@ static void quick(struct bn_config *c)
 	c->hz = 25;
 }
 
-void bench_node_new(struct bench_node *node, unsigned int services, bool filled)
+/* ... and ports for as many clients of one backend. */
+static void quick_and_wide(struct bn_config *c)
 {
-	static const struct bn_rig_options defaults = {
-		.flow_sets = BN_DEFAULT_FLOW_SETS, .masquerade = true, .configure = quick};
+	quick(c);
+	c->nat_port_min = 1024;
+	c->nat_port_max = 65535;
+}
+
+void bench_node_new(struct bench_node *node, unsigned int services, bool filled,
+		    enum bench_path path)
+{
+	const struct bn_rig_options options = {
+		.flow_sets = BN_DEFAULT_FLOW_SETS,
+		.masquerade = true,
+		.configure = path == BENCH_FROM_POD ? quick : quick_and_wide};
 
 	memset(node, 0, sizeof(*node));
 	node->services = services;
 	node->filled = filled;
+	node->path = path;
 	node->flows = calloc(BENCH_FLOWS, sizeof(*node->flows));
 	if (!node->flows)
 		bn_rig_die("flows", ENOMEM);
-	bn_rig_new(&node->rig, &defaults);
+	bn_rig_new(&node->rig, &options);
 	/* pod C is the one that is denied */
 	bn_rig_endpoint_set(&node->rig, BN_POD_C, BN_EP_EGRESS_ENFORCED);
 }
@@ -91,13 +107,16 @@ void bench_node_free(struct bench_node *node)
 
 void bench_flow_draw(struct bench_node *node, enum bench_protocol p, struct bench_flow *ret)
 {
+	unsigned int service;
+
 	memset(ret, 0, sizeof(*ret));
 	/* the first BENCH_FLOWS ports are the established flows' own; the last are hairpins' */
 	ret->sport = 1024 + node->next_port++;
 	if (node->next_port == 59000)
 		node->next_port = BENCH_FLOWS;
-	ret->dport = port_of(p);
-	ret->vip = vip_of(random_next() % node->services, bench_family(p));
+	service = random_next() % node->services;
+	ret->dport = port_of(node, service, p);
+	ret->vip = vip_of(node, service, bench_family(p));
 }
 
 struct learn {
@@ -187,14 +206,18 @@ static void table_fill(struct bench_node *node)
 	bn_rig_flows_fill_random(&node->rig, n - 2 * BENCH_FLOWS, random_next);
 }
 
+const char *bench_client(const struct bench_node *node)
+{
+	return node->path == BENCH_FROM_POD ? "A" : "WORLD";
+}
+
 __u64 bench_flows_packets(struct bench_node *node, enum bench_protocol p)
 {
 	__u64 sum = 0;
 
 	for (unsigned int i = 0; i < BENCH_FLOWS; i++) {
 		const struct bench_flow *f = &node->flows[i];
-		struct bn_tuple key = {.saddr = bench_family(p) == 4 ? node->rig.dev[BN_POD_A].v4
-								     : node->rig.dev[BN_POD_A].v6,
+		struct bn_tuple key = {.saddr = bn_rig_addr(bench_client(node), bench_family(p)),
 				       .daddr = f->vip,
 				       .sport = htons(f->sport),
 				       .dport = htons(f->dport),
@@ -229,7 +252,7 @@ void bench_flows_establish(struct bench_node *node, enum bench_protocol p)
 		for (int step = 0; step < (is_tcp ? 3 : 4); step++) {
 			if (!is_tcp && step == 2)
 				usleep(2 * 25 * 10000); /* what lasts, if HZ is 100 at the least */
-			bench_tape(node, p, &packets[step], flows, BENCH_BATCH, "A");
+			bench_tape(node, p, &packets[step], flows, BENCH_BATCH, bench_client(node));
 			bench_apply(node, p, BENCH_BATCH);
 			if (!step)
 				bench_flows_learn(node, p, flows, BENCH_BATCH);

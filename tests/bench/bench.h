@@ -9,6 +9,8 @@
 #define BENCH_BACKENDS 3  /* of each service */
 #define BENCH_FLOWS 16384 /* the cycle of the second row */
 #define BENCH_BATCH 1024  /* flows opened side by side; few enough that no set overflows */
+#define BENCH_REPEAT_ONE 200000u
+#define BENCH_REPEAT_CYCLE (32u * BENCH_FLOWS)
 
 enum bench_protocol {
 	BENCH_TCP4,
@@ -16,6 +18,13 @@ enum bench_protocol {
 	BENCH_UDP4,
 	BENCH_UDP6,
 	BENCH_PROTOCOLS,
+};
+
+/* Where a node's clients are, and so what its programs run on. */
+enum bench_path {
+	BENCH_FROM_POD, /* at pod A, the backends at pod B */
+	BENCH_UPLINK,   /* in the world, at a NodePort, the backends on another node */
+	BENCH_XDP,      /* the same packets, in the driver */
 };
 
 /* One flow of a client to a service, and what the datapath made of it. */
@@ -31,6 +40,7 @@ struct bench_node {
 	struct bn_rig rig;
 	unsigned int services;
 	bool filled; /* main table three quarters full */
+	enum bench_path path;
 	__u32 next_port;
 	struct bench_flow *flows; /* BENCH_FLOWS of them, established */
 };
@@ -53,8 +63,10 @@ static inline __u8 bench_ipproto(enum bench_protocol p)
 }
 
 /* nodes */
-void bench_node_new(struct bench_node *node, unsigned int services, bool filled);
-/* Fills in node->services services of one protocol and family, three backends each. */
+void bench_node_new(struct bench_node *node, unsigned int services, bool filled,
+		    enum bench_path path);
+/* Fills in node->services services of one protocol and family, three backends each; NodePorts
+ * unless the path is from a pod. */
 void bench_services(struct bench_node *node, enum bench_protocol p);
 void bench_node_free(struct bench_node *node);
 /* A flow that no one has had: another source port or service. */
@@ -71,6 +83,8 @@ void bench_flows_establish(struct bench_node *node, enum bench_protocol p);
 /* Sum of the packets that the flows' entries in the main table have counted. */
 __u64 bench_flows_packets(struct bench_node *node, enum bench_protocol p);
 void bench_drain(struct bench_node *node);
+/* The name of the address that connections come from. */
+const char *bench_client(const struct bench_node *node);
 
 /* the wrapper */
 void bench_wrap_open(void);
@@ -87,14 +101,27 @@ void bench_run(struct bench_node *node, enum bench_protocol p, unsigned int repe
 	       struct bench_time *ret);
 /* Only the datapath, once through: to set something up. Its records stay in the ring buffer. */
 void bench_apply(struct bench_node *node, enum bench_protocol p, unsigned int repeat);
+/* The empty program of the path's kind. */
 double bench_empty(struct bench_node *node, unsigned int repeat);
-/* One repeat at a place on the tape: what came out. */
+/* One repeat at a place on the tape: what came out. In XDP one more where that asked for a hop. */
 void bench_once(struct bench_node *node, enum bench_protocol p, unsigned int at,
 		struct bn_result *ret);
 /* Compares the output at places of the tape with packets built from scratch. */
 void bench_compare(struct bench_node *node, enum bench_protocol p,
 		   const struct bench_packet *packet, const struct bench_flow *flows,
 		   unsigned int n);
+
+/* Times for a row of the round's table; ends the process if the flows' entries have not counted
+ * `wanted` packets since `before`, `missed` at the most less. */
+void bench_record(const char *row, const struct bench_node *node, enum bench_protocol p,
+		  double empty, const struct bench_time *t);
+void bench_proved(struct bench_node *node, enum bench_protocol p, __u64 before, __u64 wanted,
+		  __u64 missed);
+extern int bench_round;
+
+/* NodePorts in XDP: a node's uplink, whose flows are established, gets the program; its rows. */
+void bench_xdp_begin(struct bench_node *node);
+void bench_xdp(struct bench_node *node, enum bench_protocol p, double empty);
 
 /* the quiet connection; returns the exit status */
 int bench_quiet(unsigned int connections, unsigned int exchanges);

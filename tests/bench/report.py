@@ -21,6 +21,8 @@ BARS = {
     "first reply": 45.0,
     "promotion (ACK of the handshake)": 45.0,
     "denied, one flow": 4.0,
+    "XDP NodePort, one flow": 4.0,
+    "XDP NodePort, 16384 flows": 9.0,
 }
 SAME = ("established, one flow", "established, 16384 flows", "first packet")
 
@@ -66,7 +68,7 @@ def main():
             r = json.loads(line)
             runs[r["row"], r["protocol"], r["services"], r["table"]][r["round"]] = r
     report = {"kernel": platform.release(), "rows": [], "no_difference": []}
-    print(f"{'ratio to an empty tc program':38} {'':5} {'services':>8} {'table':>6} "
+    print(f"{'ratio to an empty program':38} {'':5} {'services':>8} {'table':>6} "
           f"{'median':>7} {'95 %':>15} {'min':>7} {'max':>7}  bar")
     for (row, protocol, services, table), rounds in runs.items():
         s = summary([r["ratio"] for r in rounds.values()])
