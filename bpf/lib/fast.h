@@ -333,6 +333,9 @@ static __always_inline int fast_flow(void *ctx, const struct bn_frame *frame,
 	ep = epochs_get();
 	if (!ep || unlikely(f->epoch != epoch_sum(ep, f->src_slot, f->dst_slot)))
 		return BN_SLOW;
+	/* in the driver, what goes into a pod or out of another device is the tc program's */
+	if (hook == BN_HOOK_XDP && (f->action != BN_ACT_NEIGH || f->out_ifindex != ifindex))
+		return BN_SLOW;
 	if (hook_has_device(hook)) {
 		if (f->in_ifindex != ifindex ||
 		    (hook == BN_HOOK_FROM_POD && !mac_is_pods(p.eth, ifindex)))
@@ -350,14 +353,12 @@ static __always_inline int fast_flow(void *ctx, const struct bn_frame *frame,
 			return BN_SLOW;
 	} else if (f->action == BN_ACT_HOST) {
 		host = true;
-	} else if (hook == BN_HOOK_FROM_UPLINK || hook == BN_HOOK_XDP) {
+	} else if (hook == BN_HOOK_FROM_UPLINK) {
 		return BN_SLOW;
 	}
+	now = bn_now();
 	if (hook == BN_HOOK_XDP) {
-		/* what goes into a pod, or out of another device, is the tc program's */
-		if (f->action != BN_ACT_NEIGH || f->out_ifindex != ifindex)
-			return BN_SLOW;
-		mac = hop_find(ctx, f, family, protocol, ep->slot[BN_SLOT_NONE]);
+		mac = hop_find(ctx, f, family, protocol, ifindex, ep->slot[BN_SLOT_NONE], now);
 		if (!mac || !hop_is_for(mac, p.eth))
 			return BN_SLOW;
 	}
@@ -366,12 +367,12 @@ static __always_inline int fast_flow(void *ctx, const struct bn_frame *frame,
 
 	f->packets++;
 	f->bytes += len;
-	f->last_seen = bn_now();
+	f->last_seen = now;
 
-	if (host || (hop && f->action == BN_ACT_PEER))
-		mac_set(p.eth, f->out_ifindex);
 	if (hook == BN_HOOK_XDP)
 		hop_set(mac, p.eth);
+	else if (host || (hop && f->action == BN_ACT_PEER))
+		mac_set(p.eth, f->out_ifindex);
 	nat_network(p.l3, f, family, hop);
 	if (f->flags & BN_FLOW_NAT) {
 		__be16 *ports = p.l4;

@@ -62,14 +62,15 @@ static __always_inline void nat_network(void *l3, const struct bn_flow_hot *f, _
 {
 	if (family == BN_IPV4) {
 		struct iphdr *ip = l3;
-		__u16 check = ip->check;
+		/* three summands, so a carry at the most of 2 */
+		__u32 sum = (__u16)~ip->check + (__u32)f->l3_delta + (hop ? BN_TTL_STEP4 : 0);
 
 		ip->saddr = f->to_saddr.w[3];
 		ip->daddr = f->to_daddr.w[3];
 		if (hop)
 			ip->ttl--;
-		ip->check =
-			~csum_fold16((__u64)(__u16)~check + f->l3_delta + (hop ? BN_TTL_STEP4 : 0));
+		sum = (sum & 0xffff) + (sum >> 16);
+		ip->check = ~(sum + (sum >> 16));
 	} else {
 		struct ipv6hdr *ip = l3;
 		__u32 *sa = (__u32 *)&ip->saddr, *da = (__u32 *)&ip->daddr;
