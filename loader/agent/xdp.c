@@ -30,14 +30,15 @@ static bool peer_sleeps(struct bn_agent *a, const struct bn_uplink *u)
 static int attach(struct bn_agent *a, struct bn_uplink *u, enum bn_xdp_mode mode,
 		  struct bn_error *err)
 {
-	if (mode == BN_XDP_NATIVE && peer_sleeps(a, u)) {
+	const int fd = a->programs.programs[BN_PROGRAM_XDP];
+
+	if (fd >= 0 && mode == BN_XDP_NATIVE && peer_sleeps(a, u)) {
 		bn_xdp_attach(a->links_dir, u->ifindex, BN_XDP_OFF, -1, NULL);
 		return bn_error_set(err, -ENODEV,
 				    "the other end of this veth has no native XDP program, so it "
 				    "would not wake for frames that XDP sends");
 	}
-	return bn_xdp_attach(a->links_dir, u->ifindex, mode, a->programs.programs[BN_PROGRAM_XDP],
-			     err);
+	return bn_xdp_attach(a->links_dir, u->ifindex, mode, fd, err);
 }
 
 /* Why it is off, told once. */

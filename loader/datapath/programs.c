@@ -281,7 +281,7 @@ static int load_xdp(struct bn_xdp *xdp, struct bpf_object *first, const struct b
 	if (r)
 		bn_logf(BN_LOG_WARNING, "%s", bn_error_text(&err));
 	bn_error_done(&err);
-	return r ? -1 : keep_fd(bpf_program__fd(xdp->progs.bn_xdp));
+	return r ? r : keep_fd(bpf_program__fd(xdp->progs.bn_xdp));
 }
 
 int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *config,

@@ -53,7 +53,7 @@ enum bn_program_id {
 	BN_PROGRAM_FROM_HOST,
 	BN_PROGRAM_HOST_EGRESS,
 	BN_PROGRAM_FROM_LOOPBACK,
-	BN_PROGRAM_XDP, /* -1: the kernel has refused it */
+	BN_PROGRAM_XDP, /* -errno: the kernel has refused it */
 	BN_PROGRAM_MAX,
 };
 

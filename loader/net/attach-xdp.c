@@ -107,12 +107,17 @@ int bn_xdp_attach(const char *dir, int ifindex, enum bn_xdp_mode mode, int prog_
 				    dir, strerror(errno));
 	/* a device has room for one link */
 	for (int m = BN_XDP_NATIVE; m <= BN_XDP_GENERIC; m++) {
-		r = m == (int)mode ? 0 : detach_mode(dir, ifindex, m, err);
+		r = m == (int)mode && prog_fd >= 0 ? 0 : detach_mode(dir, ifindex, m, err);
 		if (r < 0)
 			return r;
 	}
 	if (mode == BN_XDP_OFF)
 		return 0;
+	if (prog_fd < 0)
+		return bn_error_set(err, prog_fd,
+				    "the kernel takes no XDP program of ours: %s; the agent's log "
+				    "has more",
+				    strerror(-prog_fd));
 	r = pin_path(dir, ifindex, mode, path);
 	if (r < 0)
 		return bn_error_set(err, r, "the path of the bpffs folder is too long");

@@ -23,7 +23,9 @@ const char *bn_xdp_mode_name(enum bn_xdp_mode mode); /* "off", "native", "generi
 
 /*
  * Attaches by `mode`, or replaces the program of the link that is there; then removes one of the
- * other mode. -EBUSY: somebody else's program is on the device, and stays. OFF detaches.
+ * other mode. -EBUSY: somebody else's program is on the device, and stays. OFF detaches. `prog_fd`
+ * is -errno where the kernel has refused to load the program: it is returned, and a predecessor's
+ * link goes, for nobody keeps its maps any more.
  */
 int bn_xdp_attach(const char *dir, int ifindex, enum bn_xdp_mode mode, int prog_fd,
 		  struct bn_error *err);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Attaching by tcx and by clsact: new, replaced, adopted, removed, and nothing else touched. */
+/* Attaching by tcx, by clsact and XDP: new, replaced, adopted, removed, and nothing else touched. */
 #include "test-net-fixture.h"
 
+#include "net/attach-xdp.h"
 #include "net/attach.h"
 
 #include <bpf/bpf.h>
@@ -11,7 +12,7 @@
 
 #define DIR_LINKS TN_BPFFS "/links"
 
-static int prog(const char *name, uint32_t *ret_id)
+static int prog_of(enum bpf_prog_type type, const char *name, uint32_t *ret_id)
 {
 	const struct bpf_insn insns[] = {
 		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 0},
@@ -21,11 +22,16 @@ static int prog(const char *name, uint32_t *ret_id)
 	uint32_t size = sizeof(info);
 	int fd;
 
-	fd = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, name, "Dual BSD/GPL", insns, 2, NULL);
+	fd = bpf_prog_load(type, name, "Dual BSD/GPL", insns, 2, NULL);
 	assert_true(fd >= 0);
 	assert_int_equal(bpf_prog_get_info_by_fd(fd, &info, &size), 0);
 	*ret_id = info.id;
 	return fd;
+}
+
+static int prog(const char *name, uint32_t *ret_id)
+{
+	return prog_of(BPF_PROG_TYPE_SCHED_CLS, name, ret_id);
 }
 
 static int device(const char *name)
@@ -227,6 +233,27 @@ static void test_outlives(void **state)
 	assert_int_equal(bn_attach_uninstall(&how, NULL), 0);
 }
 
+/* No program to take the place of a predecessor's: that goes, and the reason is the kernel's. */
+static void test_xdp_refused(void **state)
+{
+	struct bn_error err = BN_ERROR_INIT;
+	enum bn_xdp_mode mode;
+	uint32_t id;
+	const int fd = prog_of(BPF_PROG_TYPE_XDP, "tn_xdp", &id);
+	const int ifindex = device("tn0");
+
+	assert_int_equal(bn_xdp_attach(DIR_LINKS, ifindex, BN_XDP_NATIVE, fd, &err), 0);
+	assert_int_equal(bn_xdp_attached(DIR_LINKS, ifindex, &mode), id);
+	assert_int_equal(mode, BN_XDP_NATIVE);
+	assert_int_equal(bn_xdp_attach(DIR_LINKS, ifindex, BN_XDP_NATIVE, -E2BIG, &err), -E2BIG);
+	assert_true(tn_has(bn_error_text(&err), strerror(E2BIG)));
+	assert_int_equal(bn_xdp_attached(DIR_LINKS, ifindex, &mode), 0);
+	assert_int_equal(mode, BN_XDP_OFF);
+	assert_string_equal(tn_sh(-1, "ls " DIR_LINKS), "");
+	bn_error_done(&err);
+	close(fd);
+}
+
 static int quiet(enum libbpf_print_level level, const char *format, va_list ap)
 {
 	return 0;
@@ -241,6 +268,7 @@ int main(void)
 		cmocka_unit_test_setup(test_clsact_others, tn_fresh_node),
 		cmocka_unit_test_setup(test_change_of_mechanism, tn_fresh_node),
 		cmocka_unit_test_setup(test_outlives, tn_fresh_node),
+		cmocka_unit_test_setup(test_xdp_refused, tn_fresh_node),
 	};
 
 	libbpf_set_print(quiet);
