@@ -20,6 +20,23 @@ static void row(struct bench_node *node, enum bench_protocol p, const char *name
 	bench_record(name, node, p, empty, &t);
 }
 
+/* What is of no flow, and so tc's: what is done for it here is done there once more. */
+static void row_passed(struct bench_node *node, enum bench_protocol p, double empty)
+{
+	static const struct bench_packet first = {false, BN_TCP_SYN, 0};
+	struct bench_flow none;
+	struct bench_time t;
+	struct bn_result r;
+
+	bench_flow_draw(node, p, &none);
+	bench_tape(node, p, &first, &none, 1, bench_client(node));
+	bench_once(node, p, 0, &r);
+	if (r.verdict != XDP_PASS)
+		bench_die("verdict", r.verdict, XDP_PASS);
+	bench_run(node, p, BENCH_REPEAT_ONE, &t);
+	bench_record("XDP, of no flow: passed on", node, p, empty, &t);
+}
+
 void bench_xdp_begin(struct bench_node *node)
 {
 	bn_rig_xdp_prepare(&node->rig, BN_UPLINK);
@@ -38,4 +55,5 @@ void bench_xdp(struct bench_node *node, enum bench_protocol p, double empty)
 	    BENCH_REPEAT_CYCLE);
 	bench_proved(node, p, before, 2 * 64 + BENCH_REPEAT_ONE + BENCH_REPEAT_CYCLE, ASKED);
 	row(node, p, "XDP NodePort, reply, one flow", empty, &back, one, 1, BENCH_REPEAT_ONE);
+	row_passed(node, p, empty);
 }
