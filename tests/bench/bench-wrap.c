@@ -108,6 +108,14 @@ static void target_set(const struct bench_node *node)
 		bn_rig_die("wrapper's target (programs of another type?)", errno);
 }
 
+void bench_target_access(void)
+{
+	int fd = bpf_program__fd(wrap->progs.xdp_access), zero = 0;
+
+	if (bpf_map_update_elem(bpf_map__fd(wrap->maps.xdp_targets), &zero, &fd, BPF_ANY))
+		bn_rig_die("wrapper's target of one access", errno);
+}
+
 void bench_tape(struct bench_node *node, enum bench_protocol p, const struct bench_packet *packet,
 		const struct bench_flow *flows, unsigned int n, const char *client)
 {

@@ -20,6 +20,21 @@ static void row(struct bench_node *node, enum bench_protocol p, const char *name
 	bench_record(name, node, p, empty, &t);
 }
 
+static void row_access(struct bench_node *node, enum bench_protocol p, double empty,
+		       const struct bench_packet *packet)
+{
+	struct bench_time t;
+	struct bn_result r;
+
+	bench_tape(node, p, packet, node->flows, BENCH_FLOWS, bench_client(node));
+	bench_target_access();
+	bench_once(node, p, 0, &r);
+	if (r.verdict != XDP_TX)
+		bench_die("verdict", r.verdict, XDP_TX);
+	bench_run(node, p, BENCH_REPEAT_CYCLE, &t);
+	bench_record("XDP, one access, 16384 flows", node, p, empty, &t);
+}
+
 /* What is of no flow, and so tc's: what is done for it here is done there once more. */
 static void row_passed(struct bench_node *node, enum bench_protocol p, double empty)
 {
@@ -54,6 +69,7 @@ void bench_xdp(struct bench_node *node, enum bench_protocol p, double empty)
 	row(node, p, "XDP NodePort, 16384 flows", empty, &there, node->flows, BENCH_FLOWS,
 	    BENCH_REPEAT_CYCLE);
 	bench_proved(node, p, before, 2 * 64 + BENCH_REPEAT_ONE + BENCH_REPEAT_CYCLE, ASKED);
+	row_access(node, p, empty, &there);
 	row(node, p, "XDP NodePort, reply, one flow", empty, &back, one, 1, BENCH_REPEAT_ONE);
 	row_passed(node, p, empty);
 }

@@ -92,6 +92,8 @@ void bench_wrap_close(void);
 /* Points the wrapper at a program and writes the tape: this packet of each of the flows. */
 void bench_tape(struct bench_node *node, enum bench_protocol p, const struct bench_packet *packet,
 		const struct bench_flow *flows, unsigned int n, const char *client);
+/* XDP: until the next tape, what makes one access to a table of the same size. */
+void bench_target_access(void);
 struct bench_time {
 	double wrapped,
 		base; /* ns a repeat: the datapath under the wrapper, the empty program under it */

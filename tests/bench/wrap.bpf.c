@@ -12,7 +12,9 @@
 
 #include "wrap.h"
 
+#include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+#include <bpfnet/flow.h>
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -120,4 +122,37 @@ SEC("tc") int empty(struct __sk_buff *skb)
 SEC("xdp") int xdp_empty(struct xdp_md *xdp)
 {
 	return XDP_PASS;
+}
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, BN_DEFAULT_FLOW_SETS);
+	__type(key, __u32);
+	__type(value, struct bn_flow_set);
+} sets SEC(".maps");
+
+/*
+ * What no datapath does without: the flow's place in a table of this size, both lines of its entry, one
+ * of them written. How much of a row with many flows is the machine's memory, the difference says.
+ */
+SEC("xdp") int xdp_access(struct xdp_md *xdp)
+{
+	__u8 *data = (void *)(long)xdp->data, *end = (void *)(long)xdp->data_end;
+	struct bn_flow_set *set;
+	__u32 at, way;
+	__u64 hash;
+
+	if (data + ETH + V6 + 4 > end)
+		return XDP_PASS;
+	hash = *(__u32 *)(data + ETH + (*(__be16 *)(data + 12) == bpf_htons(0x0800) ? V4 : V6));
+	hash *= 0x9e3779b97f4a7c15ull;
+	hash = (hash ^ hash >> 32) * 0xd6e8feb86659fd93ull;
+	at = bn_flow_home(hash >> 24, BN_DEFAULT_FLOW_SETS - 1);
+	way = bn_flow_way(bn_flow_tag(hash));
+	set = bpf_map_lookup_elem(&sets, &at);
+	if (!set || way >= BN_WAYS || set->entry[way].key.family)
+		return XDP_PASS;
+	set->entry[way].flow.packets++;
+	return XDP_TX;
 }
