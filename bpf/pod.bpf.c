@@ -26,6 +26,8 @@ static __noinline int slow_from_pod(struct __sk_buff *skb, const struct bn_looke
 	r = slow_parse(skb, looked);
 	if (r)
 		return bn_drop(r);
+	if (s->pkt.tuple.family == BN_IPV6)
+		s->src.identity = ep->identity6;
 	if (!(looked->flags & BN_LOOKED_MAC)) {
 		if (bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)) || !mac_is_pods(&eth, ifindex))
 			return bn_drop(BN_DROP_SPOOFED_MAC);

@@ -53,8 +53,12 @@ static __noinline int slow_from_uplink(struct __sk_buff *skb, const struct bn_lo
 	if (r)
 		return broken_for_service(skb, s) ? bn_drop(r) : TC_ACT_UNSPEC;
 	/* what we know nothing of is the node's own affair */
-	if (s->pkt.flags & BN_PKT_ICMP_ERROR)
-		return icmp_error_translate(skb) ? TC_ACT_UNSPEC : slow_send(skb);
+	if (s->pkt.flags & BN_PKT_ICMP_ERROR) {
+		if (icmp_error_translate(skb))
+			return TC_ACT_UNSPEC;
+		r = slow_quoted();
+		return r ? bn_drop(r) : slow_send(skb);
+	}
 	if (s->pkt.flags & (BN_PKT_FRAG_FIRST | BN_PKT_FRAG_LATER) && frag_ports())
 		return TC_ACT_UNSPEC;
 	return slow_flow(skb);

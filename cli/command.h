@@ -28,6 +28,7 @@ enum bn_complete {
 	BN_COMPLETE_COMMAND,
 	/* the following ask the agent */
 	BN_COMPLETE_SERVICE,
+	BN_COMPLETE_POLICY,
 	BN_COMPLETE_POD,
 	BN_COMPLETE_NAMESPACE,
 	BN_COMPLETE_OBJECT, /* of the kind in the first argument */
@@ -129,6 +130,9 @@ int bn_cmd_get(struct bn_call *call);
 int bn_cmd_endpoint_add(struct bn_call *call);
 int bn_cmd_endpoint_delete(struct bn_call *call);
 int bn_cmd_endpoint_list(struct bn_call *call);
+int bn_cmd_policy_list(struct bn_call *call);
+int bn_cmd_policy_get(struct bn_call *call);
+int bn_cmd_policy_trace(struct bn_call *call);
 int bn_cmd_svc_list(struct bn_call *call);
 int bn_cmd_svc_get(struct bn_call *call);
 int bn_cmd_flows(struct bn_call *call);

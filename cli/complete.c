@@ -156,6 +156,9 @@ static void complete_place(struct completion *c, enum bn_complete what, const ch
 	case BN_COMPLETE_SERVICE:
 		complete_objects(c, "Service");
 		break;
+	case BN_COMPLETE_POLICY:
+		complete_objects(c, "NetworkPolicy");
+		break;
 	case BN_COMPLETE_POD:
 		complete_pods(c);
 		break;

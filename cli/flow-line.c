@@ -19,6 +19,7 @@
 #define RED "31"
 #define GREEN "32"
 #define CYAN "36"
+#define YELLOW "33"
 
 static const char *text_of(const json_t *o, const char *key)
 {
@@ -170,6 +171,33 @@ static void print_service(FILE *f, const json_t *flow)
 	}
 }
 
+/*
+ * Of what was denied, by which policy; of what was allowed, in wide lines. No rule of a policy
+ * denies: what none allows is denied by default.
+ */
+static void print_rules(FILE *f, const json_t *flow, const char *direction, bool allowed)
+{
+	const json_t *rule, *list;
+	char key[32];
+	size_t i;
+
+	snprintf(key, sizeof(key), "%s_%s_by", direction, allowed ? "allowed" : "denied");
+	list = json_object_get(flow, key);
+	json_array_foreach(list, i, rule) {
+		const char *namespace = text_of(rule, "namespace"), *name = text_of(rule, "name");
+		const json_t *index = json_object_get(rule, "index");
+
+		fprintf(f, "; %s ", direction);
+		if (!json_is_integer(index))
+			fputs("no rule: default deny by ", f);
+		bn_text_clean(f, namespace ? namespace : "");
+		fputc('/', f);
+		bn_text_clean(f, name ? name : "");
+		if (json_is_integer(index))
+			fprintf(f, " rule %lld", (long long)json_integer_value(index));
+	}
+}
+
 static void print_labels(FILE *f, const json_t *flow, const char *end)
 {
 	const json_t *labels = json_object_get(json_object_get(flow, end), "labels");
@@ -187,13 +215,14 @@ void bn_flow_print(FILE *f, const json_t *flow, const struct bn_flow_style *styl
 	const char *event = text_of(flow, "event_type");
 	bool reply = json_is_true(json_object_get(flow, "is_reply"));
 	bool dropped = verdict && strcmp(verdict, "DROPPED") == 0;
+	bool audited = verdict && strcmp(verdict, "AUDIT") == 0;
 
 	print_time(f, text_of(flow, "time"));
 	print_end(f, flow, !reply, style);
 	fputs(reply ? " <- " : " -> ", f);
 	print_end(f, flow, reply, style);
 	fputc(' ', f);
-	color(f, style, dropped ? RED : GREEN);
+	color(f, style, dropped ? RED : audited ? YELLOW : GREEN);
 	bn_text_clean(f, verdict ? verdict : "-");
 	color(f, style, "0");
 	fputs(" (", f);
@@ -214,7 +243,11 @@ void bn_flow_print(FILE *f, const json_t *flow, const struct bn_flow_style *styl
 	if (event && strcmp(event, "closed") == 0)
 		print_closed(f, flow);
 	print_service(f, flow);
+	print_rules(f, flow, "egress", false);
+	print_rules(f, flow, "ingress", false);
 	if (style->wide) {
+		print_rules(f, flow, "egress", true);
+		print_rules(f, flow, "ingress", true);
 		print_labels(f, flow, "source");
 		print_labels(f, flow, "destination");
 	}

@@ -34,6 +34,11 @@ static const struct bn_argument pod_args[] = {
 	{0},
 };
 
+static const struct bn_argument policy_args[] = {
+	{.name = "NS/NAME", .complete = BN_COMPLETE_POLICY},
+	{0},
+};
+
 static const struct bn_argument service_args[] = {
 	{.name = "NS/NAME", .complete = BN_COMPLETE_SERVICE},
 	{0},
@@ -135,10 +140,10 @@ static const struct bn_option flows_options[] = {
 	 .words = "tcp udp sctp icmp icmpv4 icmpv6"},
 	{.name = "verdict",
 	 .arg = "VERDICT",
-	 .help = "forwarded or dropped",
+	 .help = "forwarded, dropped or audit",
 	 .repeat = true,
 	 .complete = BN_COMPLETE_WORDS,
-	 .words = "forwarded dropped"},
+	 .words = "forwarded dropped audit"},
 	{.name = "drop-reason",
 	 .arg = "REASON",
 	 .help = "dropped for this reason, by its label; see bpfnet-flows(1)",
@@ -188,6 +193,45 @@ static const struct bn_command svc_commands[] = {
 	 .help = "show one service with the state of each backend",
 	 .args = service_args,
 	 .run = bn_cmd_svc_get},
+	{0},
+};
+
+static const struct bn_option trace_options[] = {
+	{.name = "from",
+	 .arg = "NS/POD|IP",
+	 .help = "who opens the flow",
+	 .complete = BN_COMPLETE_POD},
+	{.name = "to",
+	 .arg = "NS/POD|IP",
+	 .help = "to whom; an address may be a service's",
+	 .complete = BN_COMPLETE_POD},
+	{.name = "port", .arg = "PORT", .help = "the destination port, 1 to 65535"},
+	{.name = "protocol",
+	 .arg = "PROTOCOL",
+	 .help = "tcp, udp, sctp or icmp; tcp if left out",
+	 .complete = BN_COMPLETE_WORDS,
+	 .words = "tcp udp sctp icmp"},
+	{0},
+};
+
+static const struct bn_command policy_commands[] = {
+	{.name = "list",
+	 .help = "list network policies, whom they select here and what they decided",
+	 .options = namespace_options,
+	 .run = bn_cmd_policy_list},
+	{.name = "get",
+	 .help = "show one network policy with the flows that each rule decided",
+	 .args = policy_args,
+	 .run = bn_cmd_policy_get},
+	{.name = "trace",
+	 .help = "say what a flow's first packet would meet, and by which rule",
+	 .text = "The datapath itself decides, on a packet that exists nowhere else, and nothing "
+		 "changes: no flow, counter or hit. Exits with 0 whatever the verdict is.",
+	 .examples =
+		 "bpfnet policy trace --from default/client --to default/web-1 --port 8080 # pod to pod\n"
+		 "bpfnet policy trace --from 192.0.2.7 --to 10.96.0.10 --port 53 --protocol udp # service\n",
+	 .options = trace_options,
+	 .run = bn_cmd_policy_trace},
 	{0},
 };
 
@@ -265,6 +309,9 @@ static const struct bn_command commands[] = {
 	 .run = bn_cmd_get},
 	{.name = "endpoint", .help = "attach and detach pods", .commands = endpoint_commands},
 	{.name = "svc", .help = "services as the datapath has them", .commands = svc_commands},
+	{.name = "policy",
+	 .help = "network policies as they are enforced",
+	 .commands = policy_commands},
 	{.name = "flows",
 	 .help = "show flows and drops",
 	 .text = "Shows what the datapath decided: a line when a flow opens, one when it closes, one "

@@ -66,6 +66,7 @@ struct bn_agent_config {
 	struct bn_cidr_list pod_cidrs, service_cidrs;
 	enum bn_masquerade masquerade;
 	enum bn_xdp_mode xdp;
+	bool policy_audit; /* what policies deny passes, and is reported */
 	enum bn_log_level log_level;
 	enum bn_log_format log_format;
 	char *socket_group; /* NULL: none */

@@ -9,6 +9,7 @@
 
 #include <address.h>
 #include <bpfnet/endpoint.h>
+#include <bpfnet/policy.h>
 #include <bpfnet/service.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -111,6 +112,88 @@ struct bn_label {
 	const char *value;
 };
 
+/* matchLabels and matchExpressions, all of which must hold; none: everything is selected. */
+enum bn_operator {
+	BN_IN,
+	BN_NOT_IN, /* also what has no such label */
+	BN_EXISTS,
+	BN_DOES_NOT_EXIST,
+};
+
+struct bn_requirement {
+	const char *key;
+	const char *const *values;
+	uint16_t n_values;
+	uint8_t op; /* enum bn_operator */
+};
+
+struct bn_selector {
+	const struct bn_requirement *requirements;
+	size_t n;
+};
+
+/* Who is at the other end: pods, or addresses. */
+struct bn_policy_peer {
+	const struct bn_selector *pods;       /* NULL: all of the namespaces' */
+	const struct bn_selector *namespaces; /* NULL: the policy's own */
+	bool is_block;                        /* ipBlock; the selectors are NULL */
+	struct bn_cidr block;
+	const struct bn_cidr *except; /* within the block */
+	size_t n_except;
+};
+
+/* Ports of the destination. */
+struct bn_policy_port {
+	uint8_t protocol;   /* IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP */
+	uint16_t port, end; /* host byte order, inclusive; both 0: all of the protocol */
+	const char *name;   /* of the destination pod's port, instead of a number; or NULL */
+};
+
+struct bn_policy_rule {
+	const struct bn_policy_peer *peers; /* none: everybody */
+	size_t n_peers;
+	const struct bn_policy_port *ports; /* none: every protocol and port */
+	size_t n_ports;
+};
+
+/*
+ * A NetworkPolicy. What it points to stays valid until a commit that names it again or removes it
+ * has returned, and so does what struct bn_pod_spec and bn_namespace_spec point to.
+ */
+struct bn_policy_spec {
+	const char *namespace, *name;
+	struct bn_selector pods;
+	bool selects[BN_POLICY_DIRECTIONS]; /* policyTypes */
+	const struct bn_policy_rule *rules[BN_POLICY_DIRECTIONS];
+	size_t n_rules[BN_POLICY_DIRECTIONS];
+};
+
+struct bn_pod_port {
+	const char *name;
+	uint16_t port;
+	uint8_t protocol;
+};
+
+/* A pod as policy sees it. */
+struct bn_pod_spec {
+	const char *namespace, *name;
+	const struct bn_label *labels; /* none without a manifest */
+	size_t n_labels;
+	const struct bn_pod_port *ports; /* named ones */
+	size_t n_ports;
+	const union bn_addr *ips; /* none where they are the node's or another's by now */
+	size_t n_ips;
+	bool local; /* it has an endpoint here */
+	bool audit; /* what its policies deny passes, and is reported */
+};
+
+struct bn_namespace_spec {
+	const char *name;
+	const struct bn_label *labels;
+	size_t n_labels;
+	bool audit; /* of all its pods */
+};
+
 /*
  * A change of the model that must take effect as a whole or not at all: what one `apply` or
  * `delete`, one reload of a folder, or one start brings.
@@ -124,4 +207,11 @@ struct bn_change {
 	size_t n_peers;
 	const union bn_addr *peers_removed;
 	size_t n_peers_removed;
+	/* new or changed; of what is removed only the names are set */
+	const struct bn_policy_spec *policies, *policies_removed;
+	size_t n_policies, n_policies_removed;
+	const struct bn_pod_spec *pods, *pods_removed;
+	size_t n_pods, n_pods_removed;
+	const struct bn_namespace_spec *namespaces; /* one that is removed has no labels */
+	size_t n_namespaces;
 };

@@ -39,7 +39,8 @@ static __noinline int decide_reply(struct bn_scratch *s)
 	r->to_daddr = t->saddr;
 	r->to_sport = t->dport;
 	r->to_dport = t->sport;
-	r->flags = f->flags & (BN_FLOW_NAT | BN_FLOW_SERVICE | BN_FLOW_HAIRPIN | BN_FLOW_MASQ);
+	r->flags = f->flags &
+		   (BN_FLOW_NAT | BN_FLOW_SERVICE | BN_FLOW_HAIRPIN | BN_FLOW_MASQ | BN_FLOW_NODE);
 	r->service = f->service;
 	r->created = s->pkt.now;
 	r->last_seen = s->pkt.now;
@@ -194,7 +195,10 @@ static __always_inline void decide_refuse(struct bn_scratch *s, __u32 reason)
 {
 	s->fwd.action = BN_ACT_DROP;
 	s->fwd.reason = reason;
-	s->fwd.flags &= ~BN_FLOW_NAT;
+	s->fwd.refused_by =
+		s->verdict[reason == BN_DROP_POLICY_EGRESS ? BN_POLICY_EGRESS : BN_POLICY_INGRESS];
+	/* what refused it has the backend's place */
+	s->fwd.flags &= ~(BN_FLOW_NAT | BN_FLOW_BACKEND);
 	table_insert(BN_THIS, bn_config.life.refusal, false);
 }
 
@@ -222,6 +226,22 @@ static __always_inline void decide_begin(struct bn_scratch *s)
 		if (s->pkt.tcp_flags & TCP_RST)
 			f->state |= BN_FS_RST;
 	}
+}
+
+#define SCTP_CHUNK_INIT 1
+
+/* Whether the packet may be the first of its flow. */
+static __always_inline bool decide_begins(struct __sk_buff *skb, const struct bn_scratch *s)
+{
+	__u8 chunk = 0;
+
+	if (s->pkt.tuple.protocol == IPPROTO_TCP)
+		return (s->pkt.tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	if (s->pkt.tuple.protocol == IPPROTO_SCTP)
+		return !(s->pkt.flags & BN_PKT_FRAG_LATER) &&
+		       !bpf_skb_load_bytes(skb, s->pkt.l4_off + 12, &chunk, 1) &&
+		       chunk == SCTP_CHUNK_INIT;
+	return true;
 }
 
 /* decide_new(): the packet means this node itself, and no service. */
@@ -346,10 +366,19 @@ BN_GLOBAL int decide_new(struct __sk_buff *skb)
 			f->flags |= BN_FLOW_HAIRPIN | BN_FLOW_NAT;
 		}
 	}
-	r = policy_check(&s->src, &s->dst, &s->pkt.tuple, f->to_dport);
+	if (s->src.kind == BN_ADDR_HOST)
+		f->flags |= BN_FLOW_NODE;
+	r = policy_check(s, &s->pkt.tuple.saddr, &f->to_daddr,
+			 policy_key(s->pkt.tuple.protocol, f->to_dport));
 	if (r) {
 		decide_refuse(s, r);
 		return r;
+	}
+	/* no refusal to remember: a first packet with the same tuple may follow */
+	if (unlikely(!decide_begins(skb, s))) {
+		r = policy_check_midway(s, &s->pkt.tuple.saddr, &f->to_daddr, s->pkt.tuple.sport);
+		if (r)
+			return r;
 	}
 	route_set(skb, f, &s->dst, s->pkt.tuple.family, s->pkt.tuple.protocol, s->pkt.hook);
 	if (s->pkt.hook != BN_HOOK_FROM_POD && f->flags & BN_FLOW_SERVICE) {
@@ -386,7 +415,6 @@ BN_GLOBAL int decide_again(struct __sk_buff *skb)
 	struct bn_flow *f;
 	struct bn_party *hop;
 	struct bn_place place, opposite;
-	__be16 dport;
 	__u32 epoch;
 	int r;
 
@@ -396,19 +424,20 @@ BN_GLOBAL int decide_again(struct __sk_buff *skb)
 	bn_count(BN_CNT_STALE, 1);
 	epoch = epoch_sum(ep, f->src_slot, f->dst_slot);
 	if (f->flags & BN_FLOW_ORIGIN) {
-		if (s->pkt.hook != BN_HOOK_FROM_POD)
-			party_of_address(&s->src, &s->pkt.tuple.saddr);
 		party_of_address(&s->dst, &f->to_daddr);
-		dport = f->to_dport;
+		r = policy_check(s, &s->pkt.tuple.saddr, &f->to_daddr,
+				 policy_key(s->pkt.tuple.protocol, f->to_dport));
 		hop = &s->dst;
 	} else {
 		/* the origin is where this reply goes, its destination is who replies */
 		party_of_address(&s->src, &f->to_daddr);
 		party_of_address(&s->dst, &s->pkt.tuple.saddr);
-		dport = s->pkt.tuple.sport;
+		if (f->flags & BN_FLOW_NODE)
+			s->src.kind = BN_ADDR_HOST;
+		r = policy_check(s, &f->to_daddr, &s->pkt.tuple.saddr,
+				 policy_key(s->pkt.tuple.protocol, s->pkt.tuple.sport));
 		hop = &s->src;
 	}
-	r = policy_check(&s->src, &s->dst, &s->pkt.tuple, dport);
 	/* An address that has changed hands is another flow. */
 	if (!r && hop->slot != f->dst_slot)
 		r = BN_DROP_WRONG_DESTINATION;
@@ -418,6 +447,12 @@ BN_GLOBAL int decide_again(struct __sk_buff *skb)
 		flow_peer(s, &opposite);
 		flow_report_closed(s, &place, &opposite, BN_CLOSE_STALE);
 		flow_delete();
+		/* from here on the packet's ends, not the flow's: it is told or decided by them */
+		if (!(f->flags & BN_FLOW_ORIGIN)) {
+			s->leaves_as = s->src;
+			s->src = s->dst;
+			s->dst = s->leaves_as;
+		}
 		return r;
 	}
 	if (f->action == BN_ACT_HOST) {

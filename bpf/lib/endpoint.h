@@ -34,6 +34,8 @@ static __always_inline void party_of_endpoint(struct bn_party *p, const struct b
 					      __u32 ifindex)
 {
 	p->identity = ep->identity;
+	p->egress = ep->egress;
+	p->ingress = ep->ingress;
 	p->ifindex = ifindex;
 	p->flags = ep->flags;
 	p->epoch = ep->epoch;
@@ -55,6 +57,8 @@ static BN_SHARED int party_of_address(struct bn_party *p, const union bn_addr *a
 		return 0;
 	}
 	p->identity = a->identity;
+	p->egress = a->egress;
+	p->ingress = a->ingress;
 	p->kind = a->kind;
 	p->ifindex = a->ifindex;
 	p->flags = a->flags;

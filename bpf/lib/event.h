@@ -58,6 +58,8 @@ static __always_inline void event_packet(struct bn_event *e, const struct bn_scr
 	e->dst_identity = s->dst.identity;
 	e->length = s->pkt.len;
 	e->tcp_flags = s->pkt.tcp_flags;
+	e->egress_verdict = s->verdict[BN_POLICY_EGRESS];
+	e->ingress_verdict = s->verdict[BN_POLICY_INGRESS];
 }
 
 static __always_inline void event_opened(struct bn_scratch *s)
@@ -70,6 +72,7 @@ static __always_inline void event_opened(struct bn_scratch *s)
 	if (!e)
 		return;
 	event_packet(e, s);
+	e->reason = (__u8)s->audited;
 	event_submit(s, e);
 }
 

@@ -50,7 +50,8 @@ struct bn_party {
 	__u32 epoch;   /* of the slot, as of what was read */
 	__u16 slot;
 	__u16 mtu;
-	__u8 kind; /* enum bn_address_kind; 0: world */
+	__u16 egress, ingress; /* tables of a local pod's policy */
+	__u8 kind;             /* enum bn_address_kind; 0: world */
 	__u8 pad[3];
 };
 
@@ -135,6 +136,10 @@ struct bn_scratch {
 	__u32 placed_way;
 	__u32 syn_was_new; /* the last SYN's flow was not in the table */
 	__u64 event_woken; /* when a record last woke the agent: CLOCK_MONOTONIC, ns */
+	__u32 verdict
+		[BN_POLICY_DIRECTIONS]; /* of policy, by BN_VERDICT_...; 0: not asked, or denied */
+	__u32 audited; /* the reason for which it would have been dropped; 0: none */
+	__u32 pad3;
 	struct bn_pick pick;
 	struct bn_ask ask;
 	__u8 header[64]; /* under construction */

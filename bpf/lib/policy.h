@@ -1,39 +1,164 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * NetworkPolicy's place in the decision: asked once per flow and epoch, for both ends on this
- * node. An endpoint that no policy selects in a direction allows all; one that is selected allows
- * what the table says. Traffic from the own node always reaches its pods (kubelet's health
- * checks), by the API's rule.
+ * NetworkPolicy's place in the decision: asked once per flow and epoch, for both ends on this node
+ * (maps/bpfnet/policy.h has the tables). Always allowed, by the API's rules: what a pod sends to
+ * itself, and what it exchanges with the node that it runs on (kubelet's health checks).
  */
 #pragma once
 
 #include "lib/packet.h"
 
-static __always_inline bool policy_allows(const struct bn_party *subject,
-					  const struct bn_party *peer, const struct bn_tuple *t,
-					  __be16 dport, __u8 direction)
+/* The identity that policy knows the other end by. */
+static __noinline __u32 policy_identity(const struct bn_party *p, const union bn_addr *addr)
 {
-	struct bn_policy_key key = {
-		.identity = subject->identity,
-		.peer = peer->identity,
-		.port = dport,
-		.protocol = t->protocol,
-		.direction = direction,
-	};
-	struct bn_policy_verdict *v = bpf_map_lookup_elem(&bn_policy, &key);
+	struct bn_range_key key = {.prefixlen = 128};
+	struct bn_policy_cidr *cidr;
 
-	return v && v->allow;
+	if (!p || !addr)
+		return BN_IDENTITY_UNKNOWN;
+	if (p->kind)
+		return p->identity;
+	__builtin_memcpy(key.addr, addr, sizeof(key.addr));
+	cidr = bpf_map_lookup_elem(&bn_policy_cidrs, &key);
+	return cidr ? cidr->identity : BN_IDENTITY_WORLD;
 }
 
-/* Both ends; s->src and s->dst are known, `dport` is the one behind NAT. 0 or the reason. */
-static __always_inline int policy_check(const struct bn_party *src, const struct bn_party *dst,
-					const struct bn_tuple *t, __be16 dport)
+/* The last line of the run that does not begin behind `key`. */
+static __always_inline struct bn_policy_line *policy_line(__u32 run, __u32 key)
 {
-	if (src->kind == BN_ADDR_LOCAL_POD && src->flags & BN_EP_EGRESS_ENFORCED &&
-	    !policy_allows(src, dst, t, dport, BN_POLICY_EGRESS))
-		return BN_DROP_POLICY_EGRESS;
-	if (dst->kind == BN_ADDR_LOCAL_POD && dst->flags & BN_EP_INGRESS_ENFORCED &&
-	    src->kind != BN_ADDR_HOST && !policy_allows(dst, src, t, dport, BN_POLICY_INGRESS))
-		return BN_DROP_POLICY_INGRESS;
+	__u32 at = run & BN_POLICY_RUN_FIRST, step = 1u << (run >> BN_POLICY_RUN_SHIFT), n;
+	struct bn_policy_line *line;
+	int i;
+
+	for (i = 0; i < BN_POLICY_RUN_LEVELS; i++) {
+		step >>= 1;
+		if (!step)
+			break;
+		n = at + step;
+		line = bpf_map_lookup_elem(&bn_policy_ports, &n);
+		if (line && line->part[0].from <= key)
+			at = n;
+	}
+	return bpf_map_lookup_elem(&bn_policy_ports, &at);
+}
+
+/* What a table says of a peer and a port; a table, page or run that does not exist denies. */
+BN_GLOBAL int policy_verdict(__u32 table, __u32 peer, __u32 key)
+{
+	struct bn_policy_table *t;
+	struct bn_policy_page *p;
+	struct bn_policy_line *line;
+	__u32 page, run, verdict = 0, rule;
+	__u64 *hits;
+	int i;
+
+	t = bpf_map_lookup_elem(&bn_policy, &table);
+	if (!t || peer >= BN_IDENTITIES)
+		return 0;
+	page = t->page[peer / BN_POLICY_PAGE];
+	p = bpf_map_lookup_elem(&bn_policy_pages, &page);
+	if (!p)
+		return 0;
+	run = p->run[peer % BN_POLICY_PAGE];
+	line = policy_line(run, key);
+	if (!line)
+		return 0;
+#pragma unroll
+	for (i = 0; i < BN_POLICY_PARTS; i++) {
+		if (line->part[i].from <= key)
+			verdict = line->part[i].verdict;
+	}
+	rule = verdict & BN_VERDICT_RULE;
+	hits = rule ? bpf_map_lookup_elem(&bn_policy_hits, &rule) : NULL;
+	if (hits)
+		__sync_fetch_and_add(hits, 1);
+	return (int)verdict;
+}
+
+static __always_inline __u32 policy_key(__u8 protocol, __be16 dport)
+{
+	switch (protocol) {
+	case IPPROTO_TCP:
+		return bn_policy_key(BN_POLICY_TCP, bpf_ntohs(dport));
+	case IPPROTO_UDP:
+		return bn_policy_key(BN_POLICY_UDP, bpf_ntohs(dport));
+	case IPPROTO_SCTP:
+		return bn_policy_key(BN_POLICY_SCTP, bpf_ntohs(dport));
+	default:
+		return bn_policy_key(BN_POLICY_OTHER, 0);
+	}
+}
+
+/*
+ * Both ends of a flow from s->src, which has the address `saddr`, to s->dst, which has `daddr`;
+ * `key` has the port behind NAT. 0 or the reason; s->verdict says by which rules.
+ */
+static __noinline int policy_check(struct bn_scratch *s, const union bn_addr *saddr,
+				   const union bn_addr *daddr, __u32 key)
+{
+	__u32 verdict, identity, audit = 0;
+
+	if (!s || !saddr || !daddr)
+		return BN_DROP_INTERNAL;
+	if (s->src.kind == BN_ADDR_HOST || s->dst.kind == BN_ADDR_HOST)
+		return 0;
+	if (s->src.slot && s->src.slot == s->dst.slot)
+		return 0;
+	if (s->src.egress) {
+		identity = policy_identity(&s->dst, daddr);
+		verdict = policy_verdict(s->src.egress, identity, key);
+		s->verdict[BN_POLICY_EGRESS] = verdict;
+		if (!(verdict & BN_VERDICT_ALLOW)) {
+			if (!(s->src.flags & BN_EP_AUDIT))
+				return BN_DROP_POLICY_EGRESS;
+			audit = BN_DROP_POLICY_EGRESS;
+		}
+	}
+	if (s->dst.ingress) {
+		identity = policy_identity(&s->src, saddr);
+		verdict = policy_verdict(s->dst.ingress, identity, key);
+		s->verdict[BN_POLICY_INGRESS] = verdict;
+		if (!(verdict & BN_VERDICT_ALLOW)) {
+			if (!(s->dst.flags & BN_EP_AUDIT))
+				return BN_DROP_POLICY_INGRESS;
+			if (!audit)
+				audit = BN_DROP_POLICY_INGRESS;
+		}
+	}
+	s->audited = audit;
+	return 0;
+}
+
+/*
+ * The same for a packet that can't be its connection's first: which end began it is not known, so
+ * each must be allowed to. Otherwise a connection that a new policy has cut would go on as one from
+ * the server to the client.
+ */
+static __noinline int policy_check_midway(struct bn_scratch *s, const union bn_addr *saddr,
+					  const union bn_addr *daddr, __be16 sport)
+{
+	__u32 egress, ingress, audited;
+	struct bn_party src;
+	int r;
+
+	if (!s || !saddr || !daddr)
+		return BN_DROP_INTERNAL;
+	egress = s->verdict[BN_POLICY_EGRESS];
+	ingress = s->verdict[BN_POLICY_INGRESS];
+	audited = s->audited;
+	src = s->src;
+	s->src = s->dst;
+	s->dst = src;
+	r = policy_check(s, daddr, saddr, policy_key(s->pkt.tuple.protocol, sport));
+	s->dst = s->src;
+	s->src = src;
+	if (r)
+		return r;
+	/* told: the rules of the packet's own direction, those of the other where it has none */
+	if (egress)
+		s->verdict[BN_POLICY_EGRESS] = egress;
+	if (ingress)
+		s->verdict[BN_POLICY_INGRESS] = ingress;
+	s->audited = audited ? audited : s->audited;
 	return 0;
 }

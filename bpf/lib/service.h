@@ -144,7 +144,8 @@ static __noinline int affinity_find(struct bn_ask *ask)
 	if (!a || now - a->seen > ask->affinity * bn_config.hz ||
 	    !service_generation_is(a->slot.backend, a->slot.gen))
 		return 0;
-	a->seen = now;
+	if (!(bn_config.features & BN_FEATURE_DRY_RUN))
+		a->seen = now;
 	ask->slot = a->slot;
 	return 1;
 }
@@ -154,7 +155,7 @@ static __noinline int affinity_remember(const struct bn_ask *ask)
 	struct bn_affinity_key key;
 	struct bn_affinity value;
 
-	if (!ask)
+	if (!ask || bn_config.features & BN_FEATURE_DRY_RUN)
 		return 0;
 	affinity_key(&key, ask);
 	value.slot = ask->slot;

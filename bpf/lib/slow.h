@@ -24,6 +24,8 @@ static __always_inline void slow_begin(struct __sk_buff *skb, struct bn_scratch 
 	__builtin_memset(&s->dst, 0, sizeof(s->dst));
 	__builtin_memset(&s->fwd, 0, sizeof(s->fwd));
 	__builtin_memset(&s->back, 0, sizeof(s->back));
+	__builtin_memset(&s->verdict, 0, sizeof(s->verdict));
+	s->audited = 0;
 	s->placed_set = ~0u;
 	s->pkt.hook = hook;
 	s->pkt.looked = looked->flags;
@@ -195,8 +197,12 @@ BN_GLOBAL int slow_flow(struct __sk_buff *skb)
 		r = slow_entry_serves(skb);
 		if (r == 2)
 			return TC_ACT_UNSPEC;
-		if (r && s->fwd.action == BN_ACT_DROP)
+		if (r && s->fwd.action == BN_ACT_DROP) {
+			s->verdict[s->fwd.reason == BN_DROP_POLICY_EGRESS ? BN_POLICY_EGRESS
+									  : BN_POLICY_INGRESS] =
+				s->fwd.refused_by;
 			return bn_drop(s->fwd.reason);
+		}
 		known = r;
 	}
 	if (known && s->fwd.epoch != epoch_sum(ep, s->fwd.src_slot, s->fwd.dst_slot)) {
@@ -232,6 +238,40 @@ BN_GLOBAL int slow_flow(struct __sk_buff *skb)
 	return slow_send(skb);
 }
 
+/*
+ * Whether policy still allows the flow that an ICMP error quotes, found as s->fwd; asked where its
+ * entry is stale, which only the flow's own packets renew. 0 or the reason.
+ */
+BN_GLOBAL int slow_quoted(void)
+{
+	struct bn_scratch *s = bn_scratch_get();
+	const struct bn_epochs *ep = epochs_get();
+	const union bn_addr *from, *to;
+	__be16 port;
+
+	if (!s || !ep)
+		return BN_DROP_INTERNAL;
+	if (s->fwd.epoch == epoch_sum(ep, s->fwd.src_slot, s->fwd.dst_slot) ||
+	    s->fwd.flags & BN_FLOW_NODE)
+		return 0;
+	if (s->fwd.flags & BN_FLOW_ORIGIN) {
+		from = &s->peer.saddr;
+		to = &s->inner_to.saddr;
+		port = s->inner_to.sport;
+	} else {
+		from = &s->inner_to.saddr;
+		to = &s->peer.saddr;
+		port = s->peer.sport;
+	}
+	party_of_address(&s->src, from);
+	party_of_address(&s->dst, to);
+	if (!policy_check(s, from, to, policy_key(s->peer.protocol, port)))
+		return 0;
+	party_of_address(&s->src, &s->pkt.tuple.saddr);
+	party_of_address(&s->dst, &s->pkt.tuple.daddr);
+	return BN_DROP_ICMP_UNRELATED;
+}
+
 /* Fragments' ports and ICMP errors' flows, then the flow. */
 static __always_inline int slow_packet(struct __sk_buff *skb, struct bn_scratch *s)
 {
@@ -241,6 +281,8 @@ static __always_inline int slow_packet(struct __sk_buff *skb, struct bn_scratch 
 		return TC_ACT_SHOT;
 	if (s->pkt.flags & BN_PKT_ICMP_ERROR) {
 		r = icmp_error_translate(skb);
+		if (!r)
+			r = slow_quoted();
 		return r ? bn_drop(r) : slow_send(skb);
 	}
 	if (s->pkt.flags & (BN_PKT_FRAG_FIRST | BN_PKT_FRAG_LATER)) {

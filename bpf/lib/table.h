@@ -335,7 +335,7 @@ static __always_inline __u32 table_deadline(const struct bn_flow_entry *e)
  * Puts one direction under its key for `life` jiffies, as a transient entry. With `owned`, an
  * unexpired entry of the same key that belongs to another flow (one whose opposite direction is
  * not the packet in hand) is left alone and -EEXIST returned: that is how a translated tuple
- * is reserved. -ENOSPC: both sets are full of established flows, which can't be.
+ * is reserved; a refusal reserves none. -ENOSPC: both sets are full of established flows, which can't be.
  */
 BN_GLOBAL int table_insert(__u32 direction, __u32 life, __u32 owned)
 {
@@ -433,7 +433,7 @@ picked:
 		expired = bn_expired(set->expires[way], now);
 		old_tag = set->tag[way];
 		if (old_tag) {
-			if (same && owned && !expired &&
+			if (same && owned && !expired && e->flow.action != BN_ACT_DROP &&
 			    !(bn_addr_equal(&e->flow.to_saddr, &owner->daddr) &&
 			      bn_addr_equal(&e->flow.to_daddr, &owner->saddr) &&
 			      e->flow.to_sport == owner->dport &&

@@ -7,6 +7,7 @@
  */
 #include "agent/agent.h"
 
+#include "datapath/dry-run.h"
 #include "health/health.h"
 #include "log.h"
 #include "net/attach-cgroup.h"
@@ -331,6 +332,9 @@ static int start(struct bn_agent *a, const struct bn_agent_config *config, sd_ev
 	r = start_datapath(a, err);
 	if (r < 0)
 		return r;
+	r = bn_agent_policy_start(a, err);
+	if (r < 0)
+		return r;
 	r = bn_agent_sockets_start(a, err);
 	if (r < 0)
 		return r;
@@ -361,6 +365,7 @@ static int start(struct bn_agent *a, const struct bn_agent_config *config, sd_ev
 	r = bn_objects_start(a->objects, err);
 	if (r < 0)
 		return r;
+	a->started = true;
 	r = bn_services_prune(a->services, err);
 	if (r < 0)
 		return r;
@@ -428,6 +433,8 @@ void bn_agent_done(struct bn_agent *a)
 	bn_agent_audit_done(a);
 	bn_agent_fit_done(a);
 	bn_endpoints_free(a->endpoints);
+	bn_policy_free(a->policy);
+	bn_dry_run_free(a->dry_run);
 	bn_objects_free(a->objects);
 	bn_health_free(a->health);
 	bn_metrics_free(a->metrics);
@@ -506,6 +513,8 @@ int bn_agent_uninstall(const struct bn_agent_config *config, struct bn_error *er
 		remove_file(config->state_dir, "objects.db-wal");
 		remove_file(config->state_dir, "objects.db-shm");
 		remove_file(config->state_dir, "sysctls.json");
+		remove_file(config->state_dir, BN_POLICY_IDENTITIES_FILE);
+		remove_file(config->state_dir, BN_POLICY_RULES_FILE);
 	}
 	remove_file(config->run_dir, "bpfnet.sock");
 	sd_event_unref(event);

@@ -30,10 +30,12 @@
 #include "net/sysctl.h"
 #include "objects/folder.h"
 #include "objects/objects.h"
+#include "policy/policy.h"
 #include "server/server.h"
 
 #include <systemd/sd-event.h>
 
+struct bn_dry_run;
 struct bn_health;
 struct bn_hostcheck;
 
@@ -60,6 +62,8 @@ struct bn_agent {
 	struct bn_services *services;
 	struct bn_sources *sources;
 	struct bn_addresses *addresses;
+	struct bn_policy *policy;
+	struct bn_dry_run *dry_run;  /* NULL: nobody has asked yet */
 	struct bn_wanted sock_netns; /* whose sockets are balanced */
 	char *sockets_off;           /* why sockets are not balanced; NULL: they are */
 	uint64_t netns_cookie;
@@ -97,7 +101,7 @@ struct bn_agent {
 	struct bn_agent_fit *fit;
 
 	struct bn_server *server;
-	bool relabelling;   /* inside bn_agent_pod_changed() */
+	bool started;       /* the objects were committed once */
 	bool commit_failed; /* the last commit was refused */
 	char *refused;      /* why the last change that was asked for was; NULL: it was not */
 };
@@ -119,8 +123,28 @@ int bn_agent_uninstall(const struct bn_agent_config *config, struct bn_error *er
 /* agent/model.c: between the objects and the datapath. */
 int bn_agent_commit(void *user, const struct bn_change *change, struct bn_error *err);
 void bn_agent_pod_changed(void *user, const char *namespace, const char *name);
+int bn_agent_publish_endpoint(struct bn_agent *a, const struct bn_endpoint_info *info,
+			      struct bn_error *err);
+/* What flows call a peer. */
+void bn_agent_name_peer(struct bn_agent *a, const struct bn_peer_spec *peer);
 void bn_agent_name_services(struct bn_agent *a, const struct bn_change *change);
 extern const struct bn_endpoints_ops bn_agent_endpoint_ops;
+
+/* agent/policy.c: what policies make of endpoints and addresses. */
+int bn_agent_policy_start(struct bn_agent *a, struct bn_error *err);
+/* Policies of a change, before anything else of it; then commit or abort. */
+int bn_agent_policy_prepare(struct bn_agent *a, const struct bn_change *change,
+			    struct bn_error *err);
+/* The identity of a peer as of the change that is prepared. */
+uint32_t bn_agent_policy_identity(struct bn_agent *a, const struct bn_peer_spec *peer);
+struct bn_interface;
+void bn_agent_policy_interface(struct bn_agent *a, const struct bn_endpoint_info *info,
+			       struct bn_interface *ret);
+int bn_agent_policy_describe(void *user, const struct bn_endpoint_info *info, json_t *endpoint);
+int bn_agent_method_policy_list(struct bn_request *r, void *user);
+int bn_agent_method_policy_get(struct bn_request *r, void *user);
+/* agent/trace.c */
+int bn_agent_method_policy_trace(struct bn_request *r, void *user);
 
 /* Attaches the programs to every endpoint that was taken over. */
 int bn_agent_attach_endpoints(struct bn_agent *a, struct bn_error *err);

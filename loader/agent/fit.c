@@ -239,6 +239,7 @@ int bn_agent_fit_again(struct bn_agent *a)
 	struct left_peer *p, *ptmp;
 
 	HASH_ITER(hh, a->fit->peers, p, ptmp) {
+		p->spec.identity = bn_agent_policy_identity(a, &p->spec);
 		if (bn_addresses_peers(a->addresses, &p->spec, 1, NULL, 0, NULL))
 			break;
 		forget_peer(a, p);

@@ -4,6 +4,7 @@
  * addresses, an endpoint becomes entries and attached programs, and both give flows their names.
  */
 #include "agent/agent.h"
+
 #include "health/health.h"
 #include "log.h"
 #include "net/inventory.h"
@@ -80,9 +81,11 @@ static void name_remote_pod(struct bn_agent *a, const union bn_addr *addr, const
 
 static void name_endpoint(struct bn_agent *a, const struct bn_endpoint_info *info)
 {
+	struct bn_policy_endpoint policy;
 	struct pod_name name;
 
-	pod_name_init(&name, a, info->namespace, info->pod, info->identity);
+	bn_policy_endpoint(a->policy, info->namespace, info->pod, &policy);
+	pod_name_init(&name, a, info->namespace, info->pod, policy.identity4);
 	name.spec.local = true;
 	for (size_t i = 0; i < info->n_ips; i++)
 		bn_names_set(a->names, &info->ips[i], &name.spec);
@@ -91,7 +94,7 @@ static void name_endpoint(struct bn_agent *a, const struct bn_endpoint_info *inf
 	pod_name_done(&name);
 }
 
-static void name_peer(struct bn_agent *a, const struct bn_peer_spec *peer)
+void bn_agent_name_peer(struct bn_agent *a, const struct bn_peer_spec *peer)
 {
 	struct bn_name_spec spec = {.identity = peer->identity};
 	struct bn_owner owner;
@@ -203,16 +206,27 @@ static int settle_sources(struct bn_agent *a, const struct bn_change *c, const u
 int bn_agent_commit(void *user, const struct bn_change *c, struct bn_error *err)
 {
 	struct bn_agent *a = user;
+	struct bn_peer_spec *peers;
 	uint32_t *gone;
 	int r;
 
-	gone = calloc(c->n_removed ? c->n_removed : 1, sizeof(*gone));
-	if (!gone)
-		return -ENOMEM;
+	gone = calloc(c->n_removed + 1, sizeof(*gone));
+	peers = calloc(c->n_peers + 1, sizeof(*peers));
+	r = gone && peers ? bn_agent_policy_prepare(a, c, err) : -ENOMEM;
+	if (r) {
+		free(gone);
+		free(peers);
+		a->commit_failed = r;
+		return r;
+	}
+	for (size_t i = 0; i < c->n_peers; i++) {
+		peers[i] = c->peers[i];
+		peers[i].identity = bn_agent_policy_identity(a, &peers[i]);
+	}
 	for (size_t i = 0; i < c->n_removed; i++)
 		bn_services_id(a->services, c->removed[i].namespace, c->removed[i].name, &gone[i]);
 	/* addresses first: a backend's pod is known before a service sends flows to it */
-	r = bn_agent_fit_peers(a, c->peers, c->n_peers, err);
+	r = bn_agent_fit_peers(a, peers, c->n_peers, err);
 	if (!r)
 		r = add_sources(a, c, err);
 	if (!r)
@@ -221,6 +235,10 @@ int bn_agent_commit(void *user, const struct bn_change *c, struct bn_error *err)
 		settle_sources(a, c, gone, false, NULL);
 	else
 		r = settle_sources(a, c, gone, true, err);
+	if (r)
+		bn_policy_abort(a->policy);
+	else
+		r = bn_policy_commit(a->policy, err);
 	if (!r)
 		r = bn_addresses_peers(a->addresses, NULL, 0, c->peers_removed, c->n_peers_removed,
 				       err);
@@ -238,32 +256,24 @@ int bn_agent_commit(void *user, const struct bn_change *c, struct bn_error *err)
 				bn_names_remove(a->names, &c->peers_removed[i]);
 		}
 		for (size_t i = 0; i < c->n_peers; i++)
-			name_peer(a, &c->peers[i]);
+			bn_agent_name_peer(a, &peers[i]);
 		bn_agent_name_services(a, c);
 		/* the datapath has it: what can't be answered now is in the log */
 		if (set_health(a, c) < 0)
 			bn_log(BN_LOG_ERROR, "can't answer health checks: out of memory", NULL);
 	}
 	free(gone);
+	free(peers);
 	return r;
 }
 
 void bn_agent_pod_changed(void *user, const char *namespace, const char *name)
 {
 	struct bn_agent *a = user;
-	struct bn_error err = BN_ERROR_INIT;
 	struct bn_endpoint_info info;
 
-	if (!a->endpoints)
-		return;
-	a->relabelling = true;
-	if (bn_endpoints_relabel(a->endpoints, namespace, name, &err) < 0)
-		bn_log(BN_LOG_ERROR, "can't give the endpoint its new identity", "namespace",
-		       namespace, "pod", name, "error", bn_error_text(&err), NULL);
-	a->relabelling = false;
-	if (bn_endpoints_find(a->endpoints, namespace, name, &info) == 0)
+	if (a->endpoints && bn_endpoints_find(a->endpoints, namespace, name, &info) == 0)
 		name_endpoint(a, &info);
-	bn_error_done(&err);
 }
 
 static void interface_of(struct bn_interface *ret, const struct bn_endpoint_info *info)
@@ -272,7 +282,6 @@ static void interface_of(struct bn_interface *ret, const struct bn_endpoint_info
 		.ifindex = (uint32_t)info->ifindex,
 		.slot = info->slot,
 		.mtu = info->mtu,
-		.identity = info->identity,
 		.ips = info->ips,
 		.n_ips = info->n_ips,
 	};
@@ -289,29 +298,40 @@ static uint32_t netns_of(struct bn_agent *a, const struct bn_endpoint_info *info
 	return (uint32_t)link.peer_netns + 1;
 }
 
-static int endpoint_publish(void *user, const struct bn_endpoint_info *info, struct bn_error *err)
+int bn_agent_publish_endpoint(struct bn_agent *a, const struct bn_endpoint_info *info,
+			      struct bn_error *err)
 {
-	struct bn_agent *a = user;
 	struct bn_interface i;
-	int r = 0;
+	int r;
 
 	interface_of(&i, info);
 	i.netns = netns_of(a, info);
-	/* a new identity is no news to the objects, which are the ones that brought it */
-	if (!a->relabelling)
-		r = bn_objects_endpoint_set(a->objects, info->namespace, info->pod, info->ips,
-					    info->n_ips, err);
-	if (r < 0)
-		return r;
+	bn_agent_policy_interface(a, info, &i);
 	r = bn_addresses_endpoint_set(a->addresses, &i, err);
 	if (!r)
-		r = bn_agent_sockets_endpoint_set(a, info, err);
-	if (r && !a->relabelling)
-		bn_objects_endpoint_remove(a->objects, info->namespace, info->pod, NULL);
-	if (r)
+		name_endpoint(a, info);
+	return r;
+}
+
+static int endpoint_publish(void *user, const struct bn_endpoint_info *info, struct bn_error *err)
+{
+	struct bn_agent *a = user;
+	int r;
+
+	r = bn_objects_endpoint_set(a->objects, info->namespace, info->pod, info->ips, info->n_ips,
+				    err);
+	if (r < 0)
 		return r;
-	name_endpoint(a, info);
-	return 0;
+	/* one that is taken over keeps what a predecessor gave it until its policy is known */
+	if (a->started)
+		r = bn_agent_publish_endpoint(a, info, err);
+	else
+		r = bn_addresses_endpoint_reserve(a->addresses, info->ips, info->n_ips, err);
+	if (!r)
+		r = bn_agent_sockets_endpoint_set(a, info, err);
+	if (r)
+		bn_objects_endpoint_remove(a->objects, info->namespace, info->pod, NULL);
+	return r;
 }
 
 static int endpoint_attach(void *user, const struct bn_endpoint_info *info, struct bn_error *err)
@@ -370,23 +390,10 @@ static void endpoint_withdraw(void *user, const struct bn_endpoint_info *info)
 	}
 }
 
-static int endpoint_labels(void *user, const char *namespace, const char *pod, json_t **ret)
-{
-	struct bn_agent *a = user;
-	struct labels l = {0};
-	int r;
-
-	r = bn_objects_pod_labels(a->objects, namespace, pod, collect_labels, &l);
-	if (r < 0)
-		return r;
-	*ret = l.object;
-	return 0;
-}
-
 const struct bn_endpoints_ops bn_agent_endpoint_ops = {
 	.publish = endpoint_publish,
 	.attach = endpoint_attach,
 	.withdraw = endpoint_withdraw,
-	.labels = endpoint_labels,
+	.describe = bn_agent_policy_describe,
 	.cookie = bn_agent_sockets_cookie,
 };

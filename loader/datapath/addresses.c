@@ -133,7 +133,9 @@ static int put(struct bn_addresses *a, struct entry *e, bool *ret_kind)
 		return 0;
 	if (bpf_map_update_elem(a->config.addresses_fd, &e->addr, want, BPF_ANY))
 		return -errno;
-	if (!e->known || e->value.kind != want->kind || e->value.slot != want->slot)
+	/* flows of an endpoint's address depend on its slot, others on nothing else */
+	if (!e->known || e->value.kind != want->kind || e->value.slot != want->slot ||
+	    (want->slot == BN_SLOT_NONE && e->value.identity != want->identity))
 		*ret_kind = true;
 	e->value = *want;
 	e->known = 1;
@@ -167,18 +169,45 @@ static int put_as(struct bn_addresses *a, const union bn_addr *addr, enum origin
 	return put(a, e, ret_kind);
 }
 
+static int room_for(struct bn_addresses *a, const union bn_addr *ips, size_t n,
+		    struct bn_error *err)
+{
+	size_t coming = 0;
+
+	for (size_t i = 0; i < n; i++)
+		coming += !find(a, &ips[i]);
+	return full(a, coming, err);
+}
+
+int bn_addresses_endpoint_reserve(struct bn_addresses *a, const union bn_addr *ips, size_t n,
+				  struct bn_error *err)
+{
+	int r = room_for(a, ips, n, err);
+
+	/* an entry that says nothing: bn_addresses_prune() removes those that nobody has filled */
+	for (size_t i = 0; i < n && !r; i++) {
+		if (!get(a, &ips[i]))
+			r = -ENOMEM;
+	}
+	return r;
+}
+
 int bn_addresses_endpoint_set(struct bn_addresses *a, const struct bn_interface *i,
 			      struct bn_error *err)
 {
 	uint32_t epoch = a->epochs->slot[i->slot] + 1;
-	struct bn_endpoint ep = {.identity = i->identity,
+	struct bn_endpoint ep = {.identity = i->identity4,
+				 .identity6 = i->identity6,
+				 .egress = i->egress,
+				 .ingress = i->ingress,
 				 .slot = i->slot,
 				 .mtu = i->mtu,
 				 .flags = i->flags,
 				 .netns = i->netns,
 				 .epoch = epoch};
 	struct bn_address value = {
-		.identity = i->identity,
+		.egress = i->egress,
+		.ingress = i->ingress,
 		.ifindex = i->ifindex,
 		.slot = i->slot,
 		.mtu = i->mtu,
@@ -186,13 +215,9 @@ int bn_addresses_endpoint_set(struct bn_addresses *a, const struct bn_interface 
 		.flags = i->flags,
 		.epoch = epoch,
 	};
-	size_t coming = 0;
 	bool kind = false;
-	int r;
+	int r = room_for(a, i->ips, i->n_ips, err);
 
-	for (size_t n = 0; n < i->n_ips; n++)
-		coming += !find(a, &i->ips[n]);
-	r = full(a, coming, err);
 	if (r)
 		return r;
 	for (size_t n = 0; n < i->n_ips; n++) {
@@ -204,8 +229,10 @@ int bn_addresses_endpoint_set(struct bn_addresses *a, const struct bn_interface 
 	r = bn_wanted_set(&a->endpoints, &i->ifindex, &ep);
 	if (r)
 		return bn_error_set(err, r, "can't write the endpoint's entry: %s", strerror(-r));
-	for (size_t n = 0; n < i->n_ips && !r; n++)
+	for (size_t n = 0; n < i->n_ips && !r; n++) {
+		value.identity = bn_addr_is_v4(&i->ips[n]) ? i->identity4 : i->identity6;
 		r = put_as(a, &i->ips[n], FROM_ENDPOINT, &value, &kind);
+	}
 	bump(a, i->slot); /* to `epoch`: what carries it is in place */
 	if (kind)
 		bn_addresses_bump(a);
@@ -250,6 +277,23 @@ int bn_addresses_peers(struct bn_addresses *a, const struct bn_peer_spec *set, s
 		bn_addresses_bump(a);
 	return r ? bn_error_set(err, r, "can't write the addresses of pods and nodes: %s",
 				strerror(-r))
+		 : 0;
+}
+
+int bn_addresses_peer_identity(struct bn_addresses *a, const union bn_addr *addr, uint32_t identity,
+			       struct bn_error *err)
+{
+	struct entry *e = find(a, addr);
+	bool kind = false;
+	int r;
+
+	if (!e || !(e->has & (1 << FROM_MODEL)))
+		return 0;
+	e->as[FROM_MODEL].identity = identity;
+	r = put(a, e, &kind);
+	if (kind)
+		bn_addresses_bump(a);
+	return r ? bn_error_set(err, r, "can't write the identity of an address: %s", strerror(-r))
 		 : 0;
 }
 

@@ -32,13 +32,20 @@ int bn_addresses_prune(struct bn_addresses *a, struct bn_error *err);
 struct bn_interface {
 	uint32_t ifindex;
 	uint16_t slot, mtu;
-	uint32_t identity;
-	uint32_t flags; /* enum bn_endpoint_flag */
-	uint32_t netns; /* as in struct bn_endpoint */
+	uint32_t identity4, identity6;
+	uint16_t egress, ingress; /* policy tables */
+	uint32_t flags;           /* enum bn_endpoint_flag */
+	uint32_t netns;           /* as in struct bn_endpoint */
 	const union bn_addr *ips;
 	size_t n_ips;
 };
 
+/*
+ * Room for an endpoint that is set later, before bn_addresses_prune(): until then nobody else gets
+ * it. Changes nothing that stands in the maps. -ENOSPC as in bn_addresses_endpoint_set().
+ */
+int bn_addresses_endpoint_reserve(struct bn_addresses *a, const union bn_addr *ips, size_t n,
+				  struct bn_error *err);
 /* New or changed. -ENOSPC where the tables are full; nothing has changed then. */
 int bn_addresses_endpoint_set(struct bn_addresses *a, const struct bn_interface *i,
 			      struct bn_error *err);
@@ -47,6 +54,10 @@ void bn_addresses_endpoint_remove(struct bn_addresses *a, const struct bn_interf
 /* What the model says of addresses; all or nothing. */
 int bn_addresses_peers(struct bn_addresses *a, const struct bn_peer_spec *set, size_t n_set,
 		       const union bn_addr *removed, size_t n_removed, struct bn_error *err);
+
+/* The identity of an address that the model names; one that it does not name is no error. */
+int bn_addresses_peer_identity(struct bn_addresses *a, const union bn_addr *addr, uint32_t identity,
+			       struct bn_error *err);
 
 struct bn_own_spec {
 	union bn_addr addr;

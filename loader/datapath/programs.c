@@ -100,6 +100,16 @@ static uint32_t configured_size(const struct bn_sizes *s, enum bn_map_id id)
 		return or_default(s->fragments, BN_DEFAULT_FRAGMENTS);
 	case BN_MAP_bn_sock_dgram:
 		return or_default(s->datagram_peers, BN_DEFAULT_DATAGRAM_PEERS);
+	case BN_MAP_bn_policy:
+		return or_default(s->policy_tables, BN_DEFAULT_POLICY_TABLES);
+	case BN_MAP_bn_policy_pages:
+		return or_default(s->policy_pages, BN_DEFAULT_POLICY_PAGES);
+	case BN_MAP_bn_policy_ports:
+		return or_default(s->policy_lines, BN_DEFAULT_POLICY_LINES);
+	case BN_MAP_bn_policy_hits:
+		return or_default(s->policy_rules, BN_DEFAULT_POLICY_RULES);
+	case BN_MAP_bn_policy_cidrs:
+		return or_default(s->policy_cidrs, BN_DEFAULT_POLICY_CIDRS);
 	case BN_MAP_bn_events:
 		return or_default(s->event_bytes, BN_DEFAULT_EVENT_BYTES);
 	default:

@@ -25,7 +25,11 @@
 	X(bn_addresses, "what an address is") \
 	X(bn_devices, "devices that lead out of the node") \
 	X(bn_node, "the node's addresses and the table's seed") \
-	X(bn_policy, "policy verdicts") \
+	X(bn_policy, "policy tables, one a direction of endpoints that are alike") \
+	X(bn_policy_pages, "pages of policy tables, 256 identities each") \
+	X(bn_policy_ports, "lines of verdicts by port") \
+	X(bn_policy_hits, "flows that each rule decided") \
+	X(bn_policy_cidrs, "CIDRs that policies name") \
 	X(bn_fragments, "ports of fragmented datagrams") \
 	X(bn_drops, "drops by reason") \
 	X(bn_counters, "counters") \
@@ -60,7 +64,8 @@ enum bn_program_id {
 /* Entry counts; 0 takes the default of limits.h. */
 struct bn_sizes {
 	uint32_t flows, services, backends, service_slots, maglev, affinity, addresses, ranges,
-		source_ranges, fragments, datagram_peers, event_bytes;
+		source_ranges, fragments, datagram_peers, event_bytes, policy_tables, policy_pages,
+		policy_lines, policy_rules, policy_cidrs;
 };
 
 struct bn_programs_config {

@@ -219,11 +219,15 @@ static int parse_protocol(struct term *t)
 
 static int parse_verdict(struct term *t)
 {
-	if (strcasecmp(t->text, "dropped") == 0)
-		t->number = 1;
-	else if (strcasecmp(t->text, "forwarded") != 0)
-		return -EINVAL;
-	return 0;
+	static const char *const verdicts[] = {"forwarded", "dropped", "audit"};
+
+	for (unsigned int i = 0; i < sizeof(verdicts) / sizeof(*verdicts); i++) {
+		if (strcasecmp(t->text, verdicts[i]) == 0) {
+			t->number = i;
+			return 0;
+		}
+	}
+	return -EINVAL;
 }
 
 static int parse_drop_reason(struct term *t)
@@ -248,7 +252,7 @@ static const struct parser {
 	[KIND_IP] = {parse_ip, "an address or a CIDR, as in 10.0.0.7, 10.0.0.0/8 or fd00::/64"},
 	[KIND_PORT] = {parse_port, "a number from 1 to 65535"},
 	[KIND_PROTOCOL] = {parse_protocol, "tcp, udp, sctp, icmp, icmpv4 or icmpv6"},
-	[KIND_VERDICT] = {parse_verdict, "forwarded or dropped"},
+	[KIND_VERDICT] = {parse_verdict, "forwarded, dropped or audit"},
 #define BN_X(number, name, label, text) " " label
 	[KIND_DROP_REASON] = {parse_drop_reason, "one of" BN_DROP_REASONS(BN_X)},
 #undef BN_X
@@ -442,9 +446,12 @@ static bool match_term(const struct term *t, const struct bn_flow_record *rec)
 		return e->tuple.family &&
 		       (e->tuple.protocol == t->number || e->tuple.protocol == t->alternate);
 	case KIND_VERDICT:
-		return (e->header.type == BN_EVENT_DROP) == (t->number == 1);
+		return t->number == (e->header.type == BN_EVENT_DROP ? 1
+				     : bn_flow_is_audited(e)         ? 2
+								     : 0);
 	case KIND_DROP_REASON:
-		return e->header.type == BN_EVENT_DROP && e->reason == t->number;
+		return (e->header.type == BN_EVENT_DROP || bn_flow_is_audited(e)) &&
+		       e->reason == t->number;
 	}
 	return false;
 }

@@ -23,6 +23,10 @@ void bn_flow_record_done(struct bn_flow_record *record)
 	bn_name_unref(record->destination);
 	bn_name_unref(record->service);
 	record->source = record->destination = record->service = NULL;
+	for (int d = 0; d < BN_POLICY_DIRECTIONS; d++) {
+		bn_name_unref(record->rule[d]);
+		record->rule[d] = NULL;
+	}
 }
 
 int bn_history_new(size_t size, struct bn_history **ret)

@@ -9,6 +9,7 @@
 
 #include <bpfnet/event.h>
 #include <bpfnet/flow.h>
+#include <bpfnet/policy.h>
 
 #define BN_HISTORY_DEFAULT 16384
 #define BN_HISTORY_MAX 1048576
@@ -20,8 +21,9 @@ struct bn_flow_record {
 	struct bn_name *source;
 	struct bn_name *destination; /* of the final address, see bn_flow_destination() */
 	struct bn_name *service;
+	struct bn_name *rule[BN_POLICY_DIRECTIONS]; /* that decided; NULL: none did */
 };
-_Static_assert(sizeof(struct bn_flow_record) == 192, "a kept flow: three cache lines");
+_Static_assert(sizeof(struct bn_flow_record) == 208, "what a kept flow costs");
 
 void bn_flow_record_done(struct bn_flow_record *record);
 
@@ -29,6 +31,12 @@ void bn_flow_record_done(struct bn_flow_record *record);
 static inline bool bn_flow_decided(const struct bn_event *e)
 {
 	return (e->to_saddr.d[0] | e->to_saddr.d[1]) && (e->to_daddr.d[0] | e->to_daddr.d[1]);
+}
+
+/* Whether it would have been dropped, were its policy not in audit mode. */
+static inline bool bn_flow_is_audited(const struct bn_event *e)
+{
+	return e->header.type == BN_EVENT_FLOW_OPENED && e->reason;
 }
 
 /* Who the packet went to in the end: the backend, where a service was addressed. */

@@ -339,6 +339,32 @@ static void put_nat(struct bn_buf *b, const struct bn_event *e, bool translated)
 		put_address_port(b, "translated", &e->to_saddr, ports ? e->to_sport : 0);
 }
 
+/* As Hubble names them; the index of what no rule allows is null. */
+static void put_rule(struct bn_buf *b, const struct bn_flow_record *record, int direction)
+{
+	static const char *const keys[BN_POLICY_DIRECTIONS][2] = {
+		[BN_POLICY_EGRESS] = {"egress_denied_by", "egress_allowed_by"},
+		[BN_POLICY_INGRESS] = {"ingress_denied_by", "ingress_allowed_by"},
+	};
+	const struct bn_event *e = &record->event;
+	uint32_t verdict = direction == BN_POLICY_EGRESS ? e->egress_verdict : e->ingress_verdict;
+	const struct bn_name *rule = record->rule[direction];
+
+	if (!rule)
+		return;
+	put_lit(b, ",\"");
+	bn_buf_puts(b, keys[direction][verdict >> 31]);
+	put_lit(b, "\":[{\"name\":");
+	bn_buf_json_string(b, bn_name_text(rule));
+	put_string(b, "namespace", bn_name_namespace(rule));
+	put_lit(b, ",\"kind\":\"NetworkPolicy\",\"index\":");
+	if (bn_name_rule_index(rule) < 0)
+		put_lit(b, "null");
+	else
+		bn_buf_u64(b, (uint64_t)bn_name_rule_index(rule));
+	put_lit(b, "}]");
+}
+
 static const char *event_type(const struct bn_event *e)
 {
 	switch (e->header.type) {
@@ -379,6 +405,10 @@ void bn_flow_json(struct bn_buf *b, const struct bn_flow_record *record, const c
 		put_lit(b, "\",\"verdict\":\"DROPPED\"");
 		put_number(b, "drop_reason", e->reason);
 		put_string(b, "drop_reason_desc", bn_drop_reason_label(e->reason));
+	} else if (bn_flow_is_audited(e)) {
+		put_lit(b, "\",\"verdict\":\"AUDIT\"");
+		put_number(b, "drop_reason", e->reason);
+		put_string(b, "drop_reason_desc", bn_drop_reason_label(e->reason));
 	} else {
 		put_lit(b, "\",\"verdict\":\"FORWARDED\"");
 	}
@@ -402,6 +432,8 @@ void bn_flow_json(struct bn_buf *b, const struct bn_flow_record *record, const c
 		bn_buf_putc(b, '}');
 	}
 	put_nat(b, e, translated);
+	put_rule(b, record, BN_POLICY_EGRESS);
+	put_rule(b, record, BN_POLICY_INGRESS);
 	if (e->header.type == BN_EVENT_FLOW_CLOSED)
 		put_totals(b, e);
 	put_summary(b, e);

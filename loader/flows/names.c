@@ -28,10 +28,11 @@ enum name_space {
 	SPACE_FRONTEND,
 	SPACE_SERVICE_ID,
 	SPACE_DEVICE,
+	SPACE_RULE,
 };
 
 struct name_key {
-	union bn_addr addr; /* of a service or a device: its number in w[0] */
+	union bn_addr addr; /* of a service, a device or a rule: its number in w[0] */
 	uint16_t port;
 	uint8_t protocol;
 	uint8_t space; /* enum name_space */
@@ -59,7 +60,7 @@ struct bn_name {
 	uint64_t since;
 	struct shared *namespace;
 	struct shared *extra; /* labels, or the name of a service's port */
-	uint32_t identity;
+	uint32_t identity;    /* of a rule: its index and one */
 	uint8_t kind : 7;
 	uint8_t local : 1;
 	char text[];
@@ -394,6 +395,11 @@ static struct name_key service_id_key(uint32_t id)
 	return (struct name_key){.addr.w[0] = id, .space = SPACE_SERVICE_ID};
 }
 
+static struct name_key rule_key(uint32_t number)
+{
+	return (struct name_key){.addr.w[0] = number, .space = SPACE_RULE};
+}
+
 static int end_set(struct bn_names *names, const struct name_key *key,
 		   const struct bn_name_spec *spec)
 {
@@ -520,6 +526,37 @@ struct bn_name *bn_names_service_id_get(struct bn_names *names, uint32_t id, uin
 	return resolve(names, &key, time);
 }
 
+int bn_names_rule_set(struct bn_names *names, uint32_t number, const char *namespace,
+		      const char *policy, int index)
+{
+	struct name_key key = rule_key(number);
+	struct bn_name *name = name_new(&key, BN_NAME_RULE, (uint32_t)(index + 1), policy);
+	int r;
+
+	if (!name)
+		return -ENOMEM;
+	r = string_get(names->pool, namespace, &name->namespace);
+	if (r < 0) {
+		bn_name_unref(name);
+		return r;
+	}
+	return publish(names, name);
+}
+
+int bn_names_rule_remove(struct bn_names *names, uint32_t number)
+{
+	struct name_key key = rule_key(number);
+
+	return withdraw(names, &key);
+}
+
+struct bn_name *bn_names_rule_get(struct bn_names *names, uint32_t number, uint64_t time)
+{
+	struct name_key key = rule_key(number);
+
+	return resolve(names, &key, time);
+}
+
 void bn_names_stats(const struct bn_names *names, struct bn_names_stats *ret)
 {
 	*ret = (struct bn_names_stats){
@@ -574,6 +611,11 @@ const char *bn_name_text(const struct bn_name *name)
 const char *bn_name_port_name(const struct bn_name *name)
 {
 	return name->kind == BN_NAME_SERVICE && name->extra ? name->extra->text : NULL;
+}
+
+int bn_name_rule_index(const struct bn_name *name)
+{
+	return (int)name->identity - 1;
 }
 
 const char *bn_name_label_next(const struct bn_name *name, const char *label)

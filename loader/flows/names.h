@@ -22,6 +22,7 @@ enum bn_name_kind {
 	BN_NAME_HOST, /* this node */
 	BN_NAME_WORLD,
 	BN_NAME_SERVICE,
+	BN_NAME_RULE, /* of a policy */
 };
 
 struct bn_name_spec {
@@ -76,6 +77,12 @@ int bn_names_service_id_set(struct bn_names *names, uint32_t id, const char *nam
 int bn_names_service_id_remove(struct bn_names *names, uint32_t id);
 struct bn_name *bn_names_service_id_get(struct bn_names *names, uint32_t id, uint64_t time);
 
+/* A policy's rule by the datapath's number; index -1: what no rule allows. */
+int bn_names_rule_set(struct bn_names *names, uint32_t number, const char *namespace,
+		      const char *policy, int index);
+int bn_names_rule_remove(struct bn_names *names, uint32_t number);
+struct bn_name *bn_names_rule_get(struct bn_names *names, uint32_t number, uint64_t time);
+
 /* Forgets what was removed longer ago than the grace time; set and remove do so as well. */
 void bn_names_prune(struct bn_names *names);
 void bn_names_stats(const struct bn_names *names, struct bn_names_stats *ret);
@@ -89,5 +96,6 @@ uint32_t bn_name_identity(const struct bn_name *name);
 const char *bn_name_namespace(const struct bn_name *name); /* or NULL */
 const char *bn_name_text(const struct bn_name *name);
 const char *bn_name_port_name(const struct bn_name *name); /* a service's port name, or NULL */
+int bn_name_rule_index(const struct bn_name *name);
 /* Labels as "key=value", sorted: NULL gives the first one, the last one gives NULL. */
 const char *bn_name_label_next(const struct bn_name *name, const char *label);

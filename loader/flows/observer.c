@@ -82,6 +82,21 @@ static void name_ends(struct bn_observer *o, struct bn_flow_record *record)
 	record->service = service_of(o->names, e);
 }
 
+/* A flow that has closed tells how long it lasted where these stand. */
+static void name_rules(struct bn_observer *o, struct bn_flow_record *record)
+{
+	const struct bn_event *e = &record->event;
+	uint32_t egress = e->egress_verdict & BN_VERDICT_RULE;
+	uint32_t ingress = e->ingress_verdict & BN_VERDICT_RULE;
+
+	if (e->header.type == BN_EVENT_FLOW_CLOSED)
+		return;
+	if (egress)
+		record->rule[BN_POLICY_EGRESS] = bn_names_rule_get(o->names, egress, e->time);
+	if (ingress)
+		record->rule[BN_POLICY_INGRESS] = bn_names_rule_get(o->names, ingress, e->time);
+}
+
 static bool is_local(const struct bn_name *name)
 {
 	return name && bn_name_is_local(name);
@@ -102,6 +117,7 @@ static void take(struct bn_observer *o, const struct bn_event *event, uint64_t t
 	uint64_t number;
 
 	name_ends(o, &record);
+	name_rules(o, &record);
 	switch (e->header.type) {
 	case BN_EVENT_FLOW_OPENED:
 		o->opened++;

@@ -79,7 +79,6 @@ void bn_endpoint_info_fill(const struct endpoint *e, struct bn_endpoint_info *re
 		.ips = e->ips,
 		.n_ips = e->n_ips,
 		.slot = e->slot,
-		.identity = e->identity,
 		.netns_cookie = e->netns_cookie,
 		.mtu = e->veth.mtu > UINT16_MAX ? UINT16_MAX : (uint16_t)e->veth.mtu,
 		.state = e->state,

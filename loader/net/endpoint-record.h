@@ -27,7 +27,6 @@ struct endpoint {
 	size_t n_ips;
 	struct bn_veth veth;
 	uint16_t slot;
-	uint32_t identity; /* 0: none taken yet; not part of the record */
 	enum bn_endpoint_state state;
 	/* As notifications say: those of its making come first, and say down. */
 	enum { LINK_MAKING, LINK_UP, LINK_DOWN } link;

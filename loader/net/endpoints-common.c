@@ -2,13 +2,12 @@
 /*
  * Why: the steps that adding, removing and restoring an endpoint have in common.
  *
- * Invariant: none of them leaves the registry's tables (names, slots, identities) disagreeing.
+ * Invariant: none of them leaves the registry's tables (names, slots) disagreeing.
  */
 #include "net/endpoints-internal.h"
 
 #include "error.h"
 #include "log.h"
-#include "net/identity.h"
 #include "net/inventory.h"
 
 #include <errno.h>
@@ -68,22 +67,6 @@ void bn_endpoint_withdraw(struct bn_endpoints *e, const struct endpoint *ep)
 		e->ops.withdraw(e->ops.user, &info);
 }
 
-int bn_endpoint_identify(struct bn_endpoints *e, const struct endpoint *ep, uint32_t *ret,
-			 struct bn_error *err)
-{
-	json_t *labels = NULL;
-	int r = -ENOENT;
-
-	if (e->ops.labels)
-		r = e->ops.labels(e->ops.user, ep->namespace, ep->pod, &labels);
-	if (r < 0 && r != -ENOENT)
-		return bn_error_set(err, r, "cannot read the labels of %s: %s", ep->name,
-				    strerror(-r));
-	r = bn_identities_get(e->identities, ep->namespace, r < 0 ? NULL : labels, ret, err);
-	json_decref(labels);
-	return r;
-}
-
 int bn_endpoint_enlist(struct bn_endpoints *e, struct endpoint *ep)
 {
 	HASH_ADD_KEYPTR(by_name, e->by_name, ep->name, strlen(ep->name), ep);
@@ -99,8 +82,6 @@ void bn_endpoint_discard(struct bn_endpoints *e, struct endpoint *ep)
 		HASH_DELETE(by_name, e->by_name, ep);
 	if (e->slots[ep->slot] == ep)
 		e->slots[ep->slot] = NULL;
-	if (ep->identity)
-		bn_identities_put(e->identities, ep->identity);
 	bn_endpoint_free(ep);
 }
 

@@ -8,7 +8,6 @@
 
 #include <bpfnet/limits.h>
 
-struct bn_identities;
 struct bn_nl;
 
 struct bn_endpoints {
@@ -17,7 +16,6 @@ struct bn_endpoints {
 	uint16_t last_slot;
 	char *folder;
 	struct bn_endpoints_ops ops;
-	struct bn_identities *identities;
 	struct bn_monitor *monitor;
 	struct bn_nl *nl;
 	uint32_t mtu;
@@ -42,9 +40,6 @@ void bn_endpoint_spec(const struct bn_endpoints *e, const struct endpoint *ep, i
 int bn_endpoint_publish(struct bn_endpoints *e, const struct endpoint *ep, struct bn_error *err);
 int bn_endpoint_attach(struct bn_endpoints *e, const struct endpoint *ep, struct bn_error *err);
 void bn_endpoint_withdraw(struct bn_endpoints *e, const struct endpoint *ep);
-/* The identity of the pod's labels as they are now; the caller puts it. */
-int bn_endpoint_identify(struct bn_endpoints *e, const struct endpoint *ep, uint32_t *ret,
-			 struct bn_error *err);
 
 /* Into the registry, which owns it from then on; -ENOMEM. */
 int bn_endpoint_enlist(struct bn_endpoints *e, struct endpoint *ep);

@@ -10,7 +10,6 @@
 
 #include "error.h"
 #include "log.h"
-#include "net/identity.h"
 #include "net/inventory.h"
 
 #include <dirent.h>
@@ -65,13 +64,10 @@ static void settle(struct bn_endpoints *e, struct endpoint *ep)
 {
 	struct bn_error err = BN_ERROR_INIT;
 	struct bn_veth_spec spec;
-	int r = 0;
+	int r;
 
 	bn_endpoint_spec(e, ep, -1, &spec);
-	if (!ep->identity)
-		r = bn_endpoint_identify(e, ep, &ep->identity, &err);
-	if (r == 0)
-		r = bn_endpoint_publish(e, ep, &err);
+	r = bn_endpoint_publish(e, ep, &err);
 	if (r == 0)
 		r = bn_endpoint_attach(e, ep, &err);
 	if (r == 0)
@@ -257,5 +253,5 @@ int bn_endpoints_restore(struct bn_endpoints *e, struct bn_error *err)
 		check_netns_name(e, ep);
 		settle(e, ep);
 	}
-	return bn_identities_settle(e->identities, err);
+	return 0;
 }

@@ -17,7 +17,6 @@
 #include "error.h"
 #include "log.h"
 #include "net/endpoints-internal.h"
-#include "net/identity.h"
 #include "net/inventory.h"
 #include "net/monitor.h"
 #include "net/netlink.h"
@@ -50,9 +49,7 @@ int bn_endpoints_new(sd_event *event, const struct bn_endpoints_config *config,
 		r = bn_error_set(err, -errno, "cannot create %s: %s", e->folder, strerror(errno));
 		goto fail;
 	}
-	r = bn_identities_new(config->state_dir, &e->identities, err);
-	if (r == 0)
-		r = bn_nl_open(NETLINK_ROUTE, &e->nl, err);
+	r = bn_nl_open(NETLINK_ROUTE, &e->nl, err);
 	if (r == 0)
 		r = bn_monitor_new(event, &bn_endpoints_watch, e, &e->monitor, err);
 	if (r < 0)
@@ -72,7 +69,6 @@ void bn_endpoints_free(struct bn_endpoints *e)
 		bn_endpoint_discard(e, e->by_name);
 	bn_monitor_free(e->monitor);
 	bn_nl_free(e->nl);
-	bn_identities_free(e->identities);
 	free(e->folder);
 	free(e);
 }
@@ -222,8 +218,6 @@ int bn_endpoints_add(struct bn_endpoints *e, const struct bn_endpoint_request *r
 		ep->netns_cookie = e->ops.cookie(e->ops.user, request->netns_fd);
 	r = find_slot(e, &ep->slot, &why);
 	if (r == 0)
-		r = bn_endpoint_identify(e, ep, &ep->identity, &why);
-	if (r == 0)
 		r = make(e, ep, request->netns_fd, &why);
 	if (r < 0)
 		goto fail;
@@ -302,28 +296,6 @@ void bn_endpoints_set_node(struct bn_endpoints *e, const union bn_addr *v4, cons
 		bn_endpoint_refresh(e, ep);
 }
 
-int bn_endpoints_relabel(struct bn_endpoints *e, const char *namespace, const char *pod,
-			 struct bn_error *err)
-{
-	struct endpoint *ep = bn_endpoints_by_name(e, namespace, pod);
-	uint32_t old, identity;
-	int r;
-
-	if (!ep)
-		return 0;
-	r = bn_endpoint_identify(e, ep, &identity, err);
-	if (r < 0)
-		return r;
-	old = ep->identity;
-	ep->identity = identity;
-	r = identity == old ? 0 : bn_endpoint_publish(e, ep, err);
-	if (r < 0)
-		ep->identity = old;
-	/* One of the two references is not needed: the old one's, or that to what was refused. */
-	bn_identities_put(e->identities, r < 0 ? identity : old);
-	return r;
-}
-
 /* ---- reading ---- */
 
 int bn_endpoints_each(struct bn_endpoints *e, bn_endpoints_fn fn, void *user)
@@ -355,7 +327,7 @@ size_t bn_endpoints_count(const struct bn_endpoints *e)
 	return HASH_CNT(by_name, e->by_name);
 }
 
-static json_t *to_json(const struct endpoint *ep)
+static json_t *to_json(const struct bn_endpoints *e, const struct endpoint *ep)
 {
 	static const char *const states[] = {
 		[BN_ENDPOINT_ADDING] = "adding",
@@ -365,19 +337,24 @@ static json_t *to_json(const struct endpoint *ep)
 	char text[BN_ADDR_STRLEN], mac[18];
 	json_t *ips = json_array();
 	const uint8_t *m = ep->veth.mac;
+	struct bn_endpoint_info info;
 	json_t *o;
 
 	for (size_t i = 0; i < ep->n_ips; i++)
 		json_array_append_new(ips, json_string(bn_addr_format(&ep->ips[i], text)));
 	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4],
 		 m[5]);
-	o = json_pack("{sssssossss sIss s{sbsb} sisIssss*}", "namespace", ep->namespace, "pod",
-		      ep->pod, "ips", ips, "ifname", ep->ifname, "host_ifname", ep->host_ifname,
-		      "identity", (json_int_t)ep->identity, "state", states[ep->state], "policy",
-		      "ingress", 0, "egress", 0, "slot", ep->slot, "mtu", (json_int_t)ep->veth.mtu,
-		      "mac", mac, "reason", ep->state == BN_ENDPOINT_DEGRADED ? ep->reason : NULL);
+	o = json_pack("{sssssossss ss sisIssss*}", "namespace", ep->namespace, "pod", ep->pod,
+		      "ips", ips, "ifname", ep->ifname, "host_ifname", ep->host_ifname, "state",
+		      states[ep->state], "slot", ep->slot, "mtu", (json_int_t)ep->veth.mtu, "mac",
+		      mac, "reason", ep->state == BN_ENDPOINT_DEGRADED ? ep->reason : NULL);
 	if (o && json_object_set_new(o, "netns", json_string(ep->netns)) < 0)
 		json_object_set_new(o, "netns", json_null());
+	bn_endpoint_info_fill(ep, &info);
+	if (o && e->ops.describe && e->ops.describe(e->ops.user, &info, o) < 0) {
+		json_decref(o);
+		return NULL;
+	}
 	return o;
 }
 
@@ -395,7 +372,7 @@ json_t *bn_endpoints_json(struct bn_endpoints *e)
 
 	HASH_SRT(by_name, e->by_name, in_order);
 	for (ep = e->by_name; list && ep; ep = ep->by_name.next) {
-		if (json_array_append_new(list, to_json(ep)) < 0) {
+		if (json_array_append_new(list, to_json(e, ep)) < 0) {
 			json_decref(list);
 			list = NULL;
 		}
@@ -418,8 +395,6 @@ int bn_endpoints_uninstall(struct bn_endpoints *e, struct bn_error *err)
 	}
 	if (r == 0)
 		r = bn_endpoints_purge(e, err);
-	if (r == 0)
-		r = bn_identities_uninstall(e->identities, err);
 	if (r == 0 && rmdir(e->folder) < 0 && errno != ENOENT)
 		r = bn_error_set(err, -errno, "cannot remove %s: %s", e->folder, strerror(errno));
 	return r;

@@ -4,7 +4,7 @@
  * anything is made of it and again when all of it works; so at whatever moment the agent dies, the
  * next one finds whole endpoints, which it adopts, or half ones, which it removes.
  *
- * State: <state-dir>/endpoints/<host ifname>.json, one file each, and what identity.h keeps.
+ * State: <state-dir>/endpoints/<host ifname>.json, one file each.
  */
 #pragma once
 
@@ -40,8 +40,7 @@ struct bn_endpoint_info {
 	int ifindex; /* host side; 0 where a half-made endpoint never got that far */
 	const union bn_addr *ips;
 	size_t n_ips;
-	uint16_t slot;     /* 1 to BN_SLOTS - 1 */
-	uint32_t identity; /* BN_IDENTITY_FIRST and up */
+	uint16_t slot; /* 1 to BN_SLOTS - 1 */
 	uint16_t mtu;
 	uint8_t mac[6];        /* the pod's */
 	uint64_t netns_cookie; /* 0: not known */
@@ -51,15 +50,14 @@ struct bn_endpoint_info {
 
 /* In this order while adding; an error rolls back. */
 struct bn_endpoints_ops {
-	/* Puts the endpoint into the datapath's tables; also when its identity has changed. */
+	/* Puts the endpoint into the datapath's tables. */
 	int (*publish)(void *user, const struct bn_endpoint_info *info, struct bn_error *err);
 	/* Attaches the programs to info->ifindex, which is down while adding. */
 	int (*attach)(void *user, const struct bn_endpoint_info *info, struct bn_error *err);
 	/* Undoes both. The device is gone already. */
 	void (*withdraw)(void *user, const struct bn_endpoint_info *info);
-	/* An object of strings for the pod's labels (the caller's to decref), -ENOENT: none known.
-	 */
-	int (*labels)(void *user, const char *namespace, const char *pod, json_t **ret_labels);
+	/* Adds to what `list` says of the endpoint: its identity and policy. Optional. */
+	int (*describe)(void *user, const struct bn_endpoint_info *info, json_t *endpoint);
 	/* What BPF programs know the namespace by; optional, 0 where it can't be told. */
 	uint64_t (*cookie)(void *user, int netns_fd);
 	void *user;
@@ -101,11 +99,6 @@ void bn_endpoints_set_mtu(struct bn_endpoints *e, uint32_t mtu);
  */
 void bn_endpoints_set_node(struct bn_endpoints *e, const union bn_addr *v4,
 			   const union bn_addr *v6);
-
-/* The pod's labels may have changed: takes them anew and publishes a new identity. 0 also where
- * the pod has no endpoint. */
-int bn_endpoints_relabel(struct bn_endpoints *e, const char *namespace, const char *pod,
-			 struct bn_error *err);
 
 /* A negative result of fn ends it and is returned. fn may not add or delete. */
 typedef int (*bn_endpoints_fn)(void *user, const struct bn_endpoint_info *info);

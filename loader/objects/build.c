@@ -400,11 +400,99 @@ static int build_peers(struct bn_objects *objects, struct bn_arena *arena, struc
 	return 0;
 }
 
+/* A pod's addresses are policy's affair while they are its own. */
+static struct bn_pod_spec pod_spec(const struct bn_pod_object *pod,
+				   const struct bn_running_object *running, const char *namespace,
+				   const char *name)
+{
+	struct bn_pod_spec spec = {.namespace = namespace, .name = name, .local = running};
+
+	if (running) {
+		spec.ips = running->ips;
+		spec.n_ips = running->n_ips;
+	}
+	if (!pod)
+		return spec;
+	spec.audit = pod->audit;
+	spec.labels = pod->labels;
+	spec.n_labels = pod->n_labels;
+	spec.ports = pod->ports;
+	spec.n_ports = pod->n_ports;
+	if (!running && !pod->host_network && !pod->finished) {
+		spec.ips = pod->ips;
+		spec.n_ips = pod->n_ips;
+	}
+	return spec;
+}
+
+static void add_touched_pod(struct bn_objects *objects, const char *namespace, const char *name,
+			    struct bn_pod_spec *pods, struct bn_pod_spec *removed,
+			    struct bn_change *change)
+{
+	const struct bn_object *pod = bn_index_find(objects, BN_KIND_POD, namespace, name);
+	const struct bn_object *running = bn_index_find(objects, BN_KIND_RUNNING, namespace, name);
+
+	if (pod || running)
+		pods[change->n_pods++] = pod_spec((const struct bn_pod_object *)pod,
+						  (const struct bn_running_object *)running,
+						  namespace, name);
+	else
+		removed[change->n_pods_removed++] =
+			(struct bn_pod_spec){.namespace = namespace, .name = name};
+}
+
+static int build_policy(struct bn_objects *objects, struct bn_arena *arena,
+			struct bn_change *change)
+{
+	size_t n = HASH_COUNT(objects->touched_objects);
+	struct bn_policy_spec *policies = bn_arena_alloc(arena, n, sizeof(*policies));
+	struct bn_policy_spec *gone = bn_arena_alloc(arena, n, sizeof(*gone));
+	struct bn_pod_spec *pods = bn_arena_alloc(arena, n, sizeof(*pods));
+	struct bn_pod_spec *removed = bn_arena_alloc(arena, n, sizeof(*removed));
+	struct bn_namespace_spec *namespaces = bn_arena_alloc(arena, n, sizeof(*namespaces));
+	struct bn_touched_object *touched, *next;
+
+	if (!policies || !gone || !pods || !removed || !namespaces)
+		return -ENOMEM;
+	change->policies = policies;
+	change->policies_removed = gone;
+	change->pods = pods;
+	change->pods_removed = removed;
+	change->namespaces = namespaces;
+	HASH_ITER(hh, objects->touched_objects, touched, next) {
+		const char *namespace = touched->key + 1;
+		const char *name = namespace + strlen(namespace) + 1;
+		const struct bn_object *object;
+
+		if (touched->kind == BN_KIND_POD) {
+			add_touched_pod(objects, namespace, name, pods, removed, change);
+			continue;
+		}
+		object = bn_index_find(objects, touched->kind, namespace, name);
+		if (touched->kind == BN_KIND_NAMESPACE) {
+			const struct bn_labels_object *ns = (const struct bn_labels_object *)object;
+
+			namespaces[change->n_namespaces++] =
+				(struct bn_namespace_spec){name, ns ? ns->labels : NULL,
+							   ns ? ns->n_labels : 0, ns && ns->audit};
+		} else if (object) {
+			policies[change->n_policies++] =
+				((const struct bn_policy_object *)object)->spec;
+		} else {
+			gone[change->n_policies_removed++] =
+				(struct bn_policy_spec){.namespace = namespace, .name = name};
+		}
+	}
+	return 0;
+}
+
 int bn_build_change(struct bn_objects *objects, struct bn_arena *arena, struct bn_change *ret)
 {
 	int r;
 
 	*ret = (struct bn_change){0};
 	r = build_services(objects, arena, ret);
-	return r < 0 ? r : build_peers(objects, arena, ret);
+	if (r == 0)
+		r = build_peers(objects, arena, ret);
+	return r < 0 ? r : build_policy(objects, arena, ret);
 }

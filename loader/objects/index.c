@@ -251,6 +251,35 @@ static void touch_selecting(struct bn_objects *objects, struct bn_pod_object *po
 	}
 }
 
+/* ---- what policy looks at ---- */
+
+static int touch_object(struct bn_objects *objects, const struct bn_object *object)
+{
+	struct bn_touched_object *touched = NULL;
+	uint8_t kind = object->kind == BN_KIND_RUNNING ? BN_KIND_POD : object->kind;
+	char key[INDEX_KEY_MAX];
+	size_t n;
+
+	if (kind != BN_KIND_POD && kind != BN_KIND_NAMESPACE && kind != BN_KIND_POLICY)
+		return 0;
+	key[0] = (char)('a' + kind);
+	n = 1 + join(key + 1, object->namespace, object->name, NULL);
+	HASH_FIND(hh, objects->touched_objects, key, n, touched);
+	if (touched)
+		return 0;
+	touched = calloc(1, sizeof(*touched) + n + 1);
+	if (!touched)
+		return -ENOMEM;
+	touched->kind = kind;
+	memcpy(touched->key, key, n);
+	HASH_ADD(hh, objects->touched_objects, key, n, touched);
+	if (memory(objects) < 0) {
+		free(touched);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
 /* ---- owners of addresses and node ports ---- */
 
 const struct bn_claim *bn_index_claimed(struct bn_objects *objects, const union bn_addr *addr,
@@ -501,6 +530,10 @@ int bn_index_link(struct bn_objects *objects, struct bn_object *object)
 {
 	int r = 0;
 
+	/* first, so that unlinking it finds it touched */
+	r = touch_object(objects, object);
+	if (r < 0)
+		return r;
 	HASH_ADD_KEYPTR(hh, objects->objects, object->key, bn_object_key_size(object), object);
 	if (memory(objects) < 0)
 		return -ENOMEM;
@@ -519,6 +552,7 @@ int bn_index_link(struct bn_objects *objects, struct bn_object *object)
 
 void bn_index_unlink(struct bn_objects *objects, struct bn_object *object)
 {
+	touch_object(objects, object);
 	for (size_t i = 0; i < object->n_claims; i++)
 		unclaim(objects, &object->claims[i]);
 	if (object->kind == BN_KIND_POD) {
@@ -560,6 +594,7 @@ void bn_index_unlink(struct bn_objects *objects, struct bn_object *object)
 
 void bn_index_sweep(struct bn_objects *objects)
 {
+	struct bn_touched_object *object, *next_object;
 	struct bn_touched_addr *addr, *next_addr;
 	struct bn_service_ref *ref;
 	struct bn_label_ref *label;
@@ -583,6 +618,10 @@ void bn_index_sweep(struct bn_objects *objects)
 	HASH_ITER(hh, objects->touched_addrs, addr, next_addr) {
 		HASH_DELETE(hh, objects->touched_addrs, addr);
 		free(addr);
+	}
+	HASH_ITER(hh, objects->touched_objects, object, next_object) {
+		HASH_DELETE(hh, objects->touched_objects, object);
+		free(object);
 	}
 }
 

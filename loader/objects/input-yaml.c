@@ -90,13 +90,16 @@ static bool is_null(const char *s)
 	return is_one_of(s, words);
 }
 
-/* 1 or 0, or -1 where it is no boolean. */
+/*
+ * 1 or 0, or -1 where it is no boolean. A plain y or n is a name to kubectl and to most others,
+ * whatever YAML 1.1 says of it.
+ */
 static int as_bool(const char *s)
 {
-	static const char *const yes[] = {"true", "True", "TRUE", "yes", "Yes", "YES",
-					  "y",    "Y",    "on",   "On",  "ON",  NULL};
-	static const char *const no[] = {"false", "False", "FALSE", "no",  "No",  "NO",
-					 "n",     "N",     "off",   "Off", "OFF", NULL};
+	static const char *const yes[] = {"true", "True", "TRUE", "yes", "Yes",
+					  "YES",  "on",   "On",   "ON",  NULL};
+	static const char *const no[] = {"false", "False", "FALSE", "no",  "No",
+					 "NO",    "off",   "Off",   "OFF", NULL};
 
 	return is_one_of(s, yes) ? 1 : is_one_of(s, no) ? 0 : -1;
 }
@@ -147,6 +150,9 @@ static bool as_real(const char *s, double *ret)
 		p += 1 + fraction;
 	}
 	if (!whole && !fraction)
+		return false;
+	/* 080 is no octal number, and to no parser a fraction */
+	if (!*p && whole > 1 && p[-(ptrdiff_t)whole] == '0')
 		return false;
 	if (*p == 'e' || *p == 'E') {
 		p++;

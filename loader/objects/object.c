@@ -18,6 +18,8 @@ const struct bn_kind_info bn_kinds[_BN_KIND_MAX] = {
 			     sizeof(struct bn_service_object), true},
 	[BN_KIND_SLICE] = {"discovery.k8s.io/v1", "EndpointSlice", "endpointslice",
 			   "endpointslices", "slices", sizeof(struct bn_slice_object), true},
+	[BN_KIND_POLICY] = {"networking.k8s.io/v1", "NetworkPolicy", "networkpolicy",
+			    "networkpolicies", "netpol", sizeof(struct bn_policy_object), true},
 	[BN_KIND_RUNNING] = {"", "", "endpoint", "endpoints", NULL,
 			     sizeof(struct bn_running_object), true},
 };

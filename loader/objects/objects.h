@@ -8,8 +8,9 @@
  * database, the model and the datapath as they were. Nothing here is reentrant: a callback may
  * read (get, each_service, pod_labels, address_owner) but not apply, delete or set endpoints.
  *
- * Namespaces need no Namespace object; one only gives labels to its namespace, and deleting it
- * deletes nothing else.
+ * Namespaces need no Namespace object; one only gives labels to its namespace. To delete it deletes
+ * all that is in the namespace, as in Kubernetes, but for running endpoints; that a folder no longer
+ * has it does not.
  */
 #pragma once
 

@@ -35,12 +35,9 @@ static int parse_kind(const struct bn_field *root, enum bn_object_kind *ret)
 		*ret = (enum bn_object_kind)i;
 		return 0;
 	}
-	if (!strcmp(kind, "NetworkPolicy"))
-		return bn_field_fail(&kind_field, "NetworkPolicy is not enforced by this version, "
-						  "refusing rather than ignoring it");
 	return bn_field_fail(&kind_field,
-			     "\"%.64s\" is not supported, only Namespace, Node, Pod, Service and "
-			     "EndpointSlice are",
+			     "\"%.64s\" is not supported, only Namespace, Node, Pod, Service, "
+			     "EndpointSlice and NetworkPolicy are",
 			     kind);
 }
 
@@ -147,6 +144,20 @@ static int check_annotations(const struct bn_field *field)
 	return 0;
 }
 
+/* `bpfnet.io/policy-audit` of a Pod or a Namespace: policies of its pods report and don't enforce. */
+static int parse_audit(const struct bn_field *annotations, bool *ret)
+{
+	struct bn_field field = bn_field_get(annotations, "bpfnet.io/policy-audit");
+	const char *text = NULL;
+
+	if (bn_field_string(&field, &text) < 0)
+		return -EINVAL;
+	*ret = text && !strcmp(text, "true");
+	if (text && !*ret && strcmp(text, "false"))
+		return bn_field_fail(&field, "\"%.64s\" is neither \"true\" nor \"false\"", text);
+	return 0;
+}
+
 /* Labels of kinds that keep none are still checked. */
 static int check_metadata(const struct bn_field *root, struct bn_object *object)
 {
@@ -162,10 +173,14 @@ static int check_metadata(const struct bn_field *root, struct bn_object *object)
 		struct bn_labels_object *ns = (struct bn_labels_object *)object;
 
 		r = bn_parse_labels(&labels, &object->arena, &ns->labels, &ns->n_labels);
+		if (r == 0)
+			r = parse_audit(&annotations, &ns->audit);
 	} else if (object->kind == BN_KIND_POD) {
 		struct bn_pod_object *pod = (struct bn_pod_object *)object;
 
 		r = bn_parse_labels(&labels, &object->arena, &pod->labels, &pod->n_labels);
+		if (r == 0)
+			r = parse_audit(&annotations, &pod->audit);
 	} else {
 		r = bn_parse_labels(&labels, &scratch, &list, &n);
 		bn_arena_done(&scratch);
@@ -184,6 +199,8 @@ static int parse_body(const struct bn_field *root, struct bn_object *object)
 		return bn_parse_service(root, (struct bn_service_object *)object);
 	case BN_KIND_SLICE:
 		return bn_parse_slice(root, (struct bn_slice_object *)object);
+	case BN_KIND_POLICY:
+		return bn_parse_policy(root, (struct bn_policy_object *)object);
 	case BN_KIND_NAMESPACE:
 	case BN_KIND_RUNNING:
 	case _BN_KIND_MAX:

@@ -27,6 +27,7 @@ enum bn_object_kind {
 	BN_KIND_POD,
 	BN_KIND_SERVICE,
 	BN_KIND_SLICE,
+	BN_KIND_POLICY,
 	BN_KIND_STORED_MAX,
 	BN_KIND_RUNNING = BN_KIND_STORED_MAX, /* a running endpoint; never in the store */
 	_BN_KIND_MAX,
@@ -77,16 +78,11 @@ struct bn_label_ref {
 	char key[]; /* namespace, zero byte, key, zero byte, value */
 };
 
-struct bn_pod_port {
-	const char *name;
-	uint16_t port;
-	uint8_t protocol;
-};
-
 struct bn_labels_object { /* a Namespace */
 	struct bn_object o;
 	struct bn_label *labels;
 	size_t n_labels;
+	bool audit;
 };
 
 struct bn_node_object {
@@ -130,7 +126,7 @@ struct bn_pod_object {
 	union bn_addr ips[2]; /* at most one of a family */
 	uint16_t weight;      /* by annotation; 1 */
 	uint8_t n_ips;
-	bool ready, terminating, finished, host_network;
+	bool ready, terminating, finished, host_network, audit;
 };
 
 struct bn_service_port {
@@ -235,6 +231,11 @@ struct bn_slice_object {
 	bool hinted; /* an endpoint has hints */
 };
 
+struct bn_policy_object {
+	struct bn_object o;
+	struct bn_policy_spec spec;
+};
+
 /*
  * A service by name: the Service object and the slices that are given for it; or a Pod with host
  * ports, under "pod/NAME".
@@ -255,6 +256,13 @@ struct bn_touched_addr {
 	union bn_addr addr;
 	struct bn_peer_spec before; /* kind 0: no peer */
 	UT_hash_handle hh;
+};
+
+/* A policy, pod or namespace that a transaction touches. */
+struct bn_touched_object {
+	UT_hash_handle hh;
+	uint8_t kind;
+	char key[]; /* as an object's: kind, namespace, zero byte, name */
 };
 
 /* One object of a transaction: either may be NULL. */
@@ -289,6 +297,7 @@ struct bn_objects {
 	LIST_HEAD(, bn_service_object) zoned_services;
 	STAILQ_HEAD(, bn_service_ref) touched_services;
 	struct bn_touched_addr *touched_addrs;
+	struct bn_touched_object *touched_objects;
 	struct bn_allotter allotter;
 	uint32_t transaction;
 	bool started;
@@ -333,6 +342,7 @@ int bn_parse_node(const struct bn_field *root, struct bn_node_object *node);
 int bn_parse_pod(const struct bn_field *root, struct bn_pod_object *pod);
 int bn_parse_service(const struct bn_field *root, struct bn_service_object *service);
 int bn_parse_slice(const struct bn_field *root, struct bn_slice_object *slice);
+int bn_parse_policy(const struct bn_field *root, struct bn_policy_object *policy);
 /* Annotations that give weights. Absent: *ret stays as it is. */
 int bn_parse_weight(const struct bn_field *root, uint16_t *ret);
 int bn_parse_weight_groups(const struct bn_field *root, struct bn_service_object *service);

@@ -28,8 +28,9 @@ struct transaction {
 	/* a folder's: */
 	const struct bn_sync_file *files;
 	size_t n_files;
-	size_t file; /* at hand */
-	size_t bad;  /* entry's input that was the cause of a failure */
+	size_t file;  /* at hand */
+	size_t bad;   /* entry's input that was the cause of a failure */
+	bool emptied; /* a namespace, of all that was in it */
 };
 
 /* ---- staging ---- */
@@ -248,6 +249,36 @@ static int stage_removal(struct transaction *t, const struct bn_document *docume
 	return r < 0 ? r : replace(t->objects, old, NULL);
 }
 
+/* What is in a namespace goes with it, as in Kubernetes. */
+static int stage_contents(struct transaction *t, const struct bn_document *document,
+			  const char *namespace, struct bn_error *err)
+{
+	struct bn_object *object, *next;
+	int r = 0;
+
+	HASH_ITER(hh, t->objects->objects, object, next) {
+		if (r == 0 && object->kind < BN_KIND_STORED_MAX &&
+		    !strcmp(object->namespace, namespace))
+			r = stage_removal(t, document, object, err);
+	}
+	t->emptied = true;
+	return r;
+}
+
+/* Whether the object went with its namespace in this very call. */
+static bool went_already(const struct transaction *t, const struct bn_identity_key *key)
+{
+	for (size_t i = 0; t->emptied && i < t->n; i++) {
+		const struct bn_entry *entry = &t->entries[i];
+
+		if (!entry->new && entry->old->kind == key->kind &&
+		    !strcmp(entry->old->namespace, key->namespace) &&
+		    !strcmp(entry->old->name, key->name))
+			return true;
+	}
+	return false;
+}
+
 static int stage_delete(void *user, const struct bn_document *document, json_t *tree,
 			struct bn_error *err)
 {
@@ -260,8 +291,14 @@ static int stage_delete(void *user, const struct bn_document *document, json_t *
 	if (r < 0)
 		return r;
 	old = bn_index_find(t->objects, key.kind, key.namespace, key.name);
-	if (old)
-		return stage_removal(t, document, old, err);
+	if (old) {
+		r = stage_removal(t, document, old, err);
+		return r < 0 || key.kind != BN_KIND_NAMESPACE
+			       ? r
+			       : stage_contents(t, document, old->name, err);
+	}
+	if (went_already(t, &key))
+		return 0;
 	if (!*key.namespace)
 		return bn_document_fail(document, err, -ENOENT, "%s \"%s\" not found",
 					bn_kinds[key.kind].plural, key.name);

@@ -48,6 +48,7 @@ enum bn_feature {
 	BN_FEATURE_EVENTS = 1 << 1,      /* flow records; drops are always reported */
 	BN_FEATURE_REDIRECT_PEER = 1 << 2, /* bpf_redirect_peer(), 5.10 and later */
 	BN_FEATURE_MASQUERADE6 = 1 << 3,
+	BN_FEATURE_DRY_RUN = 1 << 4,     /* a question: clients' affinities stay as they are */
 	BN_FEATURE_SET_RETVAL = 1 << 16, /* bpf_set_retval() in socket programs, 6.1 and later */
 };
 #define BN_FEATURE_MASQUERADE (BN_FEATURE_MASQUERADE4 | BN_FEATURE_MASQUERADE6)

@@ -23,25 +23,26 @@
  * array says the same: a flow decided by what it read is stale exactly until it read the newest.
  */
 
-/* Policy switches of an endpoint: set where some policy selects it in that direction. */
 enum bn_endpoint_flag {
-	BN_EP_INGRESS_ENFORCED = 1 << 0,
-	BN_EP_EGRESS_ENFORCED = 1 << 1,
+	BN_EP_AUDIT = 1 << 0, /* what its policy denies passes, and is reported */
 };
 
 /* bn_endpoints: key __u32 ifindex of the host side. */
 struct bn_endpoint {
 	union bn_addr v4; /* 0   mapped; all zero: none */
 	union bn_addr v6; /* 16  all zero: none */
-	__u32 identity;   /* 32 */
+	__u32 identity;   /* 32  of its IPv4 address */
 	__u16 slot;       /* 36  index into bn_epochs; never BN_SLOT_NONE */
 	__u16 mtu;        /* 38  of the pod's interface */
 	__u32 flags;      /* 40  enum bn_endpoint_flag */
 	__u32 epoch;      /* 44  of its slot, as of this content */
 	__u32 netns;      /* 48  id of its network namespace as the node's has it, plus 1; 0: not known */
-	__u32 pad;        /* 52 */
+	__u32 identity6;  /* 52  of its IPv6 address: CIDRs may tell them apart */
+	__u16 egress;     /* 56  table of bn_policy for what it sends, BN_POLICY_OPEN: no policy */
+	__u16 ingress;    /* 58  ... for what it gets */
+	__u32 pad;        /* 60 */
 };
-BN_ASSERT_SIZE(struct bn_endpoint, 56);
+BN_ASSERT_SIZE(struct bn_endpoint, 64);
 
 /* Of an address of this node (BN_ADDR_HOST). */
 enum bn_host_flag {
@@ -65,8 +66,10 @@ struct bn_address {
 	__u8 pad[3];    /* 13 */
 	__u32 flags;    /* 16  enum bn_endpoint_flag of a local pod, enum bn_host_flag */
 	__u32 epoch;    /* 20  of its slot, as of this content */
+	__u16 egress;   /* 24  of a local pod, as in struct bn_endpoint */
+	__u16 ingress;  /* 26 */
 };
-BN_ASSERT_SIZE(struct bn_address, 24);
+BN_ASSERT_SIZE(struct bn_address, 28);
 
 /* bn_ranges: longest prefix match; IPv4 prefixes are 96 bits longer. */
 struct bn_range_key {
@@ -85,25 +88,3 @@ struct bn_range {
 	__u32 flags; /* enum bn_range_flag */
 };
 BN_ASSERT_SIZE(struct bn_range, 4);
-
-/* bn_policy: the place of NetworkPolicy in the decision; see bpf/lib/policy.h. */
-enum bn_policy_direction {
-	BN_POLICY_EGRESS = 0,
-	BN_POLICY_INGRESS = 1,
-};
-
-struct bn_policy_key {
-	__u32 identity;  /* 0   of the endpoint whose policy it is */
-	__u32 peer;      /* 4   of the other end */
-	__be16 port;     /* 8   destination port */
-	__u8 protocol;   /* 10 */
-	__u8 direction;  /* 11  enum bn_policy_direction */
-};
-BN_ASSERT_SIZE(struct bn_policy_key, 12);
-
-struct bn_policy_verdict {
-	__u32 rule; /* number of the rule that decided, for events */
-	__u8 allow;
-	__u8 pad[3];
-};
-BN_ASSERT_SIZE(struct bn_policy_verdict, 8);

@@ -50,7 +50,7 @@ BN_ASSERT_SIZE(struct bn_event_header, 4);
 struct bn_event {
 	struct bn_event_header header; /* 0 */
 	__u8 hook;                     /* 4   enum bn_hook */
-	__u8 reason;                   /* 5   enum bn_drop_reason */
+	__u8 reason;                   /* 5   enum bn_drop_reason; opened: for which it is audited */
 	__u8 cause;                    /* 6   enum bn_close_cause */
 	__u8 flags;                    /* 7   enum bn_flow_flag */
 	__u64 time;                    /* 8   CLOCK_MONOTONIC, ns */
@@ -68,12 +68,18 @@ struct bn_event {
 	__u8 state;                    /* 113 enum bn_flow_state of the origin, closed flows */
 	__u8 reply_state;              /* 114 the same of the reply direction */
 	__u8 pad;                      /* 115 */
-	__u32 duration;                /* 116 closed: milliseconds since opened */
+	union { /* 116 */
+		__u32 duration;       /* closed: milliseconds since opened */
+		__u32 egress_verdict; /* opened, drop: BN_VERDICT_...; 0: no policy's affair */
+	};
 	__u64 packets;                 /* 120 closed: origin direction */
 	__u64 bytes;                   /* 128 */
 	__u64 reply_packets;           /* 136 closed: reply direction */
 	__u64 reply_bytes;             /* 144 */
-	__u32 handshake;               /* 152 closed: microseconds, 0: none seen */
+	union { /* 152 */
+		__u32 handshake;       /* closed: microseconds, 0: none seen */
+		__u32 ingress_verdict; /* opened, drop */
+	};
 	__u32 backend;                 /* 156 index, valid with BN_FLOW_BACKEND */
 };
 BN_ASSERT_SIZE(struct bn_event, 160);

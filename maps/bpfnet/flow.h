@@ -41,6 +41,7 @@ enum bn_flow_flag {
 	BN_FLOW_HAIRPIN = 1 << 4, /* the backend is the client itself */
 	BN_FLOW_MASQ = 1 << 5,    /* the source is the node's */
 	BN_FLOW_COUNTED = 1 << 6, /* its end was counted and reported */
+	BN_FLOW_NODE = 1 << 7,    /* made on this node: no policy's affair, whatever its address */
 };
 
 /* bn_flow.state: what this direction has shown of itself (TCP), or of the whole flow. */
@@ -95,7 +96,10 @@ BN_ASSERT_AT(struct bn_flow_hot, packets, 72);
 /* What only others need. */
 struct bn_flow_cold {
 	__u32 service;     /* 0   service id, 0: none */
-	__u32 backend;     /* 4   index into bn_backends */
+	union { /* 4 */
+		__u32 backend;    /* index into bn_backends */
+		__u32 refused_by; /* BN_ACT_DROP: verdict of the policy, BN_VERDICT_... */
+	};
 	__u32 backend_gen; /* 8   its generation when chosen */
 	__u32 created;     /* 12  jiffies, low 32 bits */
 };

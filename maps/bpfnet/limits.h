@@ -6,7 +6,7 @@
 #pragma once
 
 /* Bumped whenever a stored struct changes its meaning; a pinned map of another ABI is replaced. */
-#define BN_ABI_VERSION 2
+#define BN_ABI_VERSION 3
 
 /* Endpoint slots of a node: an endpoint's index into the epoch array. 0 is "no endpoint". */
 #define BN_SLOTS 4096
@@ -38,7 +38,15 @@
 #define BN_DEFAULT_SOURCE_RANGES 16384    /* loadBalancerSourceRanges of all services together */
 #define BN_DEFAULT_FRAGMENTS 8192         /* datagrams with fragments under way */
 #define BN_DEFAULT_DATAGRAM_PEERS 32768   /* unconnected sockets' services: 2 entries each */
+#define BN_DEFAULT_POLICY_TABLES 2048     /* endpoints that policies treat differently, per direction */
+#define BN_DEFAULT_POLICY_PAGES 8192      /* different pages of 256 identities in all tables */
+#define BN_DEFAULT_POLICY_LINES 65536     /* lines of 8 verdicts by port in all tables */
+#define BN_DEFAULT_POLICY_RULES 65536     /* rules, and policies once for each direction */
+#define BN_DEFAULT_POLICY_CIDRS 65536     /* CIDRs and exceptions that policies name */
 #define BN_DEFAULT_EVENT_BYTES (1u << 20) /* ring buffer, a power of two and of pages */
+
+/* Numbers that identities have; a table of policy has a place for each. */
+#define BN_IDENTITIES 65536
 
 /* Reserved identities (node-local numbers); pods get theirs from BN_IDENTITY_FIRST on. */
 enum bn_identity {

@@ -10,6 +10,7 @@
 #include <bpfnet/endpoint.h>
 #include <bpfnet/event.h>
 #include <bpfnet/flow.h>
+#include <bpfnet/policy.h>
 #include <bpfnet/service.h>
 #include <bpfnet/source.h>
 #include <bpfnet/sock.h>
@@ -33,7 +34,6 @@ BN_MAP(bn_endpoints, BPF_MAP_TYPE_HASH, __u32, struct bn_endpoint, BN_SLOTS);
 BN_MAP(bn_addresses, BPF_MAP_TYPE_HASH, union bn_addr, struct bn_address, BN_DEFAULT_ADDRESSES);
 BN_MAP(bn_devices, BPF_MAP_TYPE_HASH, __u32, struct bn_device, 256);
 BN_MAP(bn_node, BPF_MAP_TYPE_ARRAY, __u32, struct bn_node, 1);
-BN_MAP(bn_policy, BPF_MAP_TYPE_HASH, struct bn_policy_key, struct bn_policy_verdict, 16384);
 BN_MAP(bn_fragments, BPF_MAP_TYPE_LRU_HASH, struct bn_fragment_key, struct bn_fragment,
        BN_DEFAULT_FRAGMENTS);
 BN_MAP(bn_sock_netns, BPF_MAP_TYPE_HASH, __u64, struct bn_sock_netns, BN_SLOTS);
@@ -60,6 +60,42 @@ struct {
 	__type(key, __u32);
 	__type(value, struct bn_service_entry);
 } bn_services SEC(".maps");
+
+/* Mapped by the agent, which alone writes them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, BN_DEFAULT_POLICY_TABLES);
+	__type(key, __u32);
+	__type(value, struct bn_policy_table);
+} bn_policy SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, BN_DEFAULT_POLICY_PAGES);
+	__type(key, __u32);
+	__type(value, struct bn_policy_page);
+} bn_policy_pages SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, BN_DEFAULT_POLICY_LINES);
+	__type(key, __u32);
+	__type(value, struct bn_policy_line);
+} bn_policy_ports SEC(".maps");
+
+/* Flows that a rule has decided, by its number. */
+BN_MAP(bn_policy_hits, BPF_MAP_TYPE_ARRAY, __u32, __u64, BN_DEFAULT_POLICY_RULES);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, BN_DEFAULT_POLICY_CIDRS);
+	__type(key, struct bn_range_key);
+	__type(value, struct bn_policy_cidr);
+} bn_policy_cidrs SEC(".maps");
 
 /* Mapped by the agent, so that a bump is one store. */
 struct {

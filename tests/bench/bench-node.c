@@ -96,7 +96,7 @@ void bench_node_new(struct bench_node *node, unsigned int services, bool filled,
 		bn_rig_die("flows", ENOMEM);
 	bn_rig_new(&node->rig, &options);
 	/* pod C is the one that is denied */
-	bn_rig_endpoint_set(&node->rig, BN_POD_C, BN_EP_EGRESS_ENFORCED);
+	bn_rig_policy_enforce(&node->rig, BN_POD_C, BN_POLICY_EGRESS, true);
 }
 
 void bench_node_free(struct bench_node *node)

@@ -225,6 +225,30 @@ static void check_counts(struct run *run, const struct bn_counts *before,
 	}
 }
 
+/* A rule is hit when it is asked, which a refusal that is remembered is not. */
+static void check_hits(struct run *run, const __u64 *before)
+{
+	const struct bn_step *s = run->s;
+	bool asked = s->count[BN_CNT_DECISIONS] || s->count[BN_CNT_STALE];
+
+	for (__u32 i = 1; i < BN_RIG_RULES; i++) {
+		__u64 seen = bn_rig_policy_hits(run->rig, i) - before[i];
+		__u64 want = asked * ((s->egress & BN_VERDICT_RULE) == i) +
+			     asked * ((s->ingress & BN_VERDICT_RULE) == i);
+
+		if (seen != want)
+			fprintf(complain(run), "rule %u: hit %llu times, should be %llu\n", i, seen,
+				want);
+	}
+}
+
+static void check_verdicts(struct run *run, const struct bn_event *e)
+{
+	if (e->egress_verdict != run->s->egress || e->ingress_verdict != run->s->ingress)
+		fprintf(complain(run), "record's verdicts %#x and %#x, should be %#x and %#x\n",
+			e->egress_verdict, e->ingress_verdict, run->s->egress, run->s->ingress);
+}
+
 static void check_drop_record(struct run *run, const struct bn_event *e, const struct bn_packet *in)
 {
 	const struct bn_step *s = run->s;
@@ -274,9 +298,15 @@ static void check_records(struct run *run, const struct bn_packet *in)
 		case BN_EVENT_DROP:
 			drops++;
 			check_drop_record(run, e, in);
+			check_verdicts(run, e);
 			break;
 		case BN_EVENT_FLOW_OPENED:
 			opened++;
+			check_verdicts(run, e);
+			if (e->reason != s->audited)
+				fprintf(complain(run), "record is audited for %s, should be %s\n",
+					bn_rig_drop_label(e->reason),
+					bn_rig_drop_label(s->audited));
 			if (!s->raw)
 				check_opened_record(run, e);
 			break;
@@ -296,12 +326,17 @@ static void check_records(struct run *run, const struct bn_packet *in)
 		fprintf(complain(run), "%llu opened and %llu closed records\n", opened, closed);
 }
 
+static __u32 came_by(const struct bn_rig *rig, const struct bn_step *s)
+{
+	return s->by ? rig->dev[s->by - 1].ifindex : 0;
+}
+
 int bn_step_send(struct bn_rig *rig, const struct bn_step *s, int family, struct bn_result *ret)
 {
 	struct bn_packet in;
 
 	bn_step_packet(rig, s, family, &in);
-	bn_rig_run(rig, s->hook, s->device, s->ingress, &in, ret);
+	bn_rig_run(rig, s->hook, s->device, came_by(rig, s), &in, ret);
 	return ret->verdict;
 }
 
@@ -309,21 +344,25 @@ static void step_run(struct run *run)
 {
 	const struct bn_step *s = run->s;
 	struct bn_counts before, after;
+	__u64 hits[BN_RIG_RULES];
 	struct bn_result result;
 	struct bn_packet in;
 	const char *wrong;
 
 	if (s->before)
 		s->before(run->rig, run->family);
+	for (__u32 i = 0; i < BN_RIG_RULES; i++)
+		hits[i] = bn_rig_policy_hits(run->rig, i);
 	bn_step_packet(run->rig, s, run->family, &in);
 	bn_rig_counts(run->rig, &before);
 	/* answers replace the whole packet; only pods get them, whose packets are never COMPLETE */
 	run->rig->complete = run->complete && s->outcome != BN_ANSWERED;
-	bn_rig_run(run->rig, s->hook, s->device, s->ingress, &in, &result);
+	bn_rig_run(run->rig, s->hook, s->device, came_by(run->rig, s), &in, &result);
 	run->rig->complete = false;
 	bn_rig_counts(run->rig, &after);
 	check_output(run, &in, &result);
 	check_counts(run, &before, &after);
+	check_hits(run, hits);
 	check_records(run, &in);
 	if (s->check) {
 		wrong = s->check(run->rig, run->family, &result);

@@ -19,9 +19,9 @@ enum bn_outcome {
 
 struct bn_step {
 	const char *what;
-	__u8 hook;     /* enum bn_hook */
-	__u8 device;   /* enum bn_rig_device */
-	__u32 ingress; /* to-pod: device it came in by, 0: made on this node */
+	__u8 hook;   /* enum bn_hook */
+	__u8 device; /* enum bn_rig_device */
+	__u8 by;     /* to-pod: 1 + the device it came in by; 0: made on this node */
 	struct bn_packet_spec in;
 	const struct bn_packet *raw; /* instead of `in` */
 	enum bn_outcome outcome;
@@ -35,6 +35,12 @@ struct bn_step {
 	bool quote; /* the answer quotes the packet as it came in, answer.quote_len bytes */
 	__u64 count[BN_CNT_MAX];
 	__u8 cause; /* of the flow that was closed */
+	/*
+	 * What policy said, by which rules: in the record of what was opened or dropped, and in the
+	 * rules' hits where the step counts a decision or a stale flow.
+	 */
+	__u32 egress, ingress;
+	__u8 audited; /* opened though policy denies it: BN_DROP_* */
 	/* Looked at after the step; fails by returning what is wrong. */
 	const char *(*check)(struct bn_rig *rig, int family, const struct bn_result *result);
 	/* Done before the step. */
@@ -71,6 +77,8 @@ struct bn_tuple bn_tuple_make(int family, __u8 protocol, const char *src, __u16 
 
 #define FROM(d) .hook = BN_HOOK_FROM_POD, .device = (d)
 #define TO(d) .hook = BN_HOOK_TO_POD, .device = (d)
+/* ... that came by another device. */
+#define TO_BY(d, device) TO(d), .by = (device) + 1
 #define HOST .hook = BN_HOOK_FROM_HOST, .device = BN_HOST
 #define UPLINK .hook = BN_HOOK_FROM_UPLINK, .device = BN_UPLINK
 #define TCP(s, sp, d, dp, f, ...) \

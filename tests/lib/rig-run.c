@@ -49,6 +49,21 @@ bool bn_rig_can_complete(struct bn_rig *rig)
 				       &opts);
 }
 
+bool bn_rig_can_ingress(struct bn_rig *rig)
+{
+	__u8 data[128] = {[12] = 8, [14] = 0x45};
+	struct __sk_buff ctx = {.ifindex = rig->dev[BN_POD_B].ifindex,
+				.ingress_ifindex = rig->dev[BN_POD_A].ifindex};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = data, .data_size_in = sizeof(data),
+		    .ctx_in = &ctx, .ctx_size_in = sizeof(ctx));
+
+	bool can = !bpf_prog_test_run_opts(bpf_program__fd(bn_rig_program(rig, BN_HOOK_TO_POD)),
+					   &opts);
+
+	ring_buffer__consume(rig->ring); /* its record is nobody's */
+	return can;
+}
+
 void bn_rig_run(struct bn_rig *rig, __u8 hook, int device, __u32 ingress,
 		const struct bn_packet *in, struct bn_result *ret)
 {

@@ -117,6 +117,9 @@ static void endpoint_publish(struct bn_rig *rig, int pod)
 				.slot = d->slot,
 				.mtu = d->mtu,
 				.flags = d->flags,
+				.identity6 = d->identity6,
+				.egress = d->egress,
+				.ingress = d->ingress,
 				.epoch = d->epoch};
 	struct bn_address a = {.identity = d->identity,
 			       .ifindex = d->ifindex,
@@ -124,9 +127,12 @@ static void endpoint_publish(struct bn_rig *rig, int pod)
 			       .mtu = d->mtu,
 			       .kind = BN_ADDR_LOCAL_POD,
 			       .flags = d->flags,
+			       .egress = d->egress,
+			       .ingress = d->ingress,
 			       .epoch = d->epoch};
 
 	update(rig, "bn_addresses", &d->v4, &a);
+	a.identity = d->identity6;
 	update(rig, "bn_addresses", &d->v6, &a);
 	update(rig, "bn_endpoints", &d->ifindex, &e);
 }
@@ -166,7 +172,7 @@ static void devices_find(struct bn_rig *rig)
 		d->v6 = bn_rig_addr(pods[i], 6);
 		d->slot = i + 1;
 		d->mtu = 1500;
-		d->identity = BN_IDENTITY_FIRST + i;
+		d->identity = d->identity6 = BN_IDENTITY_FIRST + i;
 	}
 }
 
@@ -395,28 +401,6 @@ void bn_rig_backend_set(struct bn_rig *rig, __u32 index, __u8 state, int bump_ge
 	e->backends += bump_generation;
 	update(rig, "bn_epochs", &zero, e);
 	free(e);
-}
-
-void bn_rig_policy_allow(struct bn_rig *rig, __u32 identity, __u32 peer, __u16 port, __u8 protocol,
-			 __u8 direction)
-{
-	struct bn_policy_key key = {.identity = identity,
-				    .peer = peer,
-				    .port = htons(port),
-				    .protocol = protocol,
-				    .direction = direction};
-	struct bn_policy_verdict value = {.rule = 7, .allow = 1};
-
-	update(rig, "bn_policy", &key, &value);
-}
-
-void bn_rig_policy_clear(struct bn_rig *rig)
-{
-	int fd = bn_rig_map(rig, "bn_policy");
-	struct bn_policy_key key;
-
-	while (!bpf_map_get_next_key(fd, NULL, &key))
-		bpf_map_delete_elem(fd, &key);
 }
 
 /* As the agent does it: what carries the epoch first, then the epoch. */

@@ -14,6 +14,7 @@
 #include <bpfnet/flow.h>
 #include <bpfnet/frontends.h>
 #include <bpfnet/limits.h>
+#include <bpfnet/policy.h>
 #include <bpfnet/service.h>
 #include <stdbool.h>
 
@@ -38,7 +39,8 @@ struct bn_rig_dev {
 	union bn_addr v4, v6; /* of the pod */
 	__u16 slot;
 	__u16 mtu;
-	__u32 identity, flags, epoch;
+	__u16 egress, ingress; /* policy tables */
+	__u32 identity, identity6, flags, epoch;
 };
 
 struct bn_rig_options {
@@ -60,7 +62,7 @@ struct bn_rig {
 	unsigned int n_events;
 	void (*on_event)(const struct bn_event *e, void *data); /* sees them all; may be NULL */
 	void *on_event_data;
-	__u32 next_backend, next_service;
+	__u32 next_backend, next_service, next_line;
 	int cpus;
 	struct bn_config config;
 	struct bn_frontends frontends;
@@ -109,9 +111,36 @@ void bn_rig_own_address(struct bn_rig *rig, const union bn_addr *addr);
 void bn_rig_backend_set(struct bn_rig *rig, __u32 index, __u8 state, int bump_generation);
 void bn_rig_endpoint_set(struct bn_rig *rig, int pod, __u32 flags);
 void bn_rig_mtu_set(struct bn_rig *rig, int pod, __u16 mtu);
-void bn_rig_policy_allow(struct bn_rig *rig, __u32 identity, __u32 peer, __u16 port, __u8 protocol,
-			 __u8 direction);
+
+/* Policy (rig-policy.c). Rules' numbers in what bn_rig_policy_allow() writes. */
+#define BN_RIG_ALLOW_RULE 7u
+#define BN_RIG_DENY_RULE 8u
+/* Whether a pod is selected; then what is not allowed is denied. */
+void bn_rig_policy_enforce(struct bn_rig *rig, int pod, enum bn_policy_direction direction,
+			   bool on);
+/* Likewise, by a table's number. */
+void bn_rig_policy_table(struct bn_rig *rig, int pod, enum bn_policy_direction direction,
+			 __u16 table);
+/* All that the pod's table says of a peer's identity, which is below 512. */
+void bn_rig_policy_run(struct bn_rig *rig, int pod, enum bn_policy_direction direction, __u32 peer,
+		       const struct bn_policy_part *parts, __u32 n);
+/* One verdict for all of it, and the pod is selected. */
+void bn_rig_policy_say(struct bn_rig *rig, int pod, enum bn_policy_direction direction, __u32 peer,
+		       __u32 verdict);
+/* Another where the ports of one protocol (enum bn_policy_protocol) are from `first` to `last`. */
+void bn_rig_policy_ports(struct bn_rig *rig, int pod, enum bn_policy_direction direction,
+			 __u32 peer, __u32 protocol, __u16 first, __u16 last, __u32 verdict,
+			 __u32 otherwise);
+/* The one port that a peer may reach. */
+void bn_rig_policy_allow(struct bn_rig *rig, int pod, enum bn_policy_direction direction,
+			 __u32 peer, __u8 protocol, __u16 port);
+/* The identity of an address that is no pod's and no node's, as a CIDR gives it; 0: none. */
+void bn_rig_policy_cidr(struct bn_rig *rig, const char *name, int family, __u32 identity);
+/* No policy for anybody, and the identities that pods begin with. */
 void bn_rig_policy_clear(struct bn_rig *rig);
+#define BN_RIG_RULES 16 /* whose hits are looked at */
+__u64 bn_rig_policy_hits(const struct bn_rig *rig, __u32 rule);
+
 void bn_rig_epoch_bump(struct bn_rig *rig, __u16 slot);
 
 /* What a tuple's entry is. */
@@ -149,6 +178,8 @@ void bn_rig_run(struct bn_rig *rig, __u8 hook, int device, __u32 ingress,
 		const struct bn_packet *in, struct bn_result *ret);
 /* Whether this kernel can run packets as CHECKSUM_COMPLETE (6.15 and later). */
 bool bn_rig_can_complete(struct bn_rig *rig);
+/* Whether the kernel takes a packet's ingress device for a test run. */
+bool bn_rig_can_ingress(struct bn_rig *rig);
 /* The same for any program. */
 void bn_rig_run_fd(struct bn_rig *rig, int prog_fd, __u32 ifindex, __u32 ingress,
 		   const struct bn_packet *in, __u32 repeat, struct bn_result *ret);

@@ -90,7 +90,7 @@ static const char *refusals_first(struct bn_rig *rig, int family)
 	struct bn_flow f;
 
 	send_syn(rig, family, 12000, SYN);
-	bn_rig_endpoint_set(rig, BN_POD_C, BN_EP_EGRESS_ENFORCED);
+	bn_rig_policy_enforce(rig, BN_POD_C, BN_POLICY_EGRESS, true);
 	for (int i = 0; i < 100 && !wrong; i++) {
 		denied.in.sport = i + 1;
 		if (bn_step_send(rig, &denied, family, &result) != 2)
@@ -98,7 +98,7 @@ static const char *refusals_first(struct bn_rig *rig, int family)
 	}
 	if (!wrong && bn_rig_flow(rig, &key, &f) != BN_TRANSIENT)
 		wrong = "refusals threw out a half-open flow";
-	bn_rig_endpoint_set(rig, BN_POD_C, 0);
+	bn_rig_policy_clear(rig);
 	return wrong;
 }
 

@@ -28,12 +28,12 @@ static void stale(struct bn_rig *rig, int family)
 
 static void isolate_b(struct bn_rig *rig, int family)
 {
-	bn_rig_endpoint_set(rig, BN_POD_B, BN_EP_INGRESS_ENFORCED);
+	bn_rig_policy_enforce(rig, BN_POD_B, BN_POLICY_INGRESS, true);
 }
 
 static void allow_all(struct bn_rig *rig, int family)
 {
-	bn_rig_endpoint_set(rig, BN_POD_B, 0);
+	bn_rig_policy_clear(rig);
 }
 
 static void forget_transient(struct bn_rig *rig, int family)

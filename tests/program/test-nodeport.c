@@ -55,12 +55,12 @@ static void stale(struct bn_rig *rig, int family)
 
 static void isolate_b(struct bn_rig *rig, int family)
 {
-	bn_rig_endpoint_set(rig, BN_POD_B, BN_EP_INGRESS_ENFORCED);
+	bn_rig_policy_enforce(rig, BN_POD_B, BN_POLICY_INGRESS, true);
 }
 
 static void allow_all(struct bn_rig *rig, int family)
 {
-	bn_rig_endpoint_set(rig, BN_POD_B, 0);
+	bn_rig_policy_clear(rig);
 }
 
 /* LB:80 admits WORLD's network and nobody else; LB:81 of the same family stays open. */

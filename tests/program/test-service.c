@@ -208,26 +208,24 @@ static const char *epoch_keeps_nat(struct bn_rig *rig, int family)
 
 static void egress_on(struct bn_rig *rig, int family)
 {
-	bn_rig_endpoint_set(rig, BN_POD_A, BN_EP_EGRESS_ENFORCED);
+	bn_rig_policy_enforce(rig, BN_POD_A, BN_POLICY_EGRESS, true);
 }
 
 static void ingress_on(struct bn_rig *rig, int family)
 {
-	bn_rig_endpoint_set(rig, BN_POD_B, BN_EP_INGRESS_ENFORCED);
+	bn_rig_policy_enforce(rig, BN_POD_B, BN_POLICY_INGRESS, true);
 }
 
 static void ingress_allow(struct bn_rig *rig, int family)
 {
-	bn_rig_policy_allow(rig, rig->dev[BN_POD_B].identity, rig->dev[BN_POD_A].identity, 8080,
-			    IPPROTO_TCP, BN_POLICY_INGRESS);
+	bn_rig_policy_allow(rig, BN_POD_B, BN_POLICY_INGRESS, rig->dev[BN_POD_A].identity,
+			    IPPROTO_TCP, 8080);
 	ingress_on(rig, family);
 }
 
 static void policy_off(struct bn_rig *rig, int family)
 {
 	bn_rig_policy_clear(rig);
-	bn_rig_endpoint_set(rig, BN_POD_A, 0);
-	bn_rig_endpoint_set(rig, BN_POD_B, 0);
 }
 
 static const struct bn_case cases[] = {
@@ -315,11 +313,13 @@ static const struct bn_case cases[] = {
 	 .step = {{"denied", FROM(BN_POD_A), TCP("A", 40001, "VIP", 80, SYN), DROP(POLICY_INGRESS),
 		   .count = {[BN_CNT_DECISIONS] = 1}},
 		  {"allowed after the change", FROM(BN_POD_A), TCP("A", 40001, "VIP", 80, SYN),
-		   DNAT("B", 8080), .before = ingress_allow, .count = {OPENED}},
+		   DNAT("B", 8080), .before = ingress_allow, .count = {OPENED},
+		   .ingress = BN_VERDICT_ALLOW | BN_RIG_ALLOW_RULE},
 		  {"another pod", FROM(BN_POD_C), TCP("C", 40001, "B", 8080, SYN),
 		   DROP(POLICY_INGRESS), .count = {[BN_CNT_DECISIONS] = 1}},
 		  {"another port", FROM(BN_POD_A), TCP("A", 40001, "B", 8081, SYN),
-		   DROP(POLICY_INGRESS), .count = {[BN_CNT_DECISIONS] = 1}},
+		   DROP(POLICY_INGRESS), .count = {[BN_CNT_DECISIONS] = 1},
+		   .ingress = BN_RIG_DENY_RULE},
 		  {"the node itself", TO(BN_POD_B), TCP("NODE", 40001, "B", 8081, SYN),
 		   .outcome = BN_PASSED, .count = {OPENED}}}},
 	{"policy turned on cuts what is established", .restore = policy_off,
@@ -334,7 +334,24 @@ static const struct bn_case cases[] = {
 		   .count = {[BN_CNT_STALE] = 1,
 			     [BN_CNT_FLOWS_CLOSED] = 1,
 			     [BN_CNT_FLOWS_DEMOTED] = 2},
-		   .cause = BN_CLOSE_STALE}}},
+		   .cause = BN_CLOSE_STALE},
+		  {"the server goes on, as if it had begun", FROM(BN_POD_B),
+		   TCP("B", 8080, "A", 40000, ACK), DROP(POLICY_INGRESS),
+		   .count = {[BN_CNT_DECISIONS] = 1}},
+		  {"SYN-ACK", FROM(BN_POD_B), TCP("B", 8080, "A", 40000, SYN | ACK),
+		   DROP(POLICY_INGRESS), .count = {[BN_CNT_DECISIONS] = 1}},
+		  {"the client goes on", FROM(BN_POD_A), TCP("A", 40000, "VIP", 80, ACK),
+		   DROP(POLICY_INGRESS), .count = {[BN_CNT_DECISIONS] = 1}},
+		  {"a connection that the server begins is another", FROM(BN_POD_B),
+		   TCP("B", 8080, "A", 40000, SYN), .outcome = BN_FORWARDED, .count = {OPENED}}}},
+	{"a connection of before: passes where either end may begin it", .prepare = ingress_allow,
+	 .restore = policy_off,
+	 .step = {{"allowed both ways", FROM(BN_POD_B), TCP("B", 8080, "A", 40000, ACK),
+		   .outcome = BN_FORWARDED, .count = {OPENED}, .ingress = BN_VERDICT_ALLOW | 7},
+		  {"the client may not begin it", FROM(BN_POD_B), TCP("B", 8081, "A", 40001, ACK),
+		   DROP(POLICY_INGRESS), .count = {[BN_CNT_DECISIONS] = 1}, .ingress = 8},
+		  {"other port, from the client", FROM(BN_POD_A), TCP("A", 40002, "B", 8081, ACK),
+		   DROP(POLICY_INGRESS), .count = {[BN_CNT_DECISIONS] = 1}, .ingress = 8}}},
 };
 
 int main(void)

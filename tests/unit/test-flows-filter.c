@@ -191,7 +191,7 @@ static const struct {
 	{"[{\"field\":\"port\",\"value\":\"99999999999999999999999\"}]", "from 1 to 65535"},
 	{"[{\"field\":\"port\",\"value\":80}]", "expected {\"field\""},
 	{"[{\"field\":\"protocol\",\"value\":\"ipx\"}]", "tcp, udp, sctp"},
-	{"[{\"field\":\"verdict\",\"value\":\"maybe\"}]", "forwarded or dropped"},
+	{"[{\"field\":\"verdict\",\"value\":\"maybe\"}]", "forwarded, dropped or audit"},
 	{"[{\"field\":\"drop-reason\",\"value\":\"bad-luck\"}]", "one of malformed-header "},
 	{"[{\"field\":\"pod\",\"value\":\"a\\u0000b\"}]", "expected [NAMESPACE/]PREFIX"},
 };

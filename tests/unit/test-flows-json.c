@@ -29,6 +29,8 @@ static int setup(void **state)
 	assert_int_equal(bn_names_set(w.names, &node, &host), 0);
 	bn_names_service_set(w.names, &vip, 80, IPPROTO_TCP, "default", "web", "http");
 	bn_names_service_set(w.names, &vip6, 80, IPPROTO_TCP, "default", "web", NULL);
+	bn_names_rule_set(w.names, 7, "default", "out", 3);
+	bn_names_rule_set(w.names, 8, "shop", "in", -1);
 	*state = &w;
 	return 0;
 }
@@ -51,6 +53,12 @@ static struct bn_flow_record record_of(struct world *w, const struct bn_event *e
 	rec.destination = bn_names_get(w->names, bn_flow_destination(e, &port), UINT64_MAX);
 	rec.service = bn_names_service_get(w->names, &e->tuple.daddr, ntohs(e->tuple.dport),
 					   e->tuple.protocol, UINT64_MAX);
+	if (e->header.type != BN_EVENT_FLOW_CLOSED) {
+		rec.rule[BN_POLICY_EGRESS] = bn_names_rule_get(
+			w->names, e->egress_verdict & BN_VERDICT_RULE, UINT64_MAX);
+		rec.rule[BN_POLICY_INGRESS] = bn_names_rule_get(
+			w->names, e->ingress_verdict & BN_VERDICT_RULE, UINT64_MAX);
+	}
 	return rec;
 }
 
@@ -152,6 +160,56 @@ static void test_drop_without_backend(void **state)
 			      "\"destination_service\":{\"name\":\"web\",\"namespace\":\"default\","
 			      "\"port_name\":\"http\"},\"traffic_direction\":\"EGRESS\","
 			      "\"node_name\":\"node-a\",\"Summary\":\"TCP Flags: SYN, ACK\"}");
+}
+
+static struct bn_event event_of_policy(uint8_t type)
+{
+	struct bn_event e = fixture_event(type, IPPROTO_TCP, "10.0.0.1", 40000, "10.0.0.2", 8080);
+
+	e.tcp_flags = 0x02;
+	e.src_identity = 300;
+	e.dst_identity = 301;
+	e.egress_verdict = BN_VERDICT_ALLOW | 7;
+	e.ingress_verdict = 8;
+	return e;
+}
+
+#define POLICY_IP \
+	"\"IP\":{\"source\":\"10.0.0.1\",\"destination\":\"10.0.0.2\",\"ipVersion\":\"IPv4\"}," \
+	"\"l4\":{\"TCP\":{\"source_port\":40000,\"destination_port\":8080," \
+	"\"flags\":{\"SYN\":true}}}," CLIENT "," WEB
+#define POLICY_RULES \
+	",\"egress_allowed_by\":[{\"name\":\"out\",\"namespace\":\"default\"," \
+	"\"kind\":\"NetworkPolicy\",\"index\":3}]" \
+	",\"ingress_denied_by\":[{\"name\":\"in\",\"namespace\":\"shop\"," \
+	"\"kind\":\"NetworkPolicy\",\"index\":null}],\"Summary\":\"TCP Flags: SYN\"}"
+
+static void test_denied_by_policy(void **state)
+{
+	struct bn_event e = event_of_policy(BN_EVENT_DROP);
+
+	e.reason = BN_DROP_POLICY_INGRESS;
+	e.flags = 0;
+	assert_line(*state, &e,
+		    TIME_TEXT
+		    "\"verdict\":\"DROPPED\",\"drop_reason\":16,"
+		    "\"drop_reason_desc\":\"policy-ingress\",\"event_type\":\"drop\"," POLICY_IP
+		    ",\"traffic_direction\":\"EGRESS\","
+		    "\"node_name\":\"node-a\"" POLICY_RULES);
+}
+
+static void test_audited(void **state)
+{
+	struct bn_event e = event_of_policy(BN_EVENT_FLOW_OPENED);
+
+	e.reason = BN_DROP_POLICY_INGRESS;
+	e.flags = BN_FLOW_ORIGIN;
+	assert_line(*state, &e,
+		    TIME_TEXT "\"verdict\":\"AUDIT\",\"drop_reason\":16,"
+			      "\"drop_reason_desc\":\"policy-ingress\","
+			      "\"event_type\":\"opened\"," POLICY_IP
+			      ",\"traffic_direction\":\"EGRESS\",\"is_reply\":false,"
+			      "\"node_name\":\"node-a\"" POLICY_RULES);
 }
 
 static void test_masqueraded_udp(void **state)
@@ -281,6 +339,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_opened_to_a_service, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_closed_v6, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_drop_without_backend, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_denied_by_policy, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_audited, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_masqueraded_udp, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_icmp_from_the_host, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_drop_of_no_packet, setup, teardown),

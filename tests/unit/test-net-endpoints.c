@@ -14,8 +14,6 @@ struct world {
 	char log[4096];
 	int publish, attach;
 	int die; /* 1: in publish, 2: in attach, as by SIGKILL */
-	const char *labels;
-	uint32_t identity;
 	char names[4096];
 };
 
@@ -34,8 +32,6 @@ static int on_publish(void *user, const struct bn_endpoint_info *info, struct bn
 	note("publish", info);
 	assert_true(info->ifindex > 0);
 	assert_true(info->slot > BN_SLOT_NONE && info->slot < BN_SLOTS);
-	assert_true(info->identity >= BN_IDENTITY_FIRST);
-	world.identity = info->identity;
 	if (world.die == 1)
 		_exit(42);
 	return world.publish < 0 ? bn_error_set(err, world.publish, "map is full") : 0;
@@ -54,19 +50,16 @@ static void on_withdraw(void *user, const struct bn_endpoint_info *info)
 	note("withdraw", info);
 }
 
-static int on_labels(void *user, const char *namespace, const char *pod, json_t **ret)
+static int on_describe(void *user, const struct bn_endpoint_info *info, json_t *endpoint)
 {
-	if (!world.labels)
-		return -ENOENT;
-	*ret = json_loads(world.labels, 0, NULL);
-	return *ret ? 0 : -ENOMEM;
+	return json_object_set_new(endpoint, "identity", json_integer(256 + info->slot));
 }
 
 static struct bn_endpoints *open_registry(void)
 {
 	const struct bn_endpoints_config config = {
 		.state_dir = TN_STATE,
-		.ops = {on_publish, on_attach, on_withdraw, on_labels, NULL},
+		.ops = {on_publish, on_attach, on_withdraw, on_describe, NULL},
 	};
 	struct bn_error err = BN_ERROR_INIT;
 	struct bn_endpoints *e;
@@ -138,7 +131,6 @@ static void test_add_list_delete(void **state)
 	const int pod = tn_pod();
 	json_t *list, *want;
 
-	world.labels = "{\"app\": \"web\", \"tier\": \"front\"}";
 	add_ok(e, pod, "web-0", "10.61.0.1", "fd61::1");
 	assert_string_equal(world.log, "publish web-0;attach web-0;");
 	assert_int_equal(bn_endpoints_count(e), 1);
@@ -152,11 +144,10 @@ static void test_add_list_delete(void **state)
 	assert_string_equal(json_string_value(json_object_get(want, "netns")), "tn-pod");
 	assert_string_equal(json_string_value(json_object_get(want, "ifname")), "eth0");
 	assert_string_equal(json_string_value(json_object_get(want, "state")), "ready");
-	assert_int_equal(json_integer_value(json_object_get(want, "identity")), BN_IDENTITY_FIRST);
+	assert_int_equal(json_integer_value(json_object_get(want, "identity")), 257);
 	assert_int_equal(json_integer_value(json_object_get(want, "slot")), 1);
 	assert_int_equal(json_integer_value(json_object_get(want, "mtu")), 1500);
 	assert_int_equal(json_array_size(json_object_get(want, "ips")), 2);
-	assert_true(json_is_false(json_object_get(json_object_get(want, "policy"), "ingress")));
 	assert_null(json_object_get(want, "reason"));
 	json_decref(want);
 	json_decref(list);
@@ -323,8 +314,8 @@ static int take_info(void *user, const struct bn_endpoint_info *info)
 {
 	const size_t n = strlen(world.names);
 
-	snprintf(world.names + n, sizeof(world.names) - n, "%s slot=%u id=%u if=%d st=%d;",
-		 info->pod, info->slot, info->identity, info->ifindex, info->state);
+	snprintf(world.names + n, sizeof(world.names) - n, "%s slot=%u if=%d st=%d;", info->pod,
+		 info->slot, info->ifindex, info->state);
 	return 0;
 }
 
@@ -336,7 +327,7 @@ static const char *names(struct bn_endpoints *e)
 	return world.names;
 }
 
-/* A restart adopts what works, with the same slots and identities, and puts it in order. */
+/* A restart adopts what works, with the same slots, and puts it in order. */
 static void test_adopt(void **state)
 {
 	const int a = tn_pod(), b = tn_pod(), c = tn_pod();
@@ -344,9 +335,7 @@ static void test_adopt(void **state)
 	struct bn_endpoint_info info;
 	char before[4096], host[16];
 
-	world.labels = "{\"app\":\"a\"}";
 	add_ok(e, a, "a", "10.61.0.1", NULL);
-	world.labels = NULL;
 	add_ok(e, b, "b", "10.61.0.2", "fd61::2");
 	add_ok(e, c, "c", "10.61.0.3", NULL);
 	assert_int_equal(bn_endpoints_delete(e, "default", "a", NULL), 0);
@@ -362,13 +351,10 @@ static void test_adopt(void **state)
 	assert_null(strstr(world.log, "withdraw"));
 	assert_true(tn_has(tn_sh(-1, "ip route"), "10.61.0.2 dev bn"));
 	assert_true(tn_has(tn_sh(-1, "ip neigh"), "fd61::2 dev bn"));
-	/* A slot is taken again as late as possible, an identity not at all. */
-	world.labels = "{\"app\":\"new\"}";
+	/* A slot is taken again as late as possible. */
 	add_ok(e, a, "a", "10.61.0.1", NULL);
 	assert_int_equal(bn_endpoints_find(e, "default", "a", &info), 0);
 	assert_int_equal(info.slot, 4);
-	assert_true(info.identity > BN_IDENTITY_FIRST + 1);
-	world.labels = NULL;
 
 	/* One goes away, one is replaced by a stranger of the same name, while nobody looks. */
 	assert_int_equal(bn_endpoints_find(e, "default", "b", &info), 0);
@@ -450,7 +436,7 @@ static void test_damaged_records(void **state)
 	/* Uninstalling leaves no record, broken or half written, and no device of one. */
 	tn_sh(-1, "ip link add bnx address 02:bf:ff:ff:ff:ff type veth peer name tn0;"
 		  "ip link add bny type bridge; touch " TN_STATE "/endpoints/bny.json " TN_STATE
-		  "/endpoints/bnz.json.tmp " TN_STATE "/identities.json.tmp");
+		  "/endpoints/bnz.json.tmp");
 	e = open_registry();
 	assert_int_equal(bn_endpoints_uninstall(e, NULL), 0);
 	bn_endpoints_free(e);
@@ -511,38 +497,6 @@ static void test_self_repair(void **state)
 	close(pod);
 }
 
-static void test_relabel(void **state)
-{
-	struct bn_endpoints *e = open_registry();
-	const int pod = tn_pod();
-	uint32_t first;
-
-	world.labels = "{\"b\":\"2\",\"a\":\"1\"}";
-	add_ok(e, pod, "p", "10.61.0.2", NULL);
-	first = world.identity;
-	world.log[0] = '\0';
-	world.labels = "{\"a\":\"1\",\"b\":\"2\"}";
-	assert_int_equal(bn_endpoints_relabel(e, "default", "p", NULL), 0);
-	assert_string_equal(world.log, "");
-	world.labels = "{\"a\":\"1\"}";
-	assert_int_equal(bn_endpoints_relabel(e, "default", "p", NULL), 0);
-	assert_string_equal(world.log, "publish p;");
-	assert_int_equal(world.identity, first + 1);
-	/* Refused: it stays as it was. */
-	world.labels = "{\"a\":\"3\"}";
-	world.publish = -ENOSPC;
-	assert_int_equal(bn_endpoints_relabel(e, "default", "p", NULL), -ENOSPC);
-	world.publish = 0;
-	world.labels = "{\"a\":\"1\"}";
-	world.log[0] = '\0';
-	assert_int_equal(bn_endpoints_relabel(e, "default", "p", NULL), 0);
-	assert_string_equal(world.log, "");
-	assert_int_equal(bn_endpoints_relabel(e, "default", "nobody", NULL), 0);
-	bn_endpoints_uninstall(e, NULL);
-	bn_endpoints_free(e);
-	close(pod);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -555,7 +509,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_damaged_records, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_netns_gone, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_self_repair, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_relabel, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, tn_enter, NULL);

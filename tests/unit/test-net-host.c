@@ -3,7 +3,6 @@
 #include "test-net-fixture.h"
 
 #include "net/hostcheck.h"
-#include "net/identity.h"
 #include "net/port.h"
 #include "net/sysctl.h"
 
@@ -315,39 +314,6 @@ static void test_no_trace(void **state)
 		"");
 }
 
-static void test_identities(void **state)
-{
-	json_t *web = json_pack("{ssss}", "app", "web", "tier", "front");
-	json_t *same = json_pack("{ssss}", "tier", "front", "app", "web");
-	struct bn_identities *ids;
-	uint32_t a, b, c, d;
-
-	assert_int_equal(bn_identities_new(TN_STATE, &ids, NULL), 0);
-	assert_int_equal(bn_identities_get(ids, "default", web, &a, NULL), 0);
-	assert_int_equal(bn_identities_get(ids, "default", same, &b, NULL), 0);
-	assert_int_equal(bn_identities_get(ids, "other", web, &c, NULL), 0);
-	assert_int_equal(bn_identities_get(ids, "default", NULL, &d, NULL), 0);
-	assert_int_equal(a, BN_IDENTITY_FIRST);
-	assert_int_equal(b, a);
-	assert_int_equal(c, a + 1);
-	assert_int_equal(d, a + 2);
-	bn_identities_free(ids);
-
-	assert_int_equal(bn_identities_new(TN_STATE, &ids, NULL), 0);
-	assert_int_equal(bn_identities_get(ids, "other", same, &c, NULL), 0);
-	assert_int_equal(c, a + 1);
-	assert_int_equal(bn_identities_settle(ids, NULL), 0);
-	bn_identities_put(ids, c);
-	/* Unused numbers do not come back. */
-	assert_int_equal(bn_identities_get(ids, "default", web, &b, NULL), 0);
-	assert_int_equal(b, a + 3);
-	assert_int_equal(bn_identities_uninstall(ids, NULL), 0);
-	bn_identities_free(ids);
-	assert_string_equal(tn_sh(-1, "ls " TN_STATE), "");
-	json_decref(web);
-	json_decref(same);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -358,7 +324,6 @@ int main(void)
 		cmocka_unit_test_setup(test_held_ports, setup),
 		cmocka_unit_test_setup(test_firewalls, setup),
 		cmocka_unit_test_setup(test_no_trace, setup),
-		cmocka_unit_test_setup(test_identities, setup),
 	};
 
 	return cmocka_run_group_tests(tests, tn_enter, NULL);

@@ -52,11 +52,11 @@ static const struct {
 	 "in: document 1: apiVersion: \"discovery.k8s.io/v1beta1\" is not known for EndpointSlice, "
 	 "use discovery.k8s.io/v1"},
 	{"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}",
-	 "in: document 1: kind: \"Deployment\" is not supported, only Namespace, Node, Pod, Service "
-	 "and EndpointSlice are"},
-	{"apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: a}",
-	 "in: document 1: kind: NetworkPolicy is not enforced by this version, refusing rather than "
-	 "ignoring it"},
+	 "in: document 1: kind: \"Deployment\" is not supported, only Namespace, Node, Pod, "
+	 "Service, EndpointSlice and NetworkPolicy are"},
+	{"apiVersion: extensions/v1beta1\nkind: NetworkPolicy\nmetadata: {name: a}",
+	 "in: document 1: apiVersion: \"extensions/v1beta1\" is not known for NetworkPolicy, use "
+	 "networking.k8s.io/v1"},
 	{"apiVersion: v1\nkind: Service\nmetadata: {}",
 	 "in: document 1: metadata.name: is required"},
 	{"apiVersion: v1\nkind: Service\nmetadata: {name: 7}",

@@ -32,6 +32,9 @@ struct rig {
 	json_t *pods;           /* names given to pod_changed */
 	unsigned commits, services_told, peers_told;
 	int fail; /* what commit returns next */
+	/* sees what is committed, if set */
+	void (*told)(void *user, const struct bn_change *change);
+	void *told_user;
 };
 
 static inline json_t *rig_frontends(const struct bn_service_spec *service)
@@ -68,6 +71,8 @@ static inline int rig_commit(void *user, const struct bn_change *change, struct 
 	if (rig->fail)
 		return bn_error_set(err, rig->fail, "the datapath is full");
 	rig->commits++;
+	if (rig->told)
+		rig->told(rig->told_user, change);
 	rig->services_told += change->n_services + change->n_removed;
 	rig->peers_told += change->n_peers + change->n_peers_removed;
 	for (size_t i = 0; i < change->n_services; i++) {

@@ -63,6 +63,17 @@
  *                   port, protocol, kind}], backends: [{ip, port, state, weight, node, pod,
  *                   connections}]}].
  * svc.get           params {namespace, name}. Result: one of these objects.
+ * policy.list       params {namespace} optional. Result [{namespace, name, types, endpoints, rules:
+ *                   [{direction, index, hits}], denied: {ingress, egress}}]: `endpoints` of this
+ *                   node that it selects, `hits` flows that a rule let pass, `denied` those that
+ *                   no rule did.
+ * policy.get        params {namespace, name}. Result: one of these objects.
+ * policy.trace      params {from, to, port, protocol}: `from` and `to` NS/POD or an address,
+ *                   `protocol` tcp (or absent), udp, sctp or icmp, which has no port. Result
+ *                   {verdict, drop_reason, rules: [{policy, direction, index, allow}], service,
+ *                   backend, source_identity, destination_identity, source, destination}: what a
+ *                   flow's first packet would meet now. `index` null: no rule, the policy's
+ *                   default. `service` NS/NAME, `backend` IP:PORT, both null without.
  * flows             stream of flows. params {follow: bool, last: N, since: T, until: T, filters:
  *                   [{field, value, not}]}, all optional; T in nanoseconds since the epoch,
  *                   `last` 0 (or absent): all that are kept, and none of them with `follow` and
@@ -70,7 +81,7 @@
  *                   pod, from-pod, to-pod (NS/NAME, NAME being a prefix), namespace,
  *                   from-namespace, to-namespace, label (KEY or KEY=VALUE), ip, from-ip, to-ip
  *                   (address or CIDR), port, from-port, to-port (decimal), protocol (tcp, udp,
- *                   sctp, icmp, icmpv6), verdict (FORWARDED, DROPPED), drop-reason (a label of
+ *                   sctp, icmp, icmpv6), verdict (FORWARDED, DROPPED, AUDIT), drop-reason (a label of
  *                   drop_reasons.h), service (NS/NAME). Values of one field are alternatives,
  *                   different fields must all match; `not` turns its own entry into one that
  *                   must not match.
@@ -94,6 +105,9 @@
 	X("endpoint.list", READ, 0, 0) \
 	X("svc.list", READ, 0, 0) \
 	X("svc.get", READ, 0, 0) \
+	X("policy.list", READ, 0, 0) \
+	X("policy.get", READ, 0, 0) \
+	X("policy.trace", READ, 0, 0) \
 	X("flows", READ, 0, 0) \
 	X("ct.list", READ, 0, 0) \
 	X("nat.list", READ, 0, 0) \

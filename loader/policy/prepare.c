@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Preparation makes states of what changes beside those in force, and only adds: identities, peers,
+ * tables. So an abort lets go of the new states, a commit of the old ones. What an in-force table
+ * gains meanwhile are identities that no address has.
+ */
+#include "policy/internal.h"
+
+#include <bpfnet/limits.h>
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static struct node_address *need_node(struct bn_policy *p, const union bn_addr *addr)
+{
+	struct node_address *node = NULL;
+
+	HASH_FIND(hh, p->nodes, addr, sizeof(*addr), node);
+	if (node)
+		return node;
+	node = calloc(1, sizeof(*node));
+	if (!node)
+		return NULL;
+	node->addr = *addr;
+	HASH_ADD(hh, p->nodes, addr, sizeof(node->addr), node);
+	if (!node->hh.tbl) {
+		free(node);
+		return NULL;
+	}
+	return node;
+}
+
+/* Nodes come as peers; one that leaves keeps its identity, which costs nothing. */
+static int identify_nodes(struct bn_policy *p, const struct bn_change *c, struct bn_error *err)
+{
+	struct node_address *node, *tmp;
+	int r = 0;
+
+	for (size_t i = 0; i < c->n_peers && !r; i++) {
+		if (c->peers[i].kind != BN_ADDR_REMOTE_NODE)
+			continue;
+		node = need_node(p, &c->peers[i].addr);
+		if (!node)
+			return -ENOMEM;
+		if (!node->next)
+			r = identity_of_node(p, &node->addr, &node->next, err);
+	}
+	HASH_ITER(hh, p->nodes, node, tmp) {
+		if (p->prefixes_staged && !node->next && !r)
+			r = identity_of_node(p, &node->addr, &node->next, err);
+	}
+	return r;
+}
+
+static int identify_pods(struct bn_policy *p, bool all, struct bn_error *err)
+{
+	struct pod *pod;
+	int r = 0;
+
+	for (pod = p->pods; all && pod && !r; pod = pod->hh.next)
+		r = pod_restage(p, pod);
+	LIST_FOREACH(pod, &p->staged, entry) {
+		for (size_t i = 0; i < pod->next.n_ips && !r; i++)
+			r = identity_of_pod(p, pod, &pod->next, &pod->next.ips[i],
+					    &pod->next.identities[i], err);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+/* Namespaces' labels: who is meant by them among identities that stood already. */
+static int look_again(struct bn_policy *p)
+{
+	bool changed;
+	int r = 0;
+
+	for (uint32_t i = BN_IDENTITY_FIRST; i < p->n_identities && !r; i++) {
+		const struct identity *identity = p->identities[i];
+		const struct namespace *ns;
+
+		if (!identity || !identity->pod)
+			continue;
+		ns = namespace_find(p, identity->namespace);
+		if (!ns || !ns->staged)
+			continue;
+		for (struct peers *s = p->peers; s && !r; s = s->hh.next) {
+			if (!s->has_namespaces)
+				continue;
+			r = peers_look(p, s, identity, &changed);
+			s->changed |= changed && !identity->fresh;
+		}
+	}
+	return r;
+}
+
+static int tables_of_pod(struct bn_policy *p, struct pod *pod, struct bn_error *err)
+{
+	int r = 0;
+
+	pod->next.audited = pod_audited(p, pod, &pod->next);
+	for (int d = 0; d < BN_POLICY_DIRECTIONS && !r; d++) {
+		struct bn_error why = BN_ERROR_INIT;
+
+		r = table_of(p, pod, &pod->next, d, &pod->next.tables[d], &why);
+		if (r == -ENOSPC && !p->started) {
+			pod->next.closed[d] = true;
+			if (!p->problem)
+				p->problem = strdup(bn_error_text(&why));
+			r = 0;
+		} else if (r) {
+			bn_error_set(err, r, "%s", bn_error_text(&why));
+		}
+		bn_error_done(&why);
+	}
+	return r;
+}
+
+/* A pod here that has not changed is staged if its tables have. */
+static int choose_others(struct bn_policy *p, struct pod *pod, struct bn_error *err)
+{
+	struct table *found[BN_POLICY_DIRECTIONS] = {NULL};
+	struct pod_state *next = &pod->next;
+	int r = 0;
+
+	for (int d = 0; d < BN_POLICY_DIRECTIONS && !r; d++)
+		r = table_of(p, pod, &pod->now, d, &found[d], err);
+	if (!r && (memcmp(found, pod->now.tables, sizeof(found)) ||
+		   pod_audited(p, pod, &pod->now) != pod->now.audited))
+		r = pod_restage(p, pod);
+	if (r || !pod->staged) {
+		for (int d = 0; d < BN_POLICY_DIRECTIONS; d++)
+			table_put(p, found[d]);
+		return r;
+	}
+	for (size_t i = 0; i < next->n_ips; i++) {
+		next->identities[i] = pod->now.identities[i];
+		bn_registry_hold(p->identity_numbers, next->identities[i]);
+	}
+	memcpy(next->tables, found, sizeof(found));
+	next->audited = pod_audited(p, pod, next);
+	return 0;
+}
+
+static int choose_tables(struct bn_policy *p, bool all, struct bn_error *err)
+{
+	struct pod *pod;
+	int r = 0;
+
+	LIST_FOREACH(pod, &p->staged, entry) {
+		if (pod->next.exists && pod->next.local && !r)
+			r = tables_of_pod(p, pod, err);
+	}
+	for (pod = p->pods; all && pod && !r; pod = pod->hh.next) {
+		if (!pod->staged && pod->now.exists && pod->now.local)
+			r = choose_others(p, pod, err);
+	}
+	return r;
+}
+
+static bool concerns(const struct bn_policy *p, const struct bn_change *c)
+{
+	bool nodes = false;
+
+	for (size_t i = 0; i < c->n_peers && !nodes; i++)
+		nodes = c->peers[i].kind == BN_ADDR_REMOTE_NODE;
+	return nodes || c->n_policies || c->n_policies_removed || c->n_pods || c->n_pods_removed ||
+	       c->n_namespaces || p->blocks_new || !p->started;
+}
+
+static int prepare(struct bn_policy *p, const struct bn_change *c, struct bn_error *err)
+{
+	struct table *t;
+	bool all;
+	int r;
+
+	p->prepared = true;
+	p->policies_staged = c->n_policies || c->n_policies_removed;
+	p->n_fresh = 0;
+	r = mirror_change(p, c, err);
+	if (!r && (p->blocks_new || !p->prefixes.n)) {
+		r = prefixes_build(p, &p->next_prefixes, err);
+		p->prefixes_staged = !r;
+		if (!r)
+			r = prefixes_fit(p, &p->next_prefixes, err);
+	}
+	all = p->keys_new || p->ports_new || p->prefixes_staged;
+	if (!r)
+		r = identify_pods(p, all, err);
+	if (!r)
+		r = identify_nodes(p, c, err);
+	if (!r && c->n_namespaces)
+		r = look_again(p);
+	if (!r)
+		tables_retire(p);
+	/* tables that leave with this change are in force until then */
+	LIST_FOREACH(t, &p->all_tables, entry) {
+		if (!r)
+			r = table_fill(p, t, p->fresh, p->n_fresh, err);
+	}
+	if (!r)
+		r = choose_tables(p, p->policies_staged || c->n_namespaces, err);
+	if (r) {
+		bn_policy_abort(p);
+		return bn_error_set(err, r, "can't compile the policies: %s", strerror(-r));
+	}
+	return 0;
+}
+
+/*
+ * What earlier changes freed may be used at once, since no packet is under way any more that has
+ * seen it: the kernel waits for that, some hundredths of a second.
+ */
+static bool end_of_rest(struct bn_policy *p)
+{
+	if (!p->started || syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0))
+		return false;
+	numbers_turn(p);
+	return true;
+}
+
+int bn_policy_prepare(struct bn_policy *p, const struct bn_change *c, struct bn_error *err)
+{
+	struct bn_error why = BN_ERROR_INIT;
+	int r;
+
+	if (!concerns(p, c))
+		return 0;
+	r = prepare(p, c, &why);
+	if (r == -ENOSPC && end_of_rest(p)) {
+		bn_error_done(&why);
+		r = prepare(p, c, &why);
+	}
+	if (r)
+		bn_error_set(err, r, "%s", bn_error_text(&why));
+	bn_error_done(&why);
+	return r;
+}

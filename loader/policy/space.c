@@ -1,0 +1,649 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Invariants: page 0 and line 0 are never written, they deny. A page in a hash has the content that
+ * it was hashed with; one that is named once may be written in place, after it was taken out.
+ */
+#include "policy/space.h"
+
+#include "datapath/runs.h"
+#include "error.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <xxhash.h>
+
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+/* A run or a page that is in use. */
+struct shared {
+	UT_hash_handle hh; /* by content's hash; equal hashes are told apart by `next` */
+	UT_hash_handle by_number;
+	struct shared *next;
+	uint64_t hash;
+	uint32_t number; /* a page's, or a run as pages name it */
+	uint32_t references;
+};
+
+struct stock { /* of tables or of pages */
+	uint32_t *free, *resting;
+	uint32_t n_free, n_resting, top, size, used;
+};
+
+struct bn_space {
+	struct bn_policy_table *tables; /* the maps' memory; NULL while nothing changes */
+	struct bn_policy_page *pages;
+	struct bn_policy_line *lines;
+	struct bn_space_config config;
+	struct bn_runs runs_free;
+	struct stock stock_tables, stock_pages;
+	struct shared *runs, *runs_by_number;
+	struct shared *pages_by_hash, *pages_by_number;
+	uint32_t *found; /* tables of an earlier run, as long as nobody wants or drops them */
+	size_t n_found;
+	bool begun;
+};
+
+/* ---- the maps' memory ---- */
+
+static int map(int fd, uint32_t n, size_t size, void *ret)
+{
+	void *p = mmap(NULL, n * size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (p == MAP_FAILED)
+		return -errno;
+	*(void **)ret = p;
+	return 0;
+}
+
+static int hold(struct bn_space *s)
+{
+	int r = 0;
+
+	if (!s->tables)
+		r = map(s->config.tables_fd, s->config.tables, sizeof(*s->tables), &s->tables);
+	if (!r && !s->pages)
+		r = map(s->config.pages_fd, s->config.pages, sizeof(*s->pages), &s->pages);
+	if (!r && !s->lines)
+		r = map(s->config.ports_fd, s->config.lines, sizeof(*s->lines), &s->lines);
+	return r;
+}
+
+void bn_space_release(struct bn_space *s)
+{
+	if (s->tables)
+		munmap(s->tables, s->config.tables * sizeof(*s->tables));
+	if (s->pages)
+		munmap(s->pages, s->config.pages * sizeof(*s->pages));
+	if (s->lines)
+		munmap(s->lines, s->config.lines * sizeof(*s->lines));
+	s->tables = NULL;
+	s->pages = NULL;
+	s->lines = NULL;
+}
+
+/* ---- numbers ---- */
+
+static int stock_init(struct stock *s, uint32_t size)
+{
+	s->free = calloc(size, sizeof(*s->free));
+	s->resting = calloc(size, sizeof(*s->resting));
+	s->size = size;
+	s->top = 1; /* 0 is nobody's */
+	return s->free && s->resting ? 0 : -ENOMEM;
+}
+
+static void stock_done(struct stock *s)
+{
+	free(s->free);
+	free(s->resting);
+}
+
+static bool stock_take(struct stock *s, uint32_t *ret)
+{
+	if (s->n_free)
+		*ret = s->free[--s->n_free];
+	else if (s->top < s->size)
+		*ret = s->top++;
+	else
+		return false;
+	s->used++;
+	return true;
+}
+
+static void stock_give(struct stock *s, uint32_t number)
+{
+	s->resting[s->n_resting++] = number;
+	s->used--;
+}
+
+static void stock_turn(struct stock *s)
+{
+	for (uint32_t i = 0; i < s->n_resting; i++)
+		s->free[s->n_free++] = s->resting[i];
+	s->n_resting = 0;
+}
+
+/* ---- shared things ---- */
+
+static struct shared *by_number(struct shared *head, uint32_t number)
+{
+	struct shared *s = NULL;
+
+	HASH_FIND(by_number, head, &number, sizeof(number), s);
+	return s;
+}
+
+static int share(struct shared **by_hash, struct shared **numbers, uint64_t hash, uint32_t number,
+		 struct shared **ret)
+{
+	struct shared *s = calloc(1, sizeof(*s)), *first = NULL;
+
+	if (!s)
+		return -ENOMEM;
+	s->hash = hash;
+	s->number = number;
+	HASH_ADD(by_number, *numbers, number, sizeof(s->number), s);
+	if (!s->by_number.tbl) {
+		free(s);
+		return -ENOMEM;
+	}
+	HASH_FIND(hh, *by_hash, &hash, sizeof(hash), first);
+	if (first) {
+		s->next = first->next;
+		first->next = s;
+	} else {
+		HASH_ADD(hh, *by_hash, hash, sizeof(s->hash), s);
+		if (!s->hh.tbl) {
+			HASH_DELETE(by_number, *numbers, s);
+			free(s);
+			return -ENOMEM;
+		}
+	}
+	*ret = s;
+	return 0;
+}
+
+static void unhash(struct shared **by_hash, struct shared *s)
+{
+	struct shared *first = NULL, *at;
+
+	HASH_FIND(hh, *by_hash, &s->hash, sizeof(s->hash), first);
+	if (first == s) {
+		HASH_DELETE(hh, *by_hash, s);
+		if (s->next)
+			HASH_ADD(hh, *by_hash, hash, sizeof(s->hash), s->next);
+	} else {
+		for (at = first; at && at->next != s; at = at->next)
+			;
+		if (at)
+			at->next = s->next;
+	}
+	s->next = NULL;
+}
+
+/* Numbers below the top that nobody was found to use are free. */
+static int begin(struct bn_space *s)
+{
+	bool *used = calloc(s->stock_tables.top, sizeof(*used));
+
+	if (!used)
+		return -ENOMEM;
+	s->begun = true;
+	for (size_t i = 0; i < s->n_found; i++)
+		used[s->found[i]] = true;
+	for (uint32_t i = 1; i < s->stock_tables.top; i++) {
+		if (!used[i])
+			s->stock_tables.free[s->stock_tables.n_free++] = i;
+	}
+	free(used);
+	for (uint32_t i = 1; i < s->stock_pages.top; i++) {
+		if (!by_number(s->pages_by_number, i))
+			s->stock_pages.free[s->stock_pages.n_free++] = i;
+	}
+	return bn_runs_claimed(&s->runs_free);
+}
+
+/* ---- runs ---- */
+
+static uint32_t run_first(uint32_t run)
+{
+	return run & BN_POLICY_RUN_FIRST;
+}
+
+static uint32_t run_lines(uint32_t run)
+{
+	return 1u << (run >> BN_POLICY_RUN_SHIFT);
+}
+
+/* Lines for n parts, the last ones padded. */
+static uint32_t lines_for(size_t n)
+{
+	uint32_t lines = 1;
+
+	while ((size_t)lines * BN_POLICY_PARTS < n)
+		lines *= 2;
+	return lines;
+}
+
+static uint64_t run_hash(const struct bn_policy_line *lines, uint32_t n)
+{
+	return XXH3_64bits(lines, n * sizeof(*lines));
+}
+
+static struct shared *find_run(struct bn_space *s, const struct bn_policy_line *lines, uint32_t n)
+{
+	uint64_t hash = run_hash(lines, n);
+	struct shared *at = NULL;
+
+	HASH_FIND(hh, s->runs, &hash, sizeof(hash), at);
+	for (; at; at = at->next) {
+		if (run_lines(at->number) == n &&
+		    !memcmp(&s->lines[run_first(at->number)], lines, n * sizeof(*lines)))
+			return at;
+	}
+	return NULL;
+}
+
+static int no_room(uint32_t have, uint32_t more, const char *what, const char *key,
+		   struct bn_error *err)
+{
+	return bn_error_set(err, -ENOSPC,
+			    "policy needs %u %s more than fit, %u are the most; raise maps.%s",
+			    more, what, have, key);
+}
+
+int bn_space_run(struct bn_space *s, const struct bn_policy_part *parts, size_t n, uint32_t *ret,
+		 struct bn_error *err)
+{
+	uint32_t n_lines = lines_for(n), first = 0;
+	struct bn_policy_line *lines = calloc(n_lines, sizeof(*lines));
+	struct shared *at;
+	int r;
+
+	if (!lines)
+		return -ENOMEM;
+	r = hold(s);
+	if (!r && !s->begun)
+		r = begin(s);
+	if (r) {
+		free(lines);
+		return r;
+	}
+	for (size_t i = 0; i < (size_t)n_lines * BN_POLICY_PARTS; i++)
+		lines[i / BN_POLICY_PARTS].part[i % BN_POLICY_PARTS] =
+			i < n ? parts[i] : (struct bn_policy_part){.from = BN_POLICY_END};
+	at = find_run(s, lines, n_lines);
+	if (!at) {
+		r = bn_runs_take(&s->runs_free, n_lines, &first);
+		if (r == -ENOSPC)
+			no_room(s->config.lines, n_lines, "lines of ports", "policy-lines", err);
+		if (!r) {
+			uint32_t run = (uint32_t)__builtin_ctz(n_lines) << BN_POLICY_RUN_SHIFT |
+				       first;
+
+			memcpy(&s->lines[first], lines, n_lines * sizeof(*lines));
+			r = share(&s->runs, &s->runs_by_number, run_hash(lines, n_lines), run, &at);
+			if (r)
+				bn_runs_give(&s->runs_free, first, n_lines);
+		}
+	}
+	free(lines);
+	if (r)
+		return r;
+	at->references++;
+	*ret = at->number;
+	return 0;
+}
+
+static void run_hold(struct bn_space *s, uint32_t run)
+{
+	struct shared *at = run ? by_number(s->runs_by_number, run) : NULL;
+
+	if (at)
+		at->references++;
+}
+
+void bn_space_run_put(struct bn_space *s, uint32_t run)
+{
+	struct shared *at = run ? by_number(s->runs_by_number, run) : NULL;
+
+	if (!at || --at->references)
+		return;
+	unhash(&s->runs, at);
+	HASH_DELETE(by_number, s->runs_by_number, at);
+	bn_runs_give(&s->runs_free, run_first(run), run_lines(run));
+	free(at);
+}
+
+/* ---- pages ---- */
+
+static struct shared *find_page(struct bn_space *s, const struct bn_policy_page *page,
+				uint64_t hash)
+{
+	struct shared *at = NULL;
+
+	HASH_FIND(hh, s->pages_by_hash, &hash, sizeof(hash), at);
+	for (; at; at = at->next) {
+		if (!memcmp(&s->pages[at->number], page, sizeof(*page)))
+			return at;
+	}
+	return NULL;
+}
+
+/* A page of this content; takes a reference. Page 0 needs none. */
+static int page_get(struct bn_space *s, const struct bn_policy_page *page, uint32_t *ret,
+		    struct bn_error *err)
+{
+	static const struct bn_policy_page nothing;
+	uint64_t hash = XXH3_64bits(page, sizeof(*page));
+	struct shared *at;
+	uint32_t number;
+	int r;
+
+	*ret = 0;
+	if (!memcmp(page, &nothing, sizeof(nothing)))
+		return 0;
+	at = find_page(s, page, hash);
+	if (!at) {
+		if (!stock_take(&s->stock_pages, &number))
+			return no_room(s->config.pages, 1, "page of identities", "policy-pages",
+				       err);
+		s->pages[number] = *page;
+		r = share(&s->pages_by_hash, &s->pages_by_number, hash, number, &at);
+		if (r) {
+			stock_give(&s->stock_pages, number);
+			return r;
+		}
+		for (int i = 0; i < BN_POLICY_PAGE; i++)
+			run_hold(s, page->run[i]);
+	}
+	at->references++;
+	*ret = at->number;
+	return 0;
+}
+
+static void page_put(struct bn_space *s, uint32_t number)
+{
+	struct shared *at = number ? by_number(s->pages_by_number, number) : NULL;
+
+	if (!at || --at->references)
+		return;
+	unhash(&s->pages_by_hash, at);
+	HASH_DELETE(by_number, s->pages_by_number, at);
+	for (int i = 0; i < BN_POLICY_PAGE; i++)
+		bn_space_run_put(s, s->pages[number].run[i]);
+	stock_give(&s->stock_pages, number);
+	free(at);
+}
+
+/* ---- what an earlier run left ---- */
+
+static int found_run(struct bn_space *s, uint32_t run)
+{
+	uint32_t first = run_first(run), n = run_lines(run);
+	struct shared *at = by_number(s->runs_by_number, run);
+	int r = 0;
+
+	if (!run)
+		return 0;
+	if (run >> BN_POLICY_RUN_SHIFT > BN_POLICY_RUN_LEVELS || first + n > s->config.lines)
+		return -EINVAL;
+	if (!at) {
+		bn_runs_claim(&s->runs_free, first, n);
+		r = share(&s->runs, &s->runs_by_number, run_hash(&s->lines[first], n), run, &at);
+	}
+	if (!r)
+		at->references++;
+	return r;
+}
+
+static int found_page(struct bn_space *s, uint32_t number)
+{
+	struct shared *at = by_number(s->pages_by_number, number);
+	int r = 0;
+
+	if (!number)
+		return 0;
+	if (number >= s->config.pages)
+		return -EINVAL;
+	if (!at) {
+		for (int i = 0; i < BN_POLICY_PAGE && !r; i++)
+			r = found_run(s, s->pages[number].run[i]);
+		if (!r)
+			r = share(&s->pages_by_hash, &s->pages_by_number,
+				  XXH3_64bits(&s->pages[number], sizeof(s->pages[number])), number,
+				  &at);
+		if (number >= s->stock_pages.top)
+			s->stock_pages.top = number + 1;
+		s->stock_pages.used++;
+	}
+	if (!r)
+		at->references++;
+	return r;
+}
+
+int bn_space_found(struct bn_space *s, uint32_t table)
+{
+	uint32_t *found;
+	int r;
+
+	if (table == BN_POLICY_OPEN || table >= s->config.tables)
+		return 0;
+	for (size_t i = 0; i < s->n_found; i++) {
+		if (s->found[i] == table)
+			return 0;
+	}
+	r = hold(s);
+	if (r)
+		return r;
+	found = reallocarray(s->found, s->n_found + 1, sizeof(*found));
+	if (!found)
+		return -ENOMEM;
+	s->found = found;
+	found[s->n_found++] = table;
+	if (table >= s->stock_tables.top)
+		s->stock_tables.top = table + 1;
+	s->stock_tables.used++;
+	for (size_t i = 0; i < BN_POLICY_PAGES && !r; i++)
+		r = found_page(s, s->tables[table].page[i]);
+	return r;
+}
+
+/* A table that was found with just this content. */
+static bool take_found(struct bn_space *s, const struct bn_policy_table *table, uint32_t *ret)
+{
+	for (size_t i = 0; i < s->n_found; i++) {
+		if (memcmp(&s->tables[s->found[i]], table, sizeof(*table)))
+			continue;
+		*ret = s->found[i];
+		s->found[i] = s->found[--s->n_found];
+		return true;
+	}
+	return false;
+}
+
+void bn_space_settle(struct bn_space *s)
+{
+	while (s->n_found)
+		bn_space_table_put(s, s->found[--s->n_found]);
+}
+
+/* ---- tables ---- */
+
+int bn_space_table(struct bn_space *s, const uint32_t *runs, size_t n, uint32_t rest, uint32_t *ret,
+		   struct bn_error *err)
+{
+	struct bn_policy_table table = {0};
+	uint32_t number = 0;
+	int r = hold(s);
+
+	if (r)
+		return r;
+	for (size_t i = 0; i < BN_POLICY_PAGES && !r; i++) {
+		struct bn_policy_page page;
+
+		for (size_t k = 0; k < BN_POLICY_PAGE; k++) {
+			size_t identity = i * BN_POLICY_PAGE + k;
+
+			page.run[k] = identity < n ? runs[identity] : rest;
+		}
+		/* beyond what is known all pages are the same */
+		if (i && (i - 1) * BN_POLICY_PAGE >= n) {
+			struct shared *last = by_number(s->pages_by_number, table.page[i - 1]);
+
+			table.page[i] = table.page[i - 1];
+			if (last)
+				last->references++;
+		} else {
+			r = page_get(s, &page, &table.page[i], err);
+		}
+	}
+	if (!r && take_found(s, &table, ret)) {
+		for (size_t i = 0; i < BN_POLICY_PAGES; i++)
+			page_put(s, table.page[i]);
+		return 0;
+	}
+	if (!r && !stock_take(&s->stock_tables, &number))
+		r = no_room(s->config.tables, 1, "table", "policy-tables", err);
+	if (r) {
+		for (size_t i = 0; i < BN_POLICY_PAGES; i++)
+			page_put(s, table.page[i]);
+		return r;
+	}
+	s->tables[number] = table;
+	*ret = number;
+	return 0;
+}
+
+void bn_space_table_put(struct bn_space *s, uint32_t table)
+{
+	if (table == BN_POLICY_OPEN || table >= s->config.tables)
+		return;
+	/* without memory for it nothing of it is used again before a restart */
+	if (hold(s))
+		return;
+	/* its content stays until the number is used again: somebody may be reading it */
+	for (size_t i = 0; i < BN_POLICY_PAGES; i++)
+		page_put(s, s->tables[table].page[i]);
+	stock_give(&s->stock_tables, table);
+}
+
+static void store(uint32_t *at, uint32_t value)
+{
+	atomic_store_explicit((_Atomic uint32_t *)at, value, memory_order_release);
+}
+
+int bn_space_table_set(struct bn_space *s, uint32_t table, uint32_t identity, uint32_t run,
+		       struct bn_error *err)
+{
+	uint32_t place = identity % BN_POLICY_PAGE, *slot, old, had, number;
+	struct bn_policy_page page;
+	struct shared *at;
+	int r = hold(s);
+
+	if (r)
+		return r;
+	slot = &s->tables[table].page[identity / BN_POLICY_PAGE];
+	old = *slot;
+	at = old ? by_number(s->pages_by_number, old) : NULL;
+	page = s->pages[old];
+	had = page.run[place];
+	if (had == run)
+		return 0;
+	page.run[place] = run;
+	if (at && at->references == 1 && !find_page(s, &page, XXH3_64bits(&page, sizeof(page)))) {
+		struct shared *first = NULL;
+
+		unhash(&s->pages_by_hash, at);
+		run_hold(s, run);
+		store(&s->pages[old].run[place], run);
+		bn_space_run_put(s, had);
+		at->hash = XXH3_64bits(&page, sizeof(page));
+		HASH_FIND(hh, s->pages_by_hash, &at->hash, sizeof(at->hash), first);
+		if (first) {
+			at->next = first->next;
+			first->next = at;
+		} else {
+			HASH_ADD(hh, s->pages_by_hash, hash, sizeof(at->hash), at);
+		}
+		return 0;
+	}
+	r = page_get(s, &page, &number, err);
+	if (r)
+		return r;
+	store(slot, number);
+	page_put(s, old);
+	return 0;
+}
+
+/* ---- life ---- */
+
+int bn_space_open(const struct bn_space_config *config, struct bn_space **ret, struct bn_error *err)
+{
+	struct bn_space *s = calloc(1, sizeof(*s));
+	int r = -ENOMEM;
+
+	if (!s)
+		return -ENOMEM;
+	s->config = *config;
+	if (!stock_init(&s->stock_tables, config->tables) &&
+	    !stock_init(&s->stock_pages, config->pages))
+		r = 0;
+	bn_runs_init(&s->runs_free, config->lines);
+	bn_runs_claim(&s->runs_free, 0, 1);
+	if (r) {
+		bn_space_close(s);
+		return bn_error_set(err, r, "can't set up the policy tables: %s", strerror(-r));
+	}
+	*ret = s;
+	return 0;
+}
+
+static void drop_all(struct shared **numbers)
+{
+	struct shared *at, *tmp;
+
+	HASH_ITER(by_number, *numbers, at, tmp) {
+		HASH_DELETE(by_number, *numbers, at);
+		free(at);
+	}
+}
+
+void bn_space_close(struct bn_space *s)
+{
+	if (!s)
+		return;
+	HASH_CLEAR(hh, s->runs);
+	HASH_CLEAR(hh, s->pages_by_hash);
+	drop_all(&s->runs_by_number);
+	drop_all(&s->pages_by_number);
+	bn_space_release(s);
+	free(s->found);
+	bn_runs_done(&s->runs_free);
+	stock_done(&s->stock_tables);
+	stock_done(&s->stock_pages);
+	free(s);
+}
+
+void bn_space_turn(struct bn_space *s)
+{
+	/* nothing has been freed, and what rests among the runs are those that were found */
+	if (!s->begun)
+		return;
+	stock_turn(&s->stock_tables);
+	stock_turn(&s->stock_pages);
+	bn_runs_settle(&s->runs_free);
+}
+
+struct bn_space_use bn_space_use(const struct bn_space *s)
+{
+	return (struct bn_space_use){
+		.tables = s->stock_tables.used,
+		.pages = s->stock_pages.used,
+		.lines = (uint32_t)s->runs_free.used,
+	};
+}

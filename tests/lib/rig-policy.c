@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Policy tables written by the ABI alone: each pod has one table for either direction. */
+#include "rig.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void put(const struct bn_rig *rig, const char *map, __u32 key, const void *value)
+{
+	int r = bpf_map_update_elem(bn_rig_map(rig, map), &key, value, BPF_ANY);
+
+	if (r)
+		bn_rig_die(map, -r);
+}
+
+static __u32 table_of(int pod, enum bn_policy_direction direction)
+{
+	return 1 + (__u32)pod * BN_POLICY_DIRECTIONS + direction;
+}
+
+/* Pages of the two hundreds of identities that the rig has. */
+static __u32 page_of(__u32 table, __u32 peer)
+{
+	return 1 + table * 2 + peer / BN_POLICY_PAGE;
+}
+
+void bn_rig_policy_table(struct bn_rig *rig, int pod, enum bn_policy_direction direction,
+			 __u16 table)
+{
+	if (direction == BN_POLICY_EGRESS)
+		rig->dev[pod].egress = table;
+	else
+		rig->dev[pod].ingress = table;
+	bn_rig_epoch_bump(rig, rig->dev[pod].slot);
+}
+
+void bn_rig_policy_enforce(struct bn_rig *rig, int pod, enum bn_policy_direction direction, bool on)
+{
+	bn_rig_policy_table(rig, pod, direction, on ? table_of(pod, direction) : BN_POLICY_OPEN);
+}
+
+void bn_rig_policy_cidr(struct bn_rig *rig, const char *name, int family, __u32 identity)
+{
+	struct bn_range_key key = {.prefixlen = 128};
+	struct bn_policy_cidr value = {.identity = identity};
+	int map = bn_rig_map(rig, "bn_policy_cidrs"), r = 0;
+
+	bn_address_parse(bn_rig_address(name, family), (__u8 *)key.addr);
+	if (identity)
+		r = bpf_map_update_elem(map, &key, &value, BPF_ANY);
+	else
+		bpf_map_delete_elem(map, &key);
+	if (r)
+		bn_rig_die("bn_policy_cidrs", -r);
+}
+
+void bn_rig_policy_run(struct bn_rig *rig, int pod, enum bn_policy_direction direction, __u32 peer,
+		       const struct bn_policy_part *parts, __u32 n)
+{
+	__u32 table = table_of(pod, direction), page = page_of(table, peer), levels = 0, first;
+	struct bn_policy_table t = {0};
+	struct bn_policy_page p;
+
+	while (((__u32)BN_POLICY_PARTS << levels) < n)
+		levels++;
+	first = rig->next_line ? rig->next_line : 1;
+	rig->next_line = first + (1u << levels);
+	for (__u32 i = 0; i < 1u << levels; i++) {
+		struct bn_policy_line line;
+
+		for (__u32 k = 0; k < BN_POLICY_PARTS; k++) {
+			__u32 at = i * BN_POLICY_PARTS + k;
+
+			line.part[k] = at < n ? parts[at]
+					      : (struct bn_policy_part){.from = BN_POLICY_END};
+		}
+		put(rig, "bn_policy_ports", first + i, &line);
+	}
+	if (bpf_map_lookup_elem(bn_rig_map(rig, "bn_policy_pages"), &page, &p))
+		bn_rig_die("bn_policy_pages", errno);
+	p.run[peer % BN_POLICY_PAGE] = levels << BN_POLICY_RUN_SHIFT | first;
+	put(rig, "bn_policy_pages", page, &p);
+	for (__u32 i = 0; i < 2; i++)
+		t.page[i] = page_of(table, i * BN_POLICY_PAGE);
+	put(rig, "bn_policy", table, &t);
+}
+
+void bn_rig_policy_say(struct bn_rig *rig, int pod, enum bn_policy_direction direction, __u32 peer,
+		       __u32 verdict)
+{
+	bn_rig_policy_run(rig, pod, direction, peer, &(struct bn_policy_part){0, verdict}, 1);
+	bn_rig_policy_enforce(rig, pod, direction, true);
+}
+
+static void run_ports(struct bn_rig *rig, int pod, enum bn_policy_direction direction, __u32 peer,
+		      __u32 protocol, __u16 first, __u16 last, __u32 verdict, __u32 otherwise)
+{
+	struct bn_policy_part parts[] = {
+		{0, otherwise},
+		{bn_policy_key(protocol, first), verdict},
+		{bn_policy_key(protocol, last) + 1, otherwise},
+	};
+	bool begins = !parts[1].from;
+
+	bn_rig_policy_run(rig, pod, direction, peer, parts + begins, 3 - begins);
+}
+
+void bn_rig_policy_ports(struct bn_rig *rig, int pod, enum bn_policy_direction direction,
+			 __u32 peer, __u32 protocol, __u16 first, __u16 last, __u32 verdict,
+			 __u32 otherwise)
+{
+	run_ports(rig, pod, direction, peer, protocol, first, last, verdict, otherwise);
+	bn_rig_policy_enforce(rig, pod, direction, true);
+}
+
+void bn_rig_policy_allow(struct bn_rig *rig, int pod, enum bn_policy_direction direction,
+			 __u32 peer, __u8 protocol, __u16 port)
+{
+	__u32 p = protocol == IPPROTO_TCP   ? BN_POLICY_TCP
+		  : protocol == IPPROTO_UDP ? BN_POLICY_UDP
+					    : BN_POLICY_SCTP;
+
+	run_ports(rig, pod, direction, peer, p, port, port, BN_VERDICT_ALLOW | BN_RIG_ALLOW_RULE,
+		  BN_RIG_DENY_RULE);
+}
+
+void bn_rig_policy_clear(struct bn_rig *rig)
+{
+	struct bn_policy_table t = {0};
+	struct bn_policy_page p = {0};
+
+	for (__u32 table = 1; table <= BN_RIG_PODS * BN_POLICY_DIRECTIONS; table++) {
+		put(rig, "bn_policy", table, &t);
+		for (__u32 i = 0; i < 2; i++)
+			put(rig, "bn_policy_pages", page_of(table, i * BN_POLICY_PAGE), &p);
+	}
+	rig->next_line = 0;
+	for (int pod = 0; pod < BN_RIG_PODS; pod++) {
+		rig->dev[pod].egress = rig->dev[pod].ingress = BN_POLICY_OPEN;
+		rig->dev[pod].identity = rig->dev[pod].identity6 = BN_IDENTITY_FIRST + (__u32)pod;
+		rig->dev[pod].flags = 0;
+		bn_rig_epoch_bump(rig, rig->dev[pod].slot);
+	}
+}
+
+__u64 bn_rig_policy_hits(const struct bn_rig *rig, __u32 rule)
+{
+	__u64 hits = 0;
+
+	if (bpf_map_lookup_elem(bn_rig_map(rig, "bn_policy_hits"), &rule, &hits))
+		bn_rig_die("bn_policy_hits", errno);
+	return hits;
+}

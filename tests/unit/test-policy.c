@@ -1,0 +1,452 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Policies from the model to the maps: models drawn at random, compiled and compared with the plain
+ * evaluator, after every change and at every moment of one.
+ */
+#include "unit/policy-fixture.h"
+
+#include <stdio.h>
+
+/* ---- drawing models ---- */
+
+static uint64_t seed;
+
+static uint32_t draw(uint32_t n)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return (uint32_t)((seed >> 11) % n);
+}
+
+static const char *const keys[] = {"app", "tier", "env"};
+static const char *const values[] = {"a", "b", "c"};
+static const char *const port_names[] = {"http", "dns", "metrics"};
+static const uint8_t protocols[] = {IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP};
+static const uint16_t ports[] = {53, 80, 81, 8080, 65535};
+
+static const struct bn_selector *draw_selector(struct pf_policy *p)
+{
+	struct bn_selector *s = &p->selectors[p->n_selectors];
+	struct bn_requirement *r = p->requirements[p->n_selectors++];
+
+	s->requirements = r;
+	s->n = draw(3);
+	for (size_t i = 0; i < s->n; i++) {
+		r[i].op = (uint8_t)draw(4);
+		r[i].key = keys[draw(3)];
+		r[i].n_values = r[i].op <= BN_NOT_IN ? (uint16_t)(1 + draw(2)) : 0;
+		r[i].values = &values[draw(2)];
+	}
+	return s;
+}
+
+static void draw_block(struct bn_policy_peer *peer, struct bn_cidr *except)
+{
+	static const char *const blocks[] = {"10.0.0.0/8",    "0.0.0.0/0",    "10.1.0.0/16",
+					     "192.0.2.0/24",  "fd00::/8",     "::/0",
+					     "2001:db8::/32", "172.31.0.0/16"};
+	static const char *const exceptions[][2] = {
+		{"10.1.0.0/30", "10.1.0.8/29"},         {"192.0.2.0/24", "10.0.0.0/8"},
+		{"10.1.0.4/30", "10.1.0.4/31"},         {"192.0.2.128/25", "192.0.2.1/32"},
+		{"fd00::/126", "fd00::8/125"},          {"fd00::/8", "2001:db8:1::/48"},
+		{"2001:db8:1::/48", "2001:db8::1/128"}, {"172.31.0.2/32", "172.31.0.0/24"}};
+	uint32_t i = draw(8);
+
+	peer->is_block = true;
+	assert_int_equal(bn_cidr_parse(blocks[i], &peer->block), 0);
+	peer->n_except = draw(3);
+	peer->except = except;
+	for (size_t k = 0; k < peer->n_except; k++)
+		assert_int_equal(bn_cidr_parse(exceptions[i][k], &except[k]), 0);
+}
+
+static void draw_rule(struct pf_policy *p, int d, int k)
+{
+	struct bn_policy_rule *rule = &p->rules[d][k];
+
+	rule->n_peers = draw(PF_PEERS + 1);
+	rule->peers = p->peers[d][k];
+	for (size_t i = 0; i < rule->n_peers; i++) {
+		struct bn_policy_peer *peer = &p->peers[d][k][i];
+		uint32_t what = draw(4);
+
+		*peer = (struct bn_policy_peer){0};
+		if (!what)
+			draw_block(peer, p->except[d][k][i]);
+		if (what == 1 || what == 3)
+			peer->pods = draw_selector(p);
+		if (what == 2 || what == 3)
+			peer->namespaces = draw_selector(p);
+	}
+	rule->n_ports = draw(4);
+	rule->ports = p->ports[d][k];
+	for (size_t i = 0; i < rule->n_ports; i++) {
+		struct bn_policy_port *port = &p->ports[d][k][i];
+
+		*port = (struct bn_policy_port){.protocol = protocols[draw(3)]};
+		if (draw(4) == 0)
+			port->name = port_names[draw(3)];
+		else if (draw(4))
+			port->port = port->end = ports[draw(5)];
+		if (port->port && draw(3) == 0)
+			port->end = ports[draw(5)] > port->port ? 65535 : port->port;
+	}
+}
+
+static void draw_policy(struct pf_policy *p, int i)
+{
+	memset(p, 0, sizeof(*p));
+	p->exists = draw(4);
+	snprintf(p->name, sizeof(p->name), "p%d", i);
+	p->namespace = (int)draw(PF_NAMESPACES);
+	p->spec.pods = *draw_selector(p);
+	for (int d = 0; d < BN_POLICY_DIRECTIONS; d++) {
+		p->spec.selects[d] = draw(3);
+		p->spec.n_rules[d] = draw(PF_RULES + 1);
+		p->spec.rules[d] = p->rules[d];
+		for (size_t k = 0; k < p->spec.n_rules[d]; k++)
+			draw_rule(p, d, (int)k);
+	}
+}
+
+static void draw_labels(struct bn_label *labels, size_t *n, size_t most)
+{
+	*n = 0;
+	for (size_t i = 0; i < most; i++) {
+		if (draw(3))
+			labels[(*n)++] = (struct bn_label){keys[i], values[draw(3)]};
+	}
+}
+
+static void draw_pod(struct pf_pod *pod, int i)
+{
+	char text[32];
+
+	memset(pod, 0, sizeof(*pod));
+	snprintf(pod->name, sizeof(pod->name), "pod%d", i);
+	pod->exists = draw(8);
+	pod->namespace = i % PF_NAMESPACES;
+	pod->local = i < PF_PODS / 2;
+	draw_labels(pod->labels, &pod->n_labels, 3);
+	for (uint32_t k = 0; k < 3; k++) {
+		if (draw(2))
+			pod->ports[pod->n_ports++] = (struct bn_pod_port){
+				port_names[k], ports[draw(5)], protocols[draw(3)]};
+	}
+	snprintf(text, sizeof(text), "10.1.0.%d", i + 1);
+	pod->ips[pod->n_ips++] = pf_addr(text);
+	snprintf(text, sizeof(text), "fd00::%d", i + 1);
+	pod->ips[pod->n_ips++] = pf_addr(text);
+}
+
+/* Specs point into their model, so what is kept is moved over, pointers and all. */
+static void move_policy(struct pf_policy *to, const struct pf_policy *from)
+{
+	const char *a = (const char *)from, *b = (const char *)to;
+
+#define MOVE(p) \
+	do { \
+		if (p) \
+			(p) = (void *)(b + ((const char *)(p) - a)); \
+	} while (0)
+	*to = *from;
+	MOVE(to->spec.pods.requirements);
+	for (size_t i = 0; i < to->n_selectors; i++)
+		MOVE(to->selectors[i].requirements);
+	for (int d = 0; d < BN_POLICY_DIRECTIONS; d++) {
+		MOVE(to->spec.rules[d]);
+		for (size_t k = 0; k < to->spec.n_rules[d]; k++) {
+			MOVE(to->rules[d][k].peers);
+			MOVE(to->rules[d][k].ports);
+			for (size_t n = 0; n < to->rules[d][k].n_peers; n++) {
+				MOVE(to->peers[d][k][n].pods);
+				MOVE(to->peers[d][k][n].namespaces);
+				MOVE(to->peers[d][k][n].except);
+			}
+		}
+	}
+#undef MOVE
+}
+
+static void move_model(struct pf_model *to, const struct pf_model *from)
+{
+	*to = *from;
+	for (int i = 0; i < PF_POLICIES; i++)
+		move_policy(&to->policies[i], &from->policies[i]);
+	pf_bind(to);
+}
+
+/*
+ * Several policies, or one pod, or one namespace: what changes on both sides at once takes effect in
+ * two steps, and may pass through a state that is neither.
+ */
+static void draw_change(struct pf *pf)
+{
+	struct pf_model *m = pf->next;
+	uint32_t n = 1 + draw(3), i;
+
+	pf->only_policies = false;
+	pf->abort_first = !draw(4);
+	switch (draw(4)) {
+	case 0:
+	case 1:
+		pf->only_policies = draw(2);
+		while (n--) {
+			i = draw(PF_POLICIES);
+			draw_policy(&m->policies[i], (int)i);
+		}
+		break;
+	case 2:
+		i = draw(PF_PODS);
+		draw_pod(&m->pods[i], (int)i);
+		break;
+	case 3:
+		i = draw(PF_NAMESPACES);
+		draw_labels(m->namespaces[i].labels, &m->namespaces[i].n_labels, 2);
+		break;
+	}
+}
+
+/* ---- comparing ---- */
+
+struct other {
+	const struct pf_pod *now, *next; /* the pod in either model; both NULL: an address */
+	union bn_addr addr;
+	uint32_t identity;
+};
+
+static uint32_t key_of(uint8_t protocol, uint16_t port)
+{
+	return bn_policy_key(protocol == IPPROTO_TCP   ? BN_POLICY_TCP
+			     : protocol == IPPROTO_UDP ? BN_POLICY_UDP
+						       : BN_POLICY_SCTP,
+			     port);
+}
+
+static bool same_rule(const struct pf *pf, uint32_t verdict, const struct pf_policy *policy,
+		      int direction, int rule)
+{
+	struct bn_policy_rule_name name;
+	char want[40];
+
+	if (bn_policy_rule_name(pf->policy, verdict, &name))
+		return false;
+	snprintf(want, sizeof(want), "%s/%s", pf_namespace_names[policy->namespace], policy->name);
+	return !strcmp(name.policy, want) && name.direction == direction && name.index == rule;
+}
+
+/* At rest, both models are the same and so must the verdict be, rule and all. */
+static void compare(struct pf *pf, const struct pf_model *now, const struct pf_model *next, int i,
+		    int d, const struct other *o)
+{
+	const struct bn_policy_endpoint *e = &pf->maps.endpoints[i];
+	uint32_t table = d == BN_POLICY_EGRESS ? e->egress : e->ingress;
+
+	for (size_t p = 0; p < 3; p++) {
+		for (size_t k = 0; k < 5; k++) {
+			uint32_t verdict =
+				pf_verdict(pf, table, o->identity, key_of(protocols[p], ports[k]));
+			const struct pf_policy *policy, *was;
+			int rule, was_rule;
+			bool after = pf_allows(next, &next->pods[i], d, o->next, &o->addr,
+					       protocols[p], ports[k], &policy, &rule);
+			bool before = now == next
+					      ? after
+					      : pf_allows(now, &now->pods[i], d, o->now, &o->addr,
+							  protocols[p], ports[k], &was, &was_rule);
+
+			if (before != after)
+				continue;
+			if (!!(verdict & BN_VERDICT_ALLOW) != after)
+				fail_msg("%s %s, peer %s id %u, protocol %u port %u: %s%s",
+					 next->pods[i].name, d ? "ingress" : "egress",
+					 o->next ? o->next->name : "address", o->identity,
+					 protocols[p], ports[k], after ? "allowed" : "denied",
+					 now == next ? "" : ", in the middle of a change");
+			if (now == next && policy && !same_rule(pf, verdict, policy, d, rule))
+				fail_msg("%s: another rule than %s/%s/%d", next->pods[i].name,
+					 pf_namespace_names[policy->namespace], policy->name, rule);
+		}
+	}
+}
+
+static void compare_all(struct pf *pf, const struct pf_model *now, const struct pf_model *next)
+{
+	for (int i = 0; i < PF_PODS; i++) {
+		if (!next->pods[i].exists || !next->pods[i].local || !now->pods[i].exists ||
+		    !pf->maps.published[i])
+			continue;
+		for (int d = 0; d < BN_POLICY_DIRECTIONS; d++) {
+			struct other o;
+
+			for (int k = 0; k < PF_PODS; k++) {
+				if (k == i || !next->pods[k].exists || !now->pods[k].exists)
+					continue;
+				for (size_t a = 0; a < 2; a++) {
+					o = (struct other){&now->pods[k], &next->pods[k],
+							   next->pods[k].ips[a],
+							   pf->maps.identity[k][a]};
+					compare(pf, now, next, i, d, &o);
+				}
+			}
+			for (int k = 0; k < PF_WORLD; k++) {
+				o = (struct other){.addr = pf_world(k)};
+				o.identity = pf_cidr_identity(pf, &o.addr);
+				compare(pf, now, next, i, d, &o);
+			}
+			for (int k = 0; k < PF_NODES; k++) {
+				o = (struct other){.addr = pf_node(k),
+						   .identity = pf->maps.nodes[k]};
+				compare(pf, now, next, i, d, &o);
+			}
+		}
+	}
+}
+
+static void compare_amid(struct pf *pf)
+{
+	compare_all(pf, pf->now, pf->next);
+}
+
+static void begin(struct pf *pf)
+{
+	for (int i = 0; i < PF_PODS; i++)
+		draw_pod(&pf->next->pods[i], i);
+	for (int i = 0; i < PF_POLICIES; i++)
+		draw_policy(&pf->next->policies[i], i);
+	for (int i = 0; i < PF_NAMESPACES; i++)
+		draw_labels(pf->next->namespaces[i].labels, &pf->next->namespaces[i].n_labels, 2);
+}
+
+static void change(struct pf *pf)
+{
+	struct bn_error err = BN_ERROR_INIT;
+
+	if (pf_change(pf, &err))
+		fail_msg("%s", bn_error_text(&err));
+	compare_all(pf, pf->now, pf->now);
+}
+
+#define ROUNDS 12
+#define CHANGES 12
+
+static void test_random(void **state)
+{
+	static struct pf pf;
+
+	for (uint64_t round = 1; round <= ROUNDS; round++) {
+		seed = round * 0x9e3779b97f4a7c15ull;
+		pf_setup(&pf, 64, 512, 4096);
+		begin(&pf);
+		change(&pf);
+		for (int i = 0; i < CHANGES; i++) {
+			move_model(pf.next, pf.now);
+			draw_change(&pf);
+			pf.told = compare_amid;
+			change(&pf);
+			pf.told = NULL;
+		}
+		pf_teardown(&pf);
+	}
+}
+
+/* Where an endpoint or address can't be told, those that were are told back. */
+static void test_failed(void **state)
+{
+	static struct pf pf;
+	int failed = 0;
+
+	for (uint64_t round = 1; round <= 6; round++) {
+		seed = round * 0x9e3779b97f4a7c15ull;
+		pf_setup(&pf, 64, 512, 4096);
+		begin(&pf);
+		change(&pf);
+		for (int i = 0; i < CHANGES; i++) {
+			struct bn_error err = BN_ERROR_INIT;
+
+			move_model(pf.next, pf.now);
+			draw_change(&pf);
+			pf.fail_at = 1 + (int)draw(4);
+			failed += pf_change(&pf, &err) != 0;
+			pf.fail_at = 0;
+			bn_error_done(&err);
+			compare_all(&pf, pf.now, pf.now);
+			move_model(pf.next, pf.now);
+			pf.only_policies = pf.abort_first = false;
+			change(&pf);
+		}
+		pf_teardown(&pf);
+	}
+	assert_true(failed > 5);
+}
+
+/* A restart that wants the same finds it, and changes no number of a table or an identity. */
+static void test_restart(void **state)
+{
+	static struct pf pf;
+	struct pf_maps before;
+
+	for (uint64_t round = 1; round <= 6; round++) {
+		seed = round * 0xbf58476d1ce4e5b9ull;
+		pf_setup(&pf, 64, 512, 4096);
+		begin(&pf);
+		change(&pf);
+		before = pf.maps;
+		for (int i = 0; i < 3; i++) {
+			bn_policy_free(pf.policy);
+			pf_open(&pf);
+			move_model(pf.next, pf.now);
+			change(&pf);
+			assert_memory_equal(&before, &pf.maps, sizeof(before));
+		}
+		pf_teardown(&pf);
+	}
+}
+
+/* What does not fit is refused with the count, and everything stays as it was. */
+static void test_full(void **state)
+{
+	static struct pf pf;
+	int refused = 0;
+
+	/* few: each refusal waits for the kernel */
+	for (uint64_t round = 1; round <= 5; round++) {
+		struct bn_error err = BN_ERROR_INIT;
+
+		seed = round * 0x94d049bb133111ebull;
+		pf_setup(&pf, 9, 24, 64);
+		for (int i = 0; i < PF_PODS; i++)
+			draw_pod(&pf.next->pods[i], i);
+		change(&pf);
+		for (int i = 0; i < 20; i++) {
+			int r;
+
+			move_model(pf.next, pf.now);
+			for (uint32_t k = 0; k < PF_POLICIES; k++)
+				draw_policy(&pf.next->policies[k], (int)k);
+			r = pf_change(&pf, &err);
+			if (r) {
+				assert_int_equal(r, -ENOSPC);
+				assert_non_null(strstr(bn_error_text(&err), "raise maps.policy-"));
+				refused++;
+			}
+			bn_error_done(&err);
+			compare_all(&pf, pf.now, pf.now);
+		}
+		pf_teardown(&pf);
+	}
+	assert_true(refused > 10);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_random),
+		cmocka_unit_test(test_failed),
+		cmocka_unit_test(test_restart),
+		cmocka_unit_test(test_full),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
