@@ -59,6 +59,13 @@ def eventually(probe, what="", timeout=10, every=0.02):
         time.sleep(every)
 
 
+class Manifests(yaml.SafeDumper):
+    """Without aliases, which manifests don't have, for what a test uses in several places."""
+
+    def ignore_aliases(self, data):
+        return True
+
+
 def alive(pid):
     try:
         with open(f"/proc/{pid}/stat") as f:
@@ -337,7 +344,7 @@ class Node:
     @staticmethod
     def documents(objects):
         objects = objects if isinstance(objects, (list, tuple)) else [objects]
-        return yaml.safe_dump_all(objects, sort_keys=False)
+        return yaml.dump_all(objects, Dumper=Manifests, sort_keys=False)
 
     def apply(self, *objects, check=True):
         return self.bpfnet("apply", "-f", "-", input=self.documents(objects), check=check)
