@@ -31,9 +31,14 @@ bench: $(BUILD)/tests/bench/bench ## packet costs against an empty program (root
 	$(Q)$< $(BENCH_ROUNDS) > $(BUILD)/bench/packets.jsonl
 	$(Q)$(PYTHON) tests/bench/report.py $(BUILD)/bench/packets.jsonl $(BUILD)/bench/packets.json
 
+bench-policy: $(BUILD)/tests/bench/bench ## the same without policy, with one rule and with 10,000 at both ends (root)
+	@mkdir -p $(BUILD)/bench
+	$(Q)$< policy $(BENCH_ROUNDS) > $(BUILD)/bench/policy.jsonl
+	$(Q)$(PYTHON) tests/bench/report.py $(BUILD)/bench/policy.jsonl $(BUILD)/bench/policy.json
+
 -include $(BENCH_OBJ:.o=.d) $(BUILD)/tests/bench/wrap.bpf.d
 
-.PHONY: bench-quiet bench-quiet-sockets bench-idle bench-scale bench-restart bench-churn bench-netns bench-services
+.PHONY: bench-policy bench-quiet bench-quiet-sockets bench-idle bench-scale bench-restart bench-churn bench-netns bench-services
 bench-quiet: $(BUILD)/tests/bench/bench ## one quiet connection among 2 million short ones and DNS
 	@mkdir -p $(BUILD)/bench
 	$(Q)$< quiet | tee $(BUILD)/bench/quiet.json

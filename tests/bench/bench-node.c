@@ -65,6 +65,30 @@ void bench_services(struct bench_node *node, enum bench_protocol p)
 	}
 }
 
+#define POLICY_FIRST_PORT 1000 /* below the backends' */
+
+void bench_policy(struct bench_node *node, enum bench_protocol p, unsigned int rules)
+{
+	struct bn_policy_part *parts = calloc(rules, sizeof(*parts));
+	const struct bn_rig *rig = &node->rig;
+	__u32 protocol = bench_ipproto(p) == 6 ? BN_POLICY_TCP : BN_POLICY_UDP;
+
+	if (!parts)
+		bn_rig_die("policy", ENOMEM);
+	node->rules = rules;
+	for (unsigned int i = 0; i < rules; i++) {
+		parts[i].from = i ? bn_policy_key(protocol, POLICY_FIRST_PORT + i) : 0;
+		parts[i].verdict = BN_VERDICT_ALLOW | (i + 1);
+	}
+	bn_rig_policy_run(&node->rig, BN_POD_A, BN_POLICY_EGRESS, rig->dev[BN_POD_B].identity,
+			  parts, rules);
+	bn_rig_policy_enforce(&node->rig, BN_POD_A, BN_POLICY_EGRESS, true);
+	bn_rig_policy_run(&node->rig, BN_POD_B, BN_POLICY_INGRESS, rig->dev[BN_POD_A].identity,
+			  parts, rules);
+	bn_rig_policy_enforce(&node->rig, BN_POD_B, BN_POLICY_INGRESS, true);
+	free(parts);
+}
+
 /* A UDP flow lasts after two seconds; a tenth of them is enough to wait for here. */
 static void quick(struct bn_config *c)
 {

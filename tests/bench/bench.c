@@ -7,6 +7,7 @@
  * makes the table.
  *
  * Usage: bench [ROUNDS [PROTOCOL...]]
+ *        bench policy [ROUNDS [PROTOCOL...]]
  *        bench xdp [ROUNDS [PROTOCOL...]]
  *        bench quiet [CONNECTIONS [EXCHANGES]]
  */
@@ -52,10 +53,11 @@ void bench_record(const char *row, const struct bench_node *node, enum bench_pro
 {
 	double cost = t->wrapped - t->base + empty;
 
-	printf("{\"row\":\"%s\",\"protocol\":\"%s\",\"services\":%u,\"table\":\"%s\",\"round\":%d,"
-	       "\"empty_ns\":%.2f,\"wrapped_ns\":%.2f,\"base_ns\":%.2f,\"ratio\":%.4f}\n",
-	       row, protocol_names[p], node->services, node->filled ? "3/4" : "empty", bench_round,
-	       empty, t->wrapped, t->base, cost / empty);
+	printf("{\"row\":\"%s\",\"protocol\":\"%s\",\"services\":%u,\"table\":\"%s\",\"rules\":%u,"
+	       "\"round\":%d,\"empty_ns\":%.2f,\"wrapped_ns\":%.2f,\"base_ns\":%.2f,"
+	       "\"ratio\":%.4f}\n",
+	       row, protocol_names[p], node->services, node->filled ? "3/4" : "empty", node->rules,
+	       bench_round, empty, t->wrapped, t->base, cost / empty);
 }
 
 void bench_proved(struct bench_node *node, enum bench_protocol p, __u64 before, __u64 wanted,
@@ -246,25 +248,42 @@ static void rows_denied(struct bench_node *node, enum bench_protocol p, double e
 }
 
 /* What is measured, one after the other in each round. */
-static const struct {
+struct kind {
 	unsigned int services;
 	bool filled;
 	enum bench_path path;
-} kinds[] = {{10, false, BENCH_FROM_POD},
-	     {10000, false, BENCH_FROM_POD},
-	     {10000, true, BENCH_FROM_POD},
-	     {10, false, BENCH_XDP}};
-#define KINDS (sizeof(kinds) / sizeof(kinds[0]))
-static const size_t xdp_kind = KINDS - 1;
+	unsigned int rules;
+};
+#define KINDS_MAX 5
 
-static void node_new(struct bench_node *node, size_t kind, enum bench_protocol p)
+static const struct suite {
+	const char *name;
+	struct kind kinds[KINDS_MAX];
+	size_t n;
+} suites[] = {
+	{"",
+	 {{10, false, BENCH_FROM_POD, 0},
+	  {10000, false, BENCH_FROM_POD, 0},
+	  {10000, true, BENCH_FROM_POD, 0},
+	  {10, false, BENCH_XDP, 0}},
+	 4},
+	{"policy",
+	 {{10, false, BENCH_FROM_POD, 0},
+	  {10, false, BENCH_FROM_POD, 1},
+	  {10, false, BENCH_FROM_POD, 10000}},
+	 3},
+	{"xdp", {{10, false, BENCH_XDP, 0}}, 1},
+};
+
+static void node_new(struct bench_node *node, const struct kind *kind, enum bench_protocol p)
 {
-	bool xdp = kinds[kind].path == BENCH_XDP;
+	bool xdp = kind->path == BENCH_XDP;
 
 	/* in the driver nothing begins */
-	bench_node_new(node, kinds[kind].services, kinds[kind].filled,
-		       xdp ? BENCH_UPLINK : kinds[kind].path);
+	bench_node_new(node, kind->services, kind->filled, xdp ? BENCH_UPLINK : kind->path);
 	bench_services(node, p);
+	if (kind->rules)
+		bench_policy(node, p, kind->rules);
 	bench_flows_establish(node, p);
 	if (xdp)
 		bench_xdp_begin(node);
@@ -283,26 +302,25 @@ static void rows(struct bench_node *node, enum bench_protocol p)
 	rows_denied(node, p, empty);
 }
 
-/* The kinds from `first` on. */
-static void protocol_run(enum bench_protocol p, int rounds, size_t first)
+static void protocol_run(const struct suite *suite, enum bench_protocol p, int rounds)
 {
-	static struct bench_node nodes[KINDS];
-	const size_t n = KINDS - first;
+	static struct bench_node nodes[KINDS_MAX];
+	const size_t n = suite->n;
 
 	for (bench_round = 0; bench_round < rounds; bench_round++) {
 		/* loaded in another order each time, and run so */
 		for (size_t i = 0; i < n && bench_round % GENERATION == 0; i++) {
-			size_t k = first + (i + bench_round / GENERATION) % n;
+			size_t k = (i + bench_round / GENERATION) % n;
 
-			node_new(&nodes[k], k, p);
+			node_new(&nodes[k], &suite->kinds[k], p);
 		}
 		for (size_t i = 0; i < n; i++)
-			rows(&nodes[first + (i + bench_round) % n], p);
+			rows(&nodes[(i + bench_round) % n], p);
 		fflush(stdout);
 		fprintf(stderr, "\r%s: round %d of %d ", protocol_names[p], bench_round + 1,
 			rounds);
 		if (bench_round % GENERATION == GENERATION - 1 || bench_round == rounds - 1)
-			for (size_t k = first; k < KINDS; k++)
+			for (size_t k = 0; k < n; k++)
 				bench_node_free(&nodes[k]);
 	}
 	fputc('\n', stderr);
@@ -327,30 +345,35 @@ static bool wanted(int argc, char **argv, const char *protocol)
 	return argc <= 2;
 }
 
-static int packets_main(int argc, char **argv, size_t first)
+static int packets_main(int argc, char **argv, const struct suite *suite)
 {
 	int rounds = argc > 1 ? atoi(argv[1]) : 20;
 
 	for (int p = 0; p < BENCH_PROTOCOLS; p++)
 		if (wanted(argc, argv, protocol_names[p]))
-			protocol_run(p, rounds > 0 ? rounds : 1, first);
+			protocol_run(suite, p, rounds > 0 ? rounds : 1);
 	return 0;
 }
 
 int main(int argc, char **argv)
 {
+	const struct suite *suite = &suites[0];
 	int r;
 
+	for (size_t i = 1; i < sizeof(suites) / sizeof(suites[0]); i++) {
+		if (argc > 1 && !strcmp(argv[1], suites[i].name))
+			suite = &suites[i];
+	}
 	bn_rig_enter();
 	pin_cpu();
 	bench_wrap_open();
 	if (argc > 1 && !strcmp(argv[1], "quiet"))
 		r = bench_quiet(argc > 2 ? atoi(argv[2]) : 2000000,
 				argc > 3 ? atoi(argv[3]) : 2000000);
-	else if (argc > 1 && !strcmp(argv[1], "xdp"))
-		r = packets_main(argc - 1, argv + 1, xdp_kind);
+	else if (suite != suites)
+		r = packets_main(argc - 1, argv + 1, suite);
 	else
-		r = packets_main(argc, argv, 0);
+		r = packets_main(argc, argv, suite);
 	bench_wrap_close();
 	return r;
 }

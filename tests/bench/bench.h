@@ -41,6 +41,7 @@ struct bench_node {
 	unsigned int services;
 	bool filled; /* main table three quarters full */
 	enum bench_path path;
+	unsigned int rules; /* of the client's egress, and of the backends' ingress; 0: no policy */
 	__u32 next_port;
 	struct bench_flow *flows; /* BENCH_FLOWS of them, established */
 };
@@ -65,6 +66,9 @@ static inline __u8 bench_ipproto(enum bench_protocol p)
 /* nodes */
 void bench_node_new(struct bench_node *node, unsigned int services, bool filled,
 		    enum bench_path path);
+/* Policy on both ends: one rule that allows all, or as many as there are ports that they name, with
+ * the services' own among them. */
+void bench_policy(struct bench_node *node, enum bench_protocol p, unsigned int rules);
 /* Fills in node->services services of one protocol and family, three backends each; NodePorts
  * unless the path is from a pod. */
 void bench_services(struct bench_node *node, enum bench_protocol p);

@@ -6,6 +6,8 @@ For every row: median, minimum, maximum and the 95 % interval of the median over
 order statistics (binomial, no assumption on the distribution). A bar fails only if the whole
 interval misses it. "No difference" compares two configurations within each round: the interval of
 the quotient must contain 1 and be narrower than +-7 %.
+
+A configuration is (services, filling of the main table, rules of the policies at both ends).
 """
 import collections
 import json
@@ -24,7 +26,16 @@ BARS = {
     "XDP NodePort, one flow": 4.0,
     "XDP NodePort, 16384 flows": 9.0,
 }
-SAME = ("established, one flow", "established, 16384 flows", "first packet")
+BAR_FIRST_WITH_POLICY = 55.0
+ESTABLISHED = ("established, one flow", "established, 16384 flows")
+# (what is compared, the configuration, with which one, rows)
+SAME = (
+    ("10,000 services against 10", (10000, "empty", 0), (10, "empty", 0),
+     (*ESTABLISHED, "first packet")),
+    ("policy at both ends against none", (10, "empty", 1), (10, "empty", 0), ESTABLISHED),
+    ("10,000 rules at both ends against one", (10, "empty", 10000), (10, "empty", 1),
+     (*ESTABLISHED, "first packet")),
+)
 
 
 def median(values):
@@ -53,9 +64,11 @@ def summary(values):
             "low": low, "high": high, "rounds": len(values)}
 
 
-def bar_of(row, table):
+def bar_of(row, table, rules):
     if table != "empty" or row not in BARS:
         return None
+    if rules and row == "first packet":
+        return BAR_FIRST_WITH_POLICY
     release = tuple(int(x) for x in platform.release().split(".")[:2])
     return 5.0 if row == "established, one flow" and release < (6, 2) else BARS[row]
 
@@ -66,34 +79,35 @@ def main():
     with open(source, encoding="utf-8") as lines:
         for line in lines:
             r = json.loads(line)
-            runs[r["row"], r["protocol"], r["services"], r["table"]][r["round"]] = r
+            runs[r["row"], r["protocol"], r["services"], r["table"],
+                 r["rules"]][r["round"]] = r
     report = {"kernel": platform.release(), "rows": [], "no_difference": []}
-    print(f"{'ratio to an empty program':38} {'':5} {'services':>8} {'table':>6} "
+    print(f"{'ratio to an empty program':38} {'':5} {'services':>8} {'table':>6} {'rules':>6} "
           f"{'median':>7} {'95 %':>15} {'min':>7} {'max':>7}  bar")
-    for (row, protocol, services, table), rounds in runs.items():
+    for (row, protocol, services, table, rules), rounds in runs.items():
         s = summary([r["ratio"] for r in rounds.values()])
-        bar = bar_of(row, table)
+        bar = bar_of(row, table, rules)
         verdict = "" if bar is None else f"<= {bar:g} " + ("FAIL" if s["low"] > bar else "pass")
         span = f"{s['low']:.2f}-{s['high']:.2f}"
-        print(f"{row:38} {protocol:5} {services:>8} {table:>6} {s['median']:7.2f} "
+        print(f"{row:38} {protocol:5} {services:>8} {table:>6} {rules:>6} {s['median']:7.2f} "
               f"{span:>15} {s['min']:7.2f} {s['max']:7.2f}  {verdict}")
-        s.update(row=row, protocol=protocol, services=services, table=table, bar=bar,
+        s.update(row=row, protocol=protocol, services=services, table=table, rules=rules, bar=bar,
                  failed=bool(bar and s["low"] > bar),
                  empty_ns=median([r["empty_ns"] for r in rounds.values()]))
         report["rows"].append(s)
-    print("\n10,000 services against 10, the same round; no difference: contains 1, within 7 %")
-    for row in SAME:
-        for protocol in dict.fromkeys(k[1] for k in runs):
-            few = runs.get((row, protocol, 10, "empty"))
-            many = runs.get((row, protocol, 10000, "empty"))
-            if not few or not many:
-                continue
-            s = summary([many[i]["ratio"] / few[i]["ratio"] for i in few if i in many])
+    for what, one, other, rows in SAME:
+        pairs = [(row, protocol, runs[row, protocol, *one], runs[row, protocol, *other])
+                 for row in rows for protocol in dict.fromkeys(k[1] for k in runs)
+                 if (row, protocol, *one) in runs and (row, protocol, *other) in runs]
+        if pairs:
+            print(f"\n{what}, the same round; no difference: contains 1, within 7 %")
+        for row, protocol, these, those in pairs:
+            s = summary([these[i]["ratio"] / those[i]["ratio"] for i in those if i in these])
             same = s["low"] <= 1 <= s["high"] and s["low"] >= 0.93 and s["high"] <= 1.07
             span = f"{s['low']:.3f}-{s['high']:.3f}"
             print(f"{row:38} {protocol:5} {s['median']:7.3f} {span:>15}  "
                   f"{'no difference' if same else 'DIFFERENT'}")
-            s.update(row=row, protocol=protocol, same=same)
+            s.update(what=what, row=row, protocol=protocol, same=same)
             report["no_difference"].append(s)
     with open(target, "w", encoding="utf-8") as out:
         json.dump(report, out, indent=1)
