@@ -38,7 +38,8 @@ bench-policy: $(BUILD)/tests/bench/bench ## the same without policy, with one ru
 
 -include $(BENCH_OBJ:.o=.d) $(BUILD)/tests/bench/wrap.bpf.d
 
-.PHONY: bench-policy bench-quiet bench-quiet-sockets bench-idle bench-scale bench-restart bench-churn bench-netns bench-services
+.PHONY: bench-policy bench-quiet bench-quiet-sockets bench-idle bench-scale bench-restart bench-churn \
+	bench-policies-scale bench-policies-gap bench-netns bench-services
 bench-quiet: $(BUILD)/tests/bench/bench ## one quiet connection among 2 million short ones and DNS
 	@mkdir -p $(BUILD)/bench
 	$(Q)$< quiet | tee $(BUILD)/bench/quiet.json
@@ -48,7 +49,7 @@ NUMBER ?= 2000000
 bench-quiet-sockets: all ## the same with real sockets, NUMBER of each: some five minutes (root)
 	$(Q)BPFNET_BUILD=$(BUILD) $(PYTHON) tests/bench/quiet-sockets.py $(NUMBER)
 
-bench-idle bench-scale bench-restart bench-churn: bench-%: all ## figures of a running node (root)
+bench-idle bench-scale bench-restart bench-churn bench-policies-scale bench-policies-gap: bench-%: all ## figures of a running node (root)
 	$(Q)BPFNET_BUILD=$(BUILD) $(PYTHON) tests/bench/$*.py
 
 # BASELINE: the folder of the baseline benchmark, which compares with routing and kube-proxy's rules
