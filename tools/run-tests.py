@@ -26,7 +26,7 @@ TRAFFIC = ["test_services.py", "test_pods.py", "test_outside.py", "test_cluster.
            "test_host.py", "test_self.py"]
 E2E = {"e2e": ([""], "as-is"), "e2e-node-off": (TRAFFIC, "node-off"),
        "e2e-pod-off": (TRAFFIC, "pod-off"), "e2e-smoke": (["test_smoke.py"], "as-is")}
-LIMIT = 1500 * float(os.environ.get("BPFNET_TEST_SLOW", "1"))  # seconds, for one suite
+LIMIT = 2400 * float(os.environ.get("BPFNET_TEST_SLOW", "1"))  # seconds, for one suite
 
 
 class Result:
