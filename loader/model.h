@@ -144,12 +144,21 @@ struct bn_policy_peer {
 
 /* Ports of the destination. */
 struct bn_policy_port {
-	uint8_t protocol;   /* IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP */
+	uint8_t protocol;   /* IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP; with a name also 0: any */
 	uint16_t port, end; /* host byte order, inclusive; both 0: all of the protocol */
 	const char *name;   /* of the destination pod's port, instead of a number; or NULL */
 };
 
+/* What becomes of what a rule covers. */
+enum bn_policy_action {
+	BN_ACTION_ACCEPT, /* all that NetworkPolicy has */
+	BN_ACTION_DENY,
+	BN_ACTION_PASS, /* the tier's other rules are left out */
+};
+
 struct bn_policy_rule {
+	uint8_t action;                     /* enum bn_policy_action */
+	const char *name;                   /* its own, or NULL */
 	const struct bn_policy_peer *peers; /* none: everybody */
 	size_t n_peers;
 	const struct bn_policy_port *ports; /* none: every protocol and port */
@@ -157,11 +166,26 @@ struct bn_policy_rule {
 };
 
 /*
- * A NetworkPolicy. What it points to stays valid until a commit that names it again or removes it
- * has returned, and so does what struct bn_pod_spec and bn_namespace_spec point to.
+ * Which policies are asked in turn: Admin; NetworkPolicy, which has the last word where one selects
+ * the pod; Baseline. What none of them decides is allowed.
+ */
+enum bn_policy_tier {
+	BN_TIER_NETWORK_POLICY,
+	BN_TIER_ADMIN,
+	BN_TIER_BASELINE,
+};
+
+/*
+ * A NetworkPolicy, or a ClusterNetworkPolicy, which has no namespace. What it points to stays valid
+ * until a commit that names it again or removes it has returned, and so does what struct bn_pod_spec
+ * and bn_namespace_spec point to.
  */
 struct bn_policy_spec {
-	const char *namespace, *name;
+	const char *namespace; /* "": none */
+	const char *name;
+	uint8_t tier;                  /* enum bn_policy_tier */
+	uint16_t priority;             /* within the tier; the lowest is asked first */
+	struct bn_selector namespaces; /* of the pods; not NetworkPolicy's */
 	struct bn_selector pods;
 	bool selects[BN_POLICY_DIRECTIONS]; /* policyTypes */
 	const struct bn_policy_rule *rules[BN_POLICY_DIRECTIONS];

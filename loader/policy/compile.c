@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Tables. Of the policies that select a pod in one direction, taken by name, and of their rules,
- * taken by index, each identity meets those that name it; which ports that allows is a run. Since
- * most identities meet the same rules, they are gathered into groups first: all begin in one, and
- * each rule leads those it names to the next.
+ * Tables. Of the policies that select a pod in one direction, taken tier by tier, by priority and by
+ * name, and of their rules, taken by index, each identity meets those that name it; which ports that
+ * allows is a run. Since most identities meet the same rules, they are gathered into groups first:
+ * all begin in one, and each rule leads those it names to the next.
  */
 #include "policy/internal.h"
 #include "policy/ports.h"
@@ -40,9 +40,9 @@ static int ranges_of(const struct rule *rule, const struct bn_pod_port *ports, s
 		uint32_t protocol = protocol_of(port->protocol);
 
 		for (size_t k = 0; port->name && k < n_ports; k++) {
-			uint32_t key = bn_policy_key(protocol, ports[k].port);
+			uint32_t key = bn_policy_key(protocol_of(ports[k].protocol), ports[k].port);
 
-			if (ports[k].protocol == port->protocol &&
+			if ((!port->protocol || ports[k].protocol == port->protocol) &&
 			    !strcmp(ports[k].name, port->name))
 				ranges[n++] = (struct bn_port_range){key, key};
 		}
@@ -71,12 +71,16 @@ static int run_of(struct bn_policy *p, const struct table *t, const struct rule 
 		n_ports = identity ? identity->n_ports : 0;
 	}
 	for (size_t i = 0; i < n && !r; i++) {
-		list[i].verdict = BN_VERDICT_ALLOW | rules[i]->number;
+		list[i].tier = rules[i]->tier;
+		list[i].pass = rules[i]->action == BN_ACTION_PASS;
+		list[i].verdict = rules[i]->number;
+		if (rules[i]->action == BN_ACTION_ACCEPT)
+			list[i].verdict |= BN_VERDICT_ALLOW;
 		r = ranges_of(rules[i], ports, n_ports, (struct bn_port_range **)&list[i].ranges,
 			      &list[i].n);
 	}
 	if (!r)
-		r = bn_ports_compile(list, n, t->policies[0]->deny[t->direction], &parts, &n_parts);
+		r = bn_ports_compile(list, n, t->otherwise, &parts, &n_parts);
 	if (!r)
 		r = bn_space_run(p->space, parts, n_parts, ret, err);
 	for (size_t i = 0; list && i < n; i++)
@@ -246,6 +250,20 @@ static int run_of_group(struct bn_policy *p, const struct table *t, struct group
 	return r;
 }
 
+/* Whether someone may be let in for want of a name: whom a rule keeps out, or hands on. */
+static bool keeps_out(const struct table *t)
+{
+	for (size_t i = 0; i < t->n_policies; i++) {
+		const struct policy *policy = t->policies[i];
+
+		for (size_t k = 0; k < policy->spec.n_rules[t->direction]; k++) {
+			if (policy->rules[t->direction][k].action != BN_ACTION_ACCEPT)
+				return true;
+		}
+	}
+	return false;
+}
+
 /* Runs of all identities; each stands for a reference that is put when the table has its own. */
 static int runs_of(struct bn_policy *p, const struct table *t, struct groups *g, uint32_t *runs,
 		   uint32_t *owned, size_t *n_owned, struct bn_error *err)
@@ -256,6 +274,8 @@ static int runs_of(struct bn_policy *p, const struct table *t, struct groups *g,
 		struct group *group = &g->list[g->of[i]];
 		bool named = group->named && t->direction == BN_POLICY_EGRESS;
 
+		if (i == BN_IDENTITY_UNKNOWN && keeps_out(t))
+			continue;
 		if (group->done && !named) {
 			runs[i] = group->run;
 			continue;
@@ -288,7 +308,8 @@ static int compile(struct bn_policy *p, struct table *t, struct bn_error *err)
 			r = gather_rule(p, &g, (uint32_t)n++);
 		}
 	}
-	if (!r)
+	/* those that nobody has yet: denied, and by default where that has a name */
+	if (!r && t->otherwise != BN_VERDICT_ALLOW)
 		r = run_of(p, t, NULL, 0, NULL, &rest, err);
 	if (!r)
 		r = runs_of(p, t, &g, runs, owned, &n_owned, err);
@@ -308,11 +329,61 @@ static int compile(struct bn_policy *p, struct table *t, struct bn_error *err)
 
 /* ---- which table ---- */
 
-static bool selects(const struct policy *policy, const struct pod_state *state,
-		    enum bn_policy_direction direction)
+static bool selects(const struct bn_policy *p, const struct policy *policy, const struct pod *pod,
+		    const struct pod_state *state, enum bn_policy_direction direction)
 {
 	return !policy->leaving && policy->spec.selects[direction] &&
-	       bn_selector_matches(&policy->spec.pods, state->labels, state->n_labels, NULL);
+	       bn_selector_matches(&policy->spec.pods, state->labels, state->n_labels, NULL) &&
+	       (*policy->spec.namespace ||
+		namespace_matches(p, &policy->spec.namespaces, pod->namespace));
+}
+
+/* Those of a tier that select the pod; counts them where `list` is NULL. */
+static size_t select_tier(const struct bn_policy *p, const struct pod *pod,
+			  const struct pod_state *state, enum bn_policy_direction direction,
+			  enum bn_policy_tier tier, struct policy **list)
+{
+	const struct policy_list *all =
+		policies_beside(p, tier == BN_TIER_NETWORK_POLICY ? pod->namespace : "");
+	struct policy *policy;
+	size_t n = 0;
+
+	if (!all)
+		return 0;
+	LIST_FOREACH(policy, all, entry) {
+		if (policy->spec.tier != tier || !selects(p, policy, pod, state, direction))
+			continue;
+		if (list)
+			list[n] = policy;
+		n++;
+	}
+	return n;
+}
+
+/* All that select the pod, in the order in which they are asked. */
+static int select_policies(const struct bn_policy *p, const struct pod *pod,
+			   const struct pod_state *state, struct table *t)
+{
+	enum bn_policy_direction d = t->direction;
+	size_t admin = select_tier(p, pod, state, d, BN_TIER_ADMIN, NULL);
+	size_t named = select_tier(p, pod, state, d, BN_TIER_NETWORK_POLICY, NULL);
+	size_t baseline = named ? 0 : select_tier(p, pod, state, d, BN_TIER_BASELINE, NULL);
+
+	t->n_policies = admin + named + baseline;
+	t->otherwise = BN_VERDICT_ALLOW;
+	if (!t->n_policies)
+		return 0;
+	t->policies = calloc(t->n_policies, sizeof(struct policy *));
+	if (!t->policies)
+		return -ENOMEM;
+	select_tier(p, pod, state, d, BN_TIER_ADMIN, t->policies);
+	if (named) {
+		select_tier(p, pod, state, d, BN_TIER_NETWORK_POLICY, t->policies + admin);
+		t->otherwise = t->policies[admin]->deny[d];
+	} else {
+		select_tier(p, pod, state, d, BN_TIER_BASELINE, t->policies + admin);
+	}
+	return 0;
 }
 
 /* Whether a rule of the policy gives a port by this name. */
@@ -392,31 +463,20 @@ static int keep_ports(struct table *t, const struct pod_state *state)
 int table_of(struct bn_policy *p, const struct pod *pod, const struct pod_state *state,
 	     enum bn_policy_direction direction, struct table **ret, struct bn_error *err)
 {
-	const struct namespace *ns = namespace_find(p, pod->namespace);
 	struct table *t, *known = NULL;
-	struct policy *policy;
-	size_t n = 0;
 	int r;
 
 	*ret = NULL;
-	if (!ns)
-		return 0;
-	LIST_FOREACH(policy, &ns->policies, entry)
-		n += selects(policy, state, direction);
-	if (!n)
-		return 0;
 	t = calloc(1, sizeof(*t));
 	if (!t)
 		return -ENOMEM;
 	t->direction = direction;
-	t->policies = calloc(n, sizeof(struct policy *));
-	r = t->policies ? 0 : -ENOMEM;
-	LIST_FOREACH(policy, &ns->policies, entry) {
-		if (!r && selects(policy, state, direction))
-			t->policies[t->n_policies++] = policy;
+	r = select_policies(p, pod, state, t);
+	if (r || !t->n_policies) {
+		table_free(t);
+		return r;
 	}
-	if (!r)
-		r = key_of(t, state);
+	r = key_of(t, state);
 	if (!r)
 		HASH_FIND_STR(p->tables, t->key, known);
 	if (known) {

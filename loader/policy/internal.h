@@ -55,20 +55,24 @@ struct rule {
 	const struct bn_policy_port *ports;
 	size_t n_ports;
 	bool named; /* a port has a name */
+	uint8_t tier, action;
 	uint32_t number;
 };
 
 struct policy {
 	UT_hash_handle hh;
-	LIST_ENTRY(policy) entry; /* of its namespace, by name */
-	char *key;                /* namespace/name */
+	LIST_ENTRY(policy) entry; /* of its namespace, by name; of those without one */
+	char *key;                /* namespace/name, or the name alone */
 	uint64_t generation;
 	struct bn_policy_spec spec;
 	struct rule *rules[BN_POLICY_DIRECTIONS];
-	uint32_t deny[BN_POLICY_DIRECTIONS]; /* number of what no rule allows; 0: not selected */
-	bool leaving;                        /* replaced or removed by the change at hand */
-	bool coming;                         /* made by it */
+	/* number of what no rule allows; 0: not selected, or not NetworkPolicy's */
+	uint32_t deny[BN_POLICY_DIRECTIONS];
+	bool leaving; /* replaced or removed by the change at hand */
+	bool coming;  /* made by it */
 };
+
+LIST_HEAD(policy_list, policy);
 
 /* How often policies mention a label key or a port name. */
 struct mention {
@@ -99,8 +103,9 @@ struct table {
 	uint32_t number;
 	bool stale; /* its peers have changed: who looks for it gets another */
 	uint8_t direction;
-	struct policy **policies; /* by name */
+	struct policy **policies; /* in the order in which they are asked */
 	size_t n_policies;
+	uint32_t otherwise;        /* verdict of what no rule decides */
 	struct bn_pod_port *ports; /* of the subject, ingress */
 	size_t n_ports;
 	LIST_ENTRY(table) entry;
@@ -145,7 +150,7 @@ struct namespace
 	size_t n_labels, n_next_labels;
 	bool audit, next_audit;
 	bool staged;
-	LIST_HEAD(, policy) policies;
+	struct policy_list policies;
 	char name[];
 };
 
@@ -170,7 +175,7 @@ struct bn_policy {
 	struct bn_registry *identity_numbers, *rule_numbers;
 	struct bn_wanted cidrs;
 	struct peers *peers;
-	struct policy *policies;
+	struct policy_list cluster; /* without a namespace: by tier, priority, name */
 	struct pod *pods;
 	LIST_HEAD(, pod) staged;
 	struct namespace *namespaces;
@@ -215,6 +220,8 @@ int mirror_change(struct bn_policy *p, const struct bn_change *change, struct bn
 void policies_settle(struct bn_policy *p, bool aborted);
 void policy_free(struct bn_policy *p, struct policy *policy);
 
+/* The policies that stand beside one in this namespace; NULL: none do. "": those without. */
+const struct policy_list *policies_beside(const struct bn_policy *p, const char *namespace);
 /* Whether a pod in this state is in audit mode, as of the change at hand. */
 bool pod_audited(const struct bn_policy *p, const struct pod *pod, const struct pod_state *state);
 
@@ -223,6 +230,9 @@ int peers_get(struct bn_policy *p, const char *namespace, const struct bn_policy
 	      struct peers **ret);
 void peers_put(struct bn_policy *p, struct peers *peers);
 bool peers_have(const struct peers *peers, uint32_t identity);
+/* Whether a namespace is selected, as of the change at hand. */
+bool namespace_matches(const struct bn_policy *p, const struct bn_selector *selector,
+		       const char *namespace);
 /* Looks whether they mean the identity; 1 where that is different from before. */
 int peers_look(struct bn_policy *p, struct peers *peers, const struct identity *identity,
 	       bool *ret_changed);

@@ -3,6 +3,7 @@
 #include "policy/internal.h"
 
 #include <bpf/bpf.h>
+#include <errno.h>
 #include <string.h>
 
 static json_int_t hits_of(const struct bn_policy *p, uint32_t rule)
@@ -31,6 +32,26 @@ static json_int_t endpoints_of(const struct bn_policy *p, const struct policy *p
 	return n;
 }
 
+/* A rule that passes decides nothing, and is not counted. */
+static json_t *rule_json(const struct bn_policy *p, const struct policy *policy, int direction,
+			 const char *name, size_t index)
+{
+	static const char *const actions[] = {"Accept", "Deny", "Pass"};
+	const struct bn_policy_rule *spec = &policy->spec.rules[direction][index];
+	uint32_t number = policy->rules[direction][index].number;
+	json_t *rule = json_pack("{sssI}", "direction", name, "index", (json_int_t)index);
+
+	if (policy->spec.tier != BN_TIER_NETWORK_POLICY) {
+		json_object_set_new(rule, "name",
+				    spec->name ? json_string(spec->name) : json_null());
+		json_object_set_new(rule, "action", json_string(actions[spec->action]));
+	}
+	json_object_set_new(rule, "hits",
+			    spec->action == BN_ACTION_PASS ? json_null()
+							   : json_integer(hits_of(p, number)));
+	return rule;
+}
+
 static json_t *policy_json(const struct bn_policy *p, const struct policy *policy)
 {
 	static const struct {
@@ -40,7 +61,8 @@ static json_t *policy_json(const struct bn_policy *p, const struct policy *polic
 		{BN_POLICY_INGRESS, "Ingress", "ingress"},
 		{BN_POLICY_EGRESS, "Egress", "egress"},
 	};
-	json_t *types = json_array(), *rules = json_array(), *denied = json_object();
+	bool cluster = policy->spec.tier != BN_TIER_NETWORK_POLICY;
+	json_t *types = json_array(), *rules = json_array(), *denied = json_object(), *ret;
 
 	for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
 		int d = kinds[k].direction;
@@ -49,16 +71,35 @@ static json_t *policy_json(const struct bn_policy *p, const struct policy *polic
 			continue;
 		json_array_append_new(types, json_string(kinds[k].type));
 		for (size_t i = 0; i < policy->spec.n_rules[d]; i++)
-			json_array_append_new(rules,
-					      json_pack("{sssIsI}", "direction", kinds[k].name,
-							"index", (json_int_t)i, "hits",
-							hits_of(p, policy->rules[d][i].number)));
-		json_object_set_new(denied, kinds[k].name,
-				    json_integer(hits_of(p, policy->deny[d])));
+			json_array_append_new(rules, rule_json(p, policy, d, kinds[k].name, i));
+		if (!cluster)
+			json_object_set_new(denied, kinds[k].name,
+					    json_integer(hits_of(p, policy->deny[d])));
 	}
-	return json_pack("{sssssosIsoso}", "namespace", policy->spec.namespace, "name",
-			 policy->spec.name, "types", types, "endpoints", endpoints_of(p, policy),
-			 "rules", rules, "denied", denied);
+	ret = cluster ? json_pack("{sosssssI}", "namespace", json_null(), "name", policy->spec.name,
+				  "tier", policy->spec.tier == BN_TIER_ADMIN ? "Admin" : "Baseline",
+				  "priority", (json_int_t)policy->spec.priority)
+		      : json_pack("{ssss}", "namespace", policy->spec.namespace, "name",
+				  policy->spec.name);
+	json_object_set_new(ret, "types", types);
+	json_object_set_new(ret, "endpoints", json_integer(endpoints_of(p, policy)));
+	json_object_set_new(ret, "rules", rules);
+	json_object_set_new(ret, "denied", denied);
+	return ret;
+}
+
+static int append(const struct bn_policy *p, const struct policy_list *policies, const char *name,
+		  json_t *list)
+{
+	const struct policy *policy;
+
+	LIST_FOREACH(policy, policies, entry) {
+		if (name && strcmp(policy->spec.name, name))
+			continue;
+		if (json_array_append_new(list, policy_json(p, policy)) < 0)
+			return -ENOMEM;
+	}
+	return 0;
 }
 
 static int by_name(const struct namespace *a, const struct namespace *b)
@@ -70,20 +111,17 @@ json_t *bn_policy_json(struct bn_policy *p, const char *namespace, const char *n
 {
 	json_t *list = json_array();
 	struct namespace *ns;
-	struct policy *policy;
+	int r = list ? 0 : -ENOMEM;
 
+	if (!r && (!namespace || !*namespace))
+		r = append(p, &p->cluster, name, list);
 	HASH_SRT(hh, p->namespaces, by_name);
-	for (ns = p->namespaces; list && ns; ns = ns->hh.next) {
-		if (namespace && strcmp(ns->name, namespace))
-			continue;
-		LIST_FOREACH(policy, &ns->policies, entry) {
-			if (name && strcmp(policy->spec.name, name))
-				continue;
-			if (json_array_append_new(list, policy_json(p, policy)) < 0) {
-				json_decref(list);
-				return NULL;
-			}
-		}
+	for (ns = p->namespaces; !r && ns; ns = ns->hh.next) {
+		if (!namespace || !strcmp(ns->name, namespace))
+			r = append(p, &ns->policies, name, list);
 	}
-	return list;
+	if (!r)
+		return list;
+	json_decref(list);
+	return NULL;
 }

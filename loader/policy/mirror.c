@@ -18,6 +18,26 @@ static const char *const direction_names[] = {
 
 /* ---- policies ---- */
 
+/* "NAMESPACE/NAME", or the name alone. */
+struct policy_key {
+	char text[330];
+};
+
+static struct policy_key policy_key(const struct bn_policy_spec *spec)
+{
+	struct policy_key ret;
+
+	snprintf(ret.text, sizeof(ret.text), "%s%s%s", spec->namespace, *spec->namespace ? "/" : "",
+		 spec->name);
+	return ret;
+}
+
+/* Whether what no rule of it allows is denied. */
+static bool denies_by_default(const struct bn_policy_spec *spec, int direction)
+{
+	return spec->selects[direction] && spec->tier == BN_TIER_NETWORK_POLICY;
+}
+
 struct rule_text {
 	char text[400];
 };
@@ -43,12 +63,12 @@ static int no_rules(const struct bn_policy *p, const struct bn_change *c, struct
 
 	for (size_t i = 0; i < c->n_policies; i++) {
 		const struct bn_policy_spec *spec = &c->policies[i];
-		char key[330];
+		struct policy_key key = policy_key(spec);
 
-		snprintf(key, sizeof(key), "%s/%s", spec->namespace, spec->name);
 		for (int d = 0; d < BN_POLICY_DIRECTIONS; d++) {
-			for (long k = spec->selects[d] ? -1 : 0; k < (long)spec->n_rules[d]; k++) {
-				struct rule_text text = rule_text(key, d, k);
+			for (long k = denies_by_default(spec, d) ? -1 : 0;
+			     k < (long)spec->n_rules[d]; k++) {
+				struct rule_text text = rule_text(key.text, d, k);
 
 				n += !bn_registry_has(p->rule_numbers, text.text);
 			}
@@ -60,11 +80,21 @@ static int no_rules(const struct bn_policy *p, const struct bn_change *c, struct
 			    n, p->config.rules - 1);
 }
 
-static int number_rule(struct bn_policy *p, const struct bn_change *c, const char *key,
+static void tell_rule(struct bn_policy *p, const struct policy *policy, int direction, long index,
+		      uint32_t number)
+{
+	struct bn_policy_rule_name name;
+
+	if (!p->config.rule || bn_policy_rule_name(p, number, &name))
+		return;
+	name.rule = index < 0 ? NULL : policy->spec.rules[direction][index].name;
+	p->config.rule(p->config.user, number, &name);
+}
+
+static int number_rule(struct bn_policy *p, const struct bn_change *c, const struct policy *policy,
 		       int direction, long index, uint32_t *ret, struct bn_error *err)
 {
-	struct rule_text text = rule_text(key, direction, index);
-	struct bn_policy_rule_name name;
+	struct rule_text text = rule_text(policy->key, direction, index);
 	struct bn_error why = BN_ERROR_INIT;
 	uint64_t zero = 0;
 	bool fresh;
@@ -78,8 +108,8 @@ static int number_rule(struct bn_policy *p, const struct bn_change *c, const cha
 	bn_error_done(&why);
 	if (!r && fresh && bpf_map_update_elem(p->config.hits_fd, ret, &zero, BPF_ANY))
 		r = -errno;
-	if (!r && p->config.rule && !bn_policy_rule_name(p, *ret, &name))
-		p->config.rule(p->config.user, *ret, &name);
+	if (!r)
+		tell_rule(p, policy, direction, index, *ret);
 	return r;
 }
 
@@ -129,6 +159,8 @@ static int rule_init(struct bn_policy *p, const struct bn_change *c, struct poli
 	struct rule *rule = &policy->rules[direction][index];
 	int r = 0;
 
+	rule->tier = policy->spec.tier;
+	rule->action = spec->action;
 	rule->everybody = !spec->n_peers;
 	rule->peers = calloc(spec->n_peers + 1, sizeof(struct peers *));
 	if (!rule->peers)
@@ -148,7 +180,7 @@ static int rule_init(struct bn_policy *p, const struct bn_change *c, struct poli
 	}
 	rule->ports = spec->ports;
 	rule->n_ports = spec->n_ports;
-	return r ? r : number_rule(p, c, policy->key, direction, (long)index, &rule->number, err);
+	return r ? r : number_rule(p, c, policy, direction, (long)index, &rule->number, err);
 }
 
 static struct namespace *namespace_need(struct bn_policy *p, const char *name)
@@ -171,31 +203,47 @@ static struct namespace *namespace_need(struct bn_policy *p, const char *name)
 	return ns;
 }
 
-/* By name; a policy that leaves stands before the one that takes its place. */
-static void enlist(struct namespace *ns, struct policy *policy)
+const struct policy_list *policies_beside(const struct bn_policy *p, const char *namespace)
+{
+	const struct namespace *ns = *namespace ? namespace_find(p, namespace) : NULL;
+
+	return !*namespace ? &p->cluster : ns ? &ns->policies : NULL;
+}
+
+static int compare_policies(const struct bn_policy_spec *a, const struct bn_policy_spec *b)
+{
+	int r = (int)a->tier - b->tier;
+
+	if (!r)
+		r = (int)a->priority - b->priority;
+	return r ? r : strcmp(a->name, b->name);
+}
+
+/* A policy that leaves stands before the one that takes its place. */
+static void enlist(struct policy_list *list, struct policy *policy)
 {
 	struct policy *at, *before = NULL;
 
-	LIST_FOREACH(at, &ns->policies, entry) {
-		if (strcmp(at->spec.name, policy->spec.name) > 0)
+	LIST_FOREACH(at, list, entry) {
+		if (compare_policies(&at->spec, &policy->spec) > 0)
 			break;
 		before = at;
 	}
 	if (before)
 		LIST_INSERT_AFTER(before, policy, entry);
 	else
-		LIST_INSERT_HEAD(&ns->policies, policy, entry);
+		LIST_INSERT_HEAD(list, policy, entry);
 }
 
 static struct policy *find_policy(const struct bn_policy *p, const char *namespace,
 				  const char *name)
 {
-	const struct namespace *ns = namespace_find(p, namespace);
+	const struct policy_list *list = policies_beside(p, namespace);
 	struct policy *policy;
 
-	if (!ns)
+	if (!list)
 		return NULL;
-	LIST_FOREACH(policy, &ns->policies, entry) {
+	LIST_FOREACH(policy, list, entry) {
 		if (!policy->leaving && !strcmp(policy->spec.name, name))
 			return policy;
 	}
@@ -205,13 +253,17 @@ static struct policy *find_policy(const struct bn_policy *p, const char *namespa
 static int add_policy(struct bn_policy *p, const struct bn_change *c,
 		      const struct bn_policy_spec *spec, struct bn_error *err)
 {
-	struct namespace *ns = namespace_need(p, spec->namespace);
+	struct namespace *ns = *spec->namespace ? namespace_need(p, spec->namespace) : NULL;
 	struct policy *policy = calloc(1, sizeof(*policy)), *old;
 	int r = 0;
 
-	if (!ns || !policy || asprintf(&policy->key, "%s/%s", spec->namespace, spec->name) < 0) {
+	if ((*spec->namespace && !ns) || !policy)
+		r = -ENOMEM;
+	else if (!(policy->key = strdup(policy_key(spec).text)))
+		r = -ENOMEM;
+	if (r) {
 		free(policy);
-		return -ENOMEM;
+		return r;
 	}
 	policy->spec = *spec;
 	policy->generation = ++p->generation;
@@ -220,8 +272,8 @@ static int add_policy(struct bn_policy *p, const struct bn_change *c,
 		r = policy->rules[d] ? 0 : -ENOMEM;
 		for (size_t i = 0; i < spec->n_rules[d] && !r; i++)
 			r = rule_init(p, c, policy, d, i, err);
-		if (!r && spec->selects[d])
-			r = number_rule(p, c, policy->key, d, -1, &policy->deny[d], err);
+		if (!r && denies_by_default(spec, d))
+			r = number_rule(p, c, policy, d, -1, &policy->deny[d], err);
 	}
 	if (r) {
 		policy_free(p, policy);
@@ -231,7 +283,7 @@ static int add_policy(struct bn_policy *p, const struct bn_change *c,
 	if (old)
 		old->leaving = true;
 	policy->coming = true;
-	enlist(ns, policy);
+	enlist(ns ? &ns->policies : &p->cluster, policy);
 	return 0;
 }
 
@@ -379,23 +431,39 @@ int mirror_change(struct bn_policy *p, const struct bn_change *c, struct bn_erro
 	return r;
 }
 
+/* The rules of one that stays after all have the names that it gives them. */
+static void tell_again(struct bn_policy *p, const struct policy *policy)
+{
+	for (int d = 0; d < BN_POLICY_DIRECTIONS; d++) {
+		for (size_t i = 0; i < policy->spec.n_rules[d]; i++)
+			tell_rule(p, policy, d, (long)i, policy->rules[d][i].number);
+	}
+}
+
+static void settle_list(struct bn_policy *p, struct policy_list *list, bool aborted)
+{
+	struct policy *policy = LIST_FIRST(list), *next;
+
+	for (; policy; policy = next) {
+		next = LIST_NEXT(policy, entry);
+		if (aborted ? policy->coming : policy->leaving) {
+			LIST_REMOVE(policy, entry);
+			policy_free(p, policy);
+			continue;
+		}
+		if (policy->leaving)
+			tell_again(p, policy);
+		policy->coming = policy->leaving = false;
+	}
+}
+
 void policies_settle(struct bn_policy *p, bool aborted)
 {
 	struct namespace *ns, *next_ns;
 
 	if (!p->policies_staged)
 		return;
-	HASH_ITER(hh, p->namespaces, ns, next_ns) {
-		struct policy *policy = LIST_FIRST(&ns->policies), *next;
-
-		for (; policy; policy = next) {
-			next = LIST_NEXT(policy, entry);
-			if (aborted ? policy->coming : policy->leaving) {
-				LIST_REMOVE(policy, entry);
-				policy_free(p, policy);
-				continue;
-			}
-			policy->coming = policy->leaving = false;
-		}
-	}
+	settle_list(p, &p->cluster, aborted);
+	HASH_ITER(hh, p->namespaces, ns, next_ns)
+		settle_list(p, &ns->policies, aborted);
 }

@@ -174,24 +174,25 @@ static int compare_texts(const void *key, const void *item)
 	return strcmp(key, *(const char *const *)item);
 }
 
+bool namespace_matches(const struct bn_policy *p, const struct bn_selector *selector,
+		       const char *name)
+{
+	const struct namespace *ns = namespace_find(p, name);
+
+	if (!ns)
+		return bn_selector_matches(selector, NULL, 0, name);
+	return ns->staged ? bn_selector_matches(selector, ns->next_labels, ns->n_next_labels, name)
+			  : bn_selector_matches(selector, ns->labels, ns->n_labels, name);
+}
+
 static bool means(const struct bn_policy *p, const struct peers *s, const struct identity *i)
 {
-	const struct namespace *ns;
-
 	if (s->block)
 		return bsearch(s->text, i->blocks, i->n_blocks, sizeof(*i->blocks), compare_texts);
 	if (!i->pod)
 		return false;
 	if (s->has_namespaces) {
-		ns = namespace_find(p, i->namespace);
-		if (!bn_selector_matches(&s->namespaces,
-					 ns && ns->staged ? ns->next_labels
-					 : ns             ? ns->labels
-							  : NULL,
-					 ns && ns->staged ? ns->n_next_labels
-					 : ns             ? ns->n_labels
-							  : 0,
-					 i->namespace))
+		if (!namespace_matches(p, &s->namespaces, i->namespace))
 			return false;
 	} else if (strcmp(s->namespace, i->namespace)) {
 		return false;

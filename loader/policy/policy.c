@@ -97,25 +97,36 @@ const char *bn_policy_problem(const struct bn_policy *p)
 	return p->problem;
 }
 
+/* What a policy in force calls one of its rules. */
+static const char *own_name(const struct bn_policy *p, const struct bn_policy_rule_name *rule)
+{
+	const struct policy *policy;
+
+	/* only those without a namespace name rules */
+	LIST_FOREACH(policy, &p->cluster, entry) {
+		if (!strcmp(policy->key, rule->policy) && !policy->coming && rule->index >= 0 &&
+		    (size_t)rule->index < policy->spec.n_rules[rule->direction])
+			return policy->spec.rules[rule->direction][rule->index].name;
+	}
+	return NULL;
+}
+
 int bn_policy_rule_name(const struct bn_policy *p, uint32_t verdict,
 			struct bn_policy_rule_name *ret)
 {
-	const char *text = bn_registry_text(p->rule_numbers, verdict & BN_VERDICT_RULE), *at;
-	size_t n;
+	const char *text = bn_registry_text(p->rule_numbers, verdict & BN_VERDICT_RULE);
+	const char *index = text ? strrchr(text, '/') : NULL;
+	const char *direction = index ? memrchr(text, '/', (size_t)(index - text)) : NULL;
+	size_t n = direction ? (size_t)(direction - text) : 0;
 
-	if (!text)
-		return -ENOENT;
-	/* NAMESPACE/NAME/DIRECTION/INDEX */
-	at = strchr(text, '/');
-	at = at ? strchr(at + 1, '/') : NULL;
-	n = at ? (size_t)(at - text) : 0;
-	if (!at || n >= sizeof(ret->policy))
+	/* NAMESPACE/NAME/DIRECTION/INDEX, or without a namespace */
+	if (!direction || n >= sizeof(ret->policy))
 		return -ENOENT;
 	memcpy(ret->policy, text, n);
 	ret->policy[n] = 0;
-	ret->direction = at[1] == 'i' ? BN_POLICY_INGRESS : BN_POLICY_EGRESS;
-	at = strrchr(text, '/') + 1;
-	ret->index = *at == 'd' ? -1 : atoi(at);
+	ret->direction = direction[1] == 'i' ? BN_POLICY_INGRESS : BN_POLICY_EGRESS;
+	ret->index = index[1] == 'd' ? -1 : atoi(index + 1);
+	ret->rule = own_name(p, ret);
 	return 0;
 }
 
@@ -150,6 +161,7 @@ int bn_policy_new(const struct bn_policy_config *config, struct bn_policy **ret,
 	p->config = *config;
 	p->n_identities = BN_IDENTITY_FIRST;
 	LIST_INIT(&p->all_tables);
+	LIST_INIT(&p->cluster);
 	LIST_INIT(&p->staged);
 	p->identities = calloc(BN_IDENTITIES, sizeof(struct identity *));
 	if (p->identities)
@@ -175,6 +187,16 @@ int bn_policy_found(struct bn_policy *p, uint32_t egress, uint32_t ingress)
 	int r = bn_space_found(p->space, egress);
 
 	return r ? r : bn_space_found(p->space, ingress);
+}
+
+static void policies_free(struct bn_policy *p, struct policy_list *list)
+{
+	struct policy *policy;
+
+	while ((policy = LIST_FIRST(list))) {
+		LIST_REMOVE(policy, entry);
+		policy_free(p, policy);
+	}
 }
 
 void bn_policy_free(struct bn_policy *p)
@@ -203,13 +225,9 @@ void bn_policy_free(struct bn_policy *p)
 	/* the numbers stay in the files: what stands in the maps goes on meaning them */
 	bn_registry_freeze(p->identity_numbers);
 	bn_registry_freeze(p->rule_numbers);
+	policies_free(p, &p->cluster);
 	HASH_ITER(hh, p->namespaces, ns, next_ns) {
-		struct policy *policy;
-
-		while ((policy = LIST_FIRST(&ns->policies))) {
-			LIST_REMOVE(policy, entry);
-			policy_free(p, policy);
-		}
+		policies_free(p, &ns->policies);
 		HASH_DEL(p->namespaces, ns);
 		free(ns);
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * NetworkPolicy from the model to the datapath's tables (maps/bpfnet/policy.h). Labels that policies
+ * NetworkPolicy and ClusterNetworkPolicy from the model to the datapath's tables (maps/bpfnet/policy.h). Labels that policies
  * mention, the ports they name and the CIDRs they know make identities; policies that select an
  * endpoint make its tables. A change costs what it touches: a pod whose labels make an identity
  * that exists costs nothing, one that makes a new one a word in every table.
@@ -22,11 +22,15 @@
 
 struct bn_policy;
 
-/* A rule: "default/web", its direction, and its index; -1: what no rule allows. */
+/*
+ * A rule: "default/web", or "lockdown" where the policy has no namespace; its direction, and its
+ * index; -1: what no rule allows.
+ */
 struct bn_policy_rule_name {
 	char policy[330];
 	uint8_t direction;
 	int index;
+	const char *rule; /* its own name, valid until the next change; NULL: none */
 };
 
 struct bn_policy_config {
@@ -92,5 +96,5 @@ const char *bn_policy_problem(const struct bn_policy *policy);
 int bn_policy_rule_name(const struct bn_policy *policy, uint32_t verdict,
 			struct bn_policy_rule_name *ret);
 
-/* `policy list` and `policy get`: an array; NULL: out of memory. */
+/* `policy list` and `policy get`: an array; namespace "": those without. NULL: out of memory. */
 json_t *bn_policy_json(struct bn_policy *policy, const char *namespace, const char *name);

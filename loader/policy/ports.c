@@ -2,12 +2,13 @@
 /*
  * Painting a line: its pieces lie between the ends of all ranges; each range paints, in the order
  * of the rules, what nobody has painted. `next` leads over painted pieces, so that all of it costs
- * as much as sorting the ends.
+ * as much as sorting the ends. What is passed counts as painted, until the next tier begins.
  */
 #include "policy/ports.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 static int compare(const void *x, const void *y)
 {
@@ -41,7 +42,7 @@ static size_t piece(const uint32_t *ends, size_t n, uint32_t key)
 int bn_ports_compile(const struct bn_port_rule *rules, size_t n, uint32_t otherwise,
 		     struct bn_policy_part **ret, size_t *ret_n)
 {
-	size_t room = 2, n_ends = 0, n_pieces = 0, n_parts = 0, *next;
+	size_t room = 2, n_ends = 0, n_pieces = 0, n_parts = 0, *next, *left;
 	struct bn_policy_part *parts;
 	uint32_t *ends, *verdicts;
 	int r = -ENOMEM;
@@ -51,8 +52,9 @@ int bn_ports_compile(const struct bn_port_rule *rules, size_t n, uint32_t otherw
 	ends = calloc(room, sizeof(*ends));
 	verdicts = calloc(room, sizeof(*verdicts));
 	next = calloc(room, sizeof(*next));
+	left = calloc(room, sizeof(*left));
 	parts = calloc(room, sizeof(*parts));
-	if (!ends || !verdicts || !next || !parts)
+	if (!ends || !verdicts || !next || !left || !parts)
 		goto out;
 	ends[n_ends++] = 0;
 	ends[n_ends++] = BN_PORT_KEY_MAX + 1;
@@ -69,17 +71,22 @@ int bn_ports_compile(const struct bn_port_rule *rules, size_t n, uint32_t otherw
 	}
 	/* the last end begins no piece, and stops every range */
 	for (size_t i = 0; i < n_pieces; i++) {
-		next[i] = i;
+		next[i] = left[i] = i;
 		verdicts[i] = otherwise;
 	}
 	for (size_t i = 0; i < n; i++) {
+		if (i && rules[i].tier != rules[i - 1].tier)
+			memcpy(next, left, n_pieces * sizeof(*next));
 		for (size_t k = 0; k < rules[i].n; k++) {
 			size_t at = piece(ends, n_pieces, rules[i].ranges[k].from);
 			size_t end = piece(ends, n_pieces, rules[i].ranges[k].to + 1);
 
 			for (at = unpainted(next, at); at < end; at = unpainted(next, at)) {
-				verdicts[at] = rules[i].verdict;
 				next[at] = at + 1;
+				if (rules[i].pass)
+					continue;
+				verdicts[at] = rules[i].verdict;
+				left[at] = at + 1;
 			}
 		}
 	}
@@ -96,6 +103,7 @@ out:
 	free(ends);
 	free(verdicts);
 	free(next);
+	free(left);
 	free(parts);
 	return r;
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What several rules together say of each protocol and port, as parts of struct bn_policy_part:
- * sorted, the first at 0, neighbours different. Of rules that cover a port the first one counts.
+ * sorted, the first at 0, neighbours different. Of rules that cover a port the first one counts; one
+ * that passes leaves it to the first of the next tier.
  */
 #pragma once
 
 #include <bpfnet/policy.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,6 +24,8 @@ struct bn_port_rule {
 	const struct bn_port_range *ranges; /* none: covers nothing */
 	size_t n;
 	uint32_t verdict;
+	uint8_t tier; /* rules of one stand together */
+	bool pass;    /* it has no verdict */
 };
 
 /* `otherwise`: the verdict where no rule covers. *ret is the caller's to free. -ENOMEM. */

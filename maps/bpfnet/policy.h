@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * NetworkPolicy, compiled. What an endpoint may send or receive in one direction is a table, shared
- * by all endpoints that policies treat alike; it answers for each identity of the other end:
+ * NetworkPolicy and ClusterNetworkPolicy, compiled. What an endpoint may send or receive in one
+ * direction is a table, shared by all endpoints that policies treat alike; it answers for each
+ * identity of the other end:
  *
  *   bn_policy[table].page[identity / 256] ─► bn_policy_pages[page].run[identity % 256]
  *     ─► bn_policy_ports[run's lines]: from which protocol and port on which verdict holds
@@ -29,7 +30,7 @@ enum bn_policy_direction {
 #define BN_POLICY_OPEN 0
 #define BN_POLICY_CLOSED 0xffff
 
-/* A verdict: 0 denies for no rule's sake; else a rule's number, and whether it allows. */
+/* A verdict: the number of the rule that decided, 0 where none did, and whether it allows. */
 #define BN_VERDICT_ALLOW (1u << 31)
 #define BN_VERDICT_RULE 0x00ffffffu
 

@@ -21,11 +21,14 @@
 #include <bpfnet/limits.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 
 #define PF_STATE "/tmp/bpfnet-test-policy"
 #define PF_NAMESPACES 3
 #define PF_PODS 12
 #define PF_POLICIES 6
+#define PF_CLUSTER 5 /* without a namespace, behind the others */
+#define PF_ALL (PF_POLICIES + PF_CLUSTER)
 #define PF_RULES 3
 #define PF_PEERS 3
 #define PF_WORLD 6
@@ -48,8 +51,8 @@ struct pf_policy {
 	char name[16];
 	int namespace;
 	struct bn_policy_spec spec;
-	struct bn_requirement requirements[1 + PF_RULES * PF_PEERS * 2 * 2][2];
-	struct bn_selector selectors[1 + PF_RULES * PF_PEERS * 2 * 2];
+	struct bn_requirement requirements[2 + PF_RULES * PF_PEERS * 2 * 2][2];
+	struct bn_selector selectors[2 + PF_RULES * PF_PEERS * 2 * 2];
 	size_t n_selectors;
 	struct bn_policy_peer peers[2][PF_RULES][PF_PEERS];
 	struct bn_cidr except[2][PF_RULES][PF_PEERS][2];
@@ -66,7 +69,7 @@ struct pf_namespace {
 struct pf_model {
 	struct pf_namespace namespaces[PF_NAMESPACES];
 	struct pf_pod pods[PF_PODS];
-	struct pf_policy policies[PF_POLICIES];
+	struct pf_policy policies[PF_ALL];
 };
 
 /* What the maps of endpoints and addresses would say. */
@@ -84,6 +87,7 @@ struct pf {
 	struct pf_model models[2];
 	struct pf_model *now, *next; /* in force, whose memory is pointed to; wanted next */
 	struct pf_maps maps;
+	char rules[4096][16];        /* own names, as told; "-": it has none */
 	void (*told)(struct pf *pf); /* after each callback, if set */
 	size_t n_told;
 	int fail_at;        /* callbacks until one fails; 0: none does */
@@ -171,6 +175,16 @@ static inline int pf_address(void *user, const union bn_addr *addr, uint32_t ide
 	return 0;
 }
 
+static inline void pf_rule(void *user, uint32_t number, const struct bn_policy_rule_name *name)
+{
+	struct pf *pf = user;
+
+	snprintf(pf->rules[number], sizeof(pf->rules[number]), "%s",
+		 !name        ? ""
+		 : name->rule ? name->rule
+			      : "-");
+}
+
 /* ---- life ---- */
 
 static inline void pf_open(struct pf *pf)
@@ -222,6 +236,7 @@ static inline void pf_setup(struct pf *pf, uint32_t tables, uint32_t pages, uint
 		.cidrs = 4096,
 		.endpoint = pf_endpoint,
 		.address = pf_address,
+		.rule = pf_rule,
 		.user = pf,
 	};
 	pf_open(pf);
@@ -329,7 +344,7 @@ static inline bool pf_is_port(const struct bn_policy_rule *rule, const struct pf
 	for (size_t i = 0; i < rule->n_ports; i++) {
 		const struct bn_policy_port *p = &rule->ports[i];
 
-		if (p->protocol != protocol)
+		if (p->protocol && p->protocol != protocol)
 			continue;
 		if (!p->name && (!p->port || (port >= p->port && port <= p->end)))
 			return true;
@@ -343,20 +358,90 @@ static inline bool pf_is_port(const struct bn_policy_rule *rule, const struct pf
 	return !rule->n_ports;
 }
 
-/*
- * Whether policy of one end allows; *ret_policy and *ret_rule say by what: the first by name and
- * index, or rule -1 of the first policy that selects.
- */
-static inline bool pf_allows(const struct pf_model *m, const struct pf_pod *subject, int direction,
-			     const struct pf_pod *peer, const union bn_addr *addr, uint8_t protocol,
-			     uint16_t port, const struct pf_policy **ret_policy, int *ret_rule)
-{
-	const struct pf_policy *first = NULL;
+/* What is asked of one end. */
+struct pf_question {
+	const struct pf_model *m;
+	const struct pf_pod *subject;
+	int direction;
+	const struct pf_pod *peer; /* NULL: an address */
+	const union bn_addr *addr;
+	uint8_t protocol;
+	uint16_t port;
+};
 
+static inline bool pf_covers(const struct pf_question *q, const struct pf_policy *policy,
+			     const struct bn_policy_rule *rule)
+{
+	bool peers = !rule->n_peers;
+
+	for (size_t n = 0; n < rule->n_peers && !peers; n++)
+		peers = pf_is_peer(q->m, policy, &rule->peers[n], q->peer, q->addr);
+	return peers && pf_is_port(rule, q->direction == BN_POLICY_EGRESS ? q->peer : q->subject,
+				   q->protocol, q->port);
+}
+
+/* The ClusterNetworkPolicy of a tier that comes after `last`, NULL: none. */
+static inline const struct pf_policy *pf_next(const struct pf_model *m, int tier,
+					      const struct pf_policy *last)
+{
+	const struct pf_policy *best = NULL;
+
+	/* of equal priority the first by name, and names sort as the array does */
+	for (int i = PF_POLICIES; i < PF_ALL; i++) {
+		const struct pf_policy *p = &m->policies[i];
+		int after = last ? p->spec.priority - last->spec.priority : 1;
+
+		if (!p->exists || p->spec.tier != tier || after < 0 || (!after && p <= last))
+			continue;
+		if (!best || p->spec.priority < best->spec.priority)
+			best = p;
+	}
+	return best;
+}
+
+/* BN_ACTION_PASS: the tier decides nothing. */
+static inline int pf_tier(const struct pf_question *q, int tier,
+			  const struct pf_policy **ret_policy, int *ret_rule)
+{
+	const struct pf_pod *s = q->subject;
+	const struct pf_policy *p = NULL;
+
+	while ((p = pf_next(q->m, tier, p))) {
+		if (!pf_selects(&p->spec.pods, s->labels, s->n_labels, NULL) ||
+		    !pf_selects(&p->spec.namespaces, q->m->namespaces[s->namespace].labels,
+				q->m->namespaces[s->namespace].n_labels,
+				pf_namespace_names[s->namespace]))
+			continue;
+		for (size_t k = 0; k < p->spec.n_rules[q->direction]; k++) {
+			const struct bn_policy_rule *rule = &p->spec.rules[q->direction][k];
+
+			if (!pf_covers(q, p, rule))
+				continue;
+			*ret_policy = p;
+			*ret_rule = (int)k;
+			return rule->action;
+		}
+	}
+	return BN_ACTION_PASS;
+}
+
+/*
+ * Whether policy of one end allows; *ret_policy and *ret_rule say by what, in NetworkPolicy the first
+ * by name and index, or rule -1 of the first policy that selects. NULL: no policy decides.
+ */
+static inline bool pf_allows(const struct pf_question *q, const struct pf_policy **ret_policy,
+			     int *ret_rule)
+{
+	const struct pf_pod *subject = q->subject;
+	const struct pf_policy *first = NULL;
+	int direction = q->direction, action = pf_tier(q, BN_TIER_ADMIN, ret_policy, ret_rule);
+
+	if (action != BN_ACTION_PASS)
+		return action == BN_ACTION_ACCEPT;
 	*ret_policy = NULL;
 	/* names sort as the array does */
 	for (int i = 0; i < PF_POLICIES; i++) {
-		const struct pf_policy *policy = &m->policies[i];
+		const struct pf_policy *policy = &q->m->policies[i];
 
 		if (!policy->exists || policy->namespace != subject->namespace ||
 		    !policy->spec.selects[direction] ||
@@ -365,14 +450,7 @@ static inline bool pf_allows(const struct pf_model *m, const struct pf_pod *subj
 		if (!first)
 			first = policy;
 		for (size_t k = 0; k < policy->spec.n_rules[direction]; k++) {
-			const struct bn_policy_rule *rule = &policy->spec.rules[direction][k];
-			bool peers = !rule->n_peers;
-
-			for (size_t n = 0; n < rule->n_peers && !peers; n++)
-				peers = pf_is_peer(m, policy, &rule->peers[n], peer, addr);
-			if (!peers ||
-			    !pf_is_port(rule, direction == BN_POLICY_EGRESS ? peer : subject,
-					protocol, port))
+			if (!pf_covers(q, policy, &policy->spec.rules[direction][k]))
 				continue;
 			*ret_policy = policy;
 			*ret_rule = (int)k;
@@ -381,17 +459,22 @@ static inline bool pf_allows(const struct pf_model *m, const struct pf_pod *subj
 	}
 	*ret_policy = first;
 	*ret_rule = -1;
-	return !first;
+	if (first)
+		return false;
+	action = pf_tier(q, BN_TIER_BASELINE, ret_policy, ret_rule);
+	if (action == BN_ACTION_PASS)
+		*ret_policy = NULL;
+	return action != BN_ACTION_DENY;
 }
 
 /* ---- changes ---- */
 
 static inline void pf_bind(struct pf_model *m)
 {
-	for (int i = 0; i < PF_POLICIES; i++) {
+	for (int i = 0; i < PF_ALL; i++) {
 		struct pf_policy *p = &m->policies[i];
 
-		p->spec.namespace = pf_namespace_names[p->namespace];
+		p->spec.namespace = i < PF_POLICIES ? pf_namespace_names[p->namespace] : "";
 		p->spec.name = p->name;
 	}
 }
@@ -416,7 +499,7 @@ static inline struct bn_pod_spec pf_pod_spec(const struct pf_pod *pod)
  */
 static inline int pf_change(struct pf *pf, struct bn_error *err)
 {
-	static struct bn_policy_spec policies[PF_POLICIES], gone[PF_POLICIES];
+	static struct bn_policy_spec policies[PF_ALL], gone[PF_ALL];
 	static struct bn_pod_spec pods[PF_PODS], removed[PF_PODS];
 	static struct bn_namespace_spec namespaces[PF_NAMESPACES];
 	static struct bn_peer_spec nodes[PF_NODES];
@@ -434,7 +517,7 @@ static inline int pf_change(struct pf *pf, struct bn_error *err)
 
 	pf_bind(pf->next);
 	/* what did not change is told too: a commit must make nothing of it */
-	for (int i = 0; i < PF_POLICIES; i++) {
+	for (int i = 0; i < PF_ALL; i++) {
 		const struct pf_policy *was = &pf->now->policies[i], *is = &pf->next->policies[i];
 
 		if (is->exists)

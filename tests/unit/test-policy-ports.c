@@ -108,6 +108,23 @@ static void test_merges(void **state)
 	EXPECT(as_otherwise, 9, {0, 9});
 }
 
+/* What a tier passes is for the next one to say, and for none of its own behind that. */
+static void test_tiers(void **state)
+{
+	struct bn_port_rule rules[] = {
+		RULE(0, RANGE(TCP, 80, 90)),  RULE(1, RANGE(TCP, 70, 100)),
+		RULE(2, RANGE(TCP, 85, 120)), RULE(0, BN_PORT_RANGE_ALL),
+		RULE(3, BN_PORT_RANGE_ALL),
+	};
+
+	rules[0].pass = rules[3].pass = true;
+	EXPECT(rules, 9, {0, 9}, {70, 1}, {80, 9}, {91, 1}, {101, 2}, {121, 9});
+	rules[2].tier = rules[3].tier = rules[4].tier = 1;
+	EXPECT(rules, 9, {0, 9}, {70, 1}, {80, 9}, {85, 2}, {91, 1}, {101, 2}, {121, 9});
+	rules[4].tier = 2;
+	EXPECT(rules, 9, {0, 3}, {70, 1}, {80, 3}, {85, 2}, {91, 1}, {101, 2}, {121, 3});
+}
+
 static uint64_t seed = 0x9e3779b97f4a7c15ull;
 
 static uint32_t draw(uint32_t n)
@@ -124,6 +141,7 @@ static uint32_t draw(uint32_t n)
 static void test_random(void **state)
 {
 	static uint32_t line[BN_PORT_KEY_MAX + 1];
+	static uint8_t done[BN_PORT_KEY_MAX + 1]; /* by the tier of this number, or 255 */
 	struct bn_port_range ranges[RULES][RANGES];
 	struct bn_port_rule rules[RULES];
 
@@ -132,9 +150,15 @@ static void test_random(void **state)
 		struct bn_policy_part *parts;
 
 		for (size_t i = 0; i <= BN_PORT_KEY_MAX; i++)
-			line[i] = 77;
+			line[i] = 77, done[i] = 0;
 		for (size_t i = 0; i < n; i++) {
-			rules[i] = (struct bn_port_rule){ranges[i], draw(RANGES + 1), draw(4)};
+			rules[i] = (struct bn_port_rule){
+				.ranges = ranges[i],
+				.n = draw(RANGES + 1),
+				.verdict = draw(4),
+				.tier = (uint8_t)(1 + i / (1 + (size_t)round % RULES)),
+				.pass = !draw(4),
+			};
 			for (size_t k = 0; k < rules[i].n; k++) {
 				uint32_t from = draw(BN_PORT_KEY_MAX + 1), to;
 
@@ -144,10 +168,17 @@ static void test_random(void **state)
 				ranges[i][k] = (struct bn_port_range){from, to};
 			}
 		}
-		for (size_t i = n; i--;)
-			for (size_t k = 0; k < rules[i].n; k++)
-				for (uint32_t x = ranges[i][k].from; x <= ranges[i][k].to; x++)
-					line[x] = rules[i].verdict;
+		for (size_t i = 0; i < n; i++) {
+			for (size_t k = 0; k < rules[i].n; k++) {
+				for (uint32_t x = ranges[i][k].from; x <= ranges[i][k].to; x++) {
+					if (done[x] >= rules[i].tier)
+						continue;
+					done[x] = rules[i].pass ? rules[i].tier : 255;
+					if (!rules[i].pass)
+						line[x] = rules[i].verdict;
+				}
+			}
+		}
 		assert_int_equal(bn_ports_compile(rules, n, 77, &parts, &n_parts), 0);
 		assert_int_equal(parts[0].from, 0);
 		for (uint32_t x = 0; x <= BN_PORT_KEY_MAX; x++) {
@@ -169,7 +200,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_none),   cmocka_unit_test(test_all),
 		cmocka_unit_test(test_ends),   cmocka_unit_test(test_overlaps),
-		cmocka_unit_test(test_merges), cmocka_unit_test(test_random),
+		cmocka_unit_test(test_merges), cmocka_unit_test(test_tiers),
+		cmocka_unit_test(test_random),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,6 +21,7 @@ static uint32_t draw(uint32_t n)
 
 static const char *const keys[] = {"app", "tier", "env"};
 static const char *const values[] = {"a", "b", "c"};
+static const char *const rule_names[] = {"first", "second", "third"};
 static const char *const port_names[] = {"http", "dns", "metrics"};
 static const uint8_t protocols[] = {IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP};
 static const uint16_t ports[] = {53, 80, 81, 8080, 65535};
@@ -94,19 +95,45 @@ static void draw_rule(struct pf_policy *p, int d, int k)
 	}
 }
 
+/* What the parser makes of a ClusterNetworkPolicy's rule. */
+static void draw_cluster_rule(struct pf_policy *p, int d, int k)
+{
+	struct bn_policy_rule *rule = &p->rules[d][k];
+
+	draw_rule(p, d, k);
+	rule->action = (uint8_t)draw(3);
+	rule->name = draw(2) ? rule_names[k] : NULL;
+	for (size_t i = 0; i < rule->n_peers; i++) {
+		if (!p->peers[d][k][i].is_block && !p->peers[d][k][i].namespaces)
+			p->peers[d][k][i].namespaces = draw_selector(p);
+	}
+	for (size_t i = 0; i < rule->n_ports; i++) {
+		if (p->ports[d][k][i].name)
+			p->ports[d][k][i].protocol = 0;
+	}
+}
+
 static void draw_policy(struct pf_policy *p, int i)
 {
+	bool cluster = i >= PF_POLICIES;
+
 	memset(p, 0, sizeof(*p));
 	p->exists = draw(4);
-	snprintf(p->name, sizeof(p->name), "p%d", i);
-	p->namespace = (int)draw(PF_NAMESPACES);
+	/* in the order of the array */
+	snprintf(p->name, sizeof(p->name), "%c%c", cluster ? 'c' : 'p', 'a' + i);
+	p->namespace = cluster ? 0 : (int)draw(PF_NAMESPACES);
 	p->spec.pods = *draw_selector(p);
+	if (cluster) {
+		p->spec.namespaces = *draw_selector(p);
+		p->spec.tier = draw(2) ? BN_TIER_ADMIN : BN_TIER_BASELINE;
+		p->spec.priority = (uint16_t)draw(3);
+	}
 	for (int d = 0; d < BN_POLICY_DIRECTIONS; d++) {
-		p->spec.selects[d] = draw(3);
 		p->spec.n_rules[d] = draw(PF_RULES + 1);
+		p->spec.selects[d] = cluster ? p->spec.n_rules[d] : draw(3);
 		p->spec.rules[d] = p->rules[d];
 		for (size_t k = 0; k < p->spec.n_rules[d]; k++)
-			draw_rule(p, d, (int)k);
+			cluster ? draw_cluster_rule(p, d, (int)k) : draw_rule(p, d, (int)k);
 	}
 }
 
@@ -152,6 +179,7 @@ static void move_policy(struct pf_policy *to, const struct pf_policy *from)
 	} while (0)
 	*to = *from;
 	MOVE(to->spec.pods.requirements);
+	MOVE(to->spec.namespaces.requirements);
 	for (size_t i = 0; i < to->n_selectors; i++)
 		MOVE(to->selectors[i].requirements);
 	for (int d = 0; d < BN_POLICY_DIRECTIONS; d++) {
@@ -172,7 +200,7 @@ static void move_policy(struct pf_policy *to, const struct pf_policy *from)
 static void move_model(struct pf_model *to, const struct pf_model *from)
 {
 	*to = *from;
-	for (int i = 0; i < PF_POLICIES; i++)
+	for (int i = 0; i < PF_ALL; i++)
 		move_policy(&to->policies[i], &from->policies[i]);
 	pf_bind(to);
 }
@@ -193,7 +221,7 @@ static void draw_change(struct pf *pf)
 	case 1:
 		pf->only_policies = draw(2);
 		while (n--) {
-			i = draw(PF_POLICIES);
+			i = draw(PF_ALL);
 			draw_policy(&m->policies[i], (int)i);
 		}
 		break;
@@ -230,10 +258,16 @@ static bool same_rule(const struct pf *pf, uint32_t verdict, const struct pf_pol
 	struct bn_policy_rule_name name;
 	char want[40];
 
+	const char *own;
+
 	if (bn_policy_rule_name(pf->policy, verdict, &name))
 		return false;
-	snprintf(want, sizeof(want), "%s/%s", pf_namespace_names[policy->namespace], policy->name);
-	return !strcmp(name.policy, want) && name.direction == direction && name.index == rule;
+	snprintf(want, sizeof(want), "%s%s%s", policy->spec.namespace,
+		 *policy->spec.namespace ? "/" : "", policy->name);
+	own = rule < 0 ? NULL : policy->rules[direction][rule].name;
+	return !strcmp(name.policy, want) && name.direction == direction && name.index == rule &&
+	       !own == !name.rule && (!own || !strcmp(own, name.rule)) &&
+	       !strcmp(pf->rules[verdict & BN_VERDICT_RULE], own ? own : "-");
 }
 
 /* At rest, both models are the same and so must the verdict be, rule and all. */
@@ -249,12 +283,12 @@ static void compare(struct pf *pf, const struct pf_model *now, const struct pf_m
 				pf_verdict(pf, table, o->identity, key_of(protocols[p], ports[k]));
 			const struct pf_policy *policy, *was;
 			int rule, was_rule;
-			bool after = pf_allows(next, &next->pods[i], d, o->next, &o->addr,
-					       protocols[p], ports[k], &policy, &rule);
-			bool before = now == next
-					      ? after
-					      : pf_allows(now, &now->pods[i], d, o->now, &o->addr,
-							  protocols[p], ports[k], &was, &was_rule);
+			const struct pf_question then = {next,     &next->pods[i], d,       o->next,
+							 &o->addr, protocols[p],   ports[k]};
+			const struct pf_question first = {now,      &now->pods[i], d,       o->now,
+							  &o->addr, protocols[p],  ports[k]};
+			bool after = pf_allows(&then, &policy, &rule);
+			bool before = now == next ? after : pf_allows(&first, &was, &was_rule);
 
 			if (before != after)
 				continue;
@@ -264,9 +298,15 @@ static void compare(struct pf *pf, const struct pf_model *now, const struct pf_m
 					 o->next ? o->next->name : "address", o->identity,
 					 protocols[p], ports[k], after ? "allowed" : "denied",
 					 now == next ? "" : ", in the middle of a change");
+			if (now == next && !policy && verdict != BN_VERDICT_ALLOW)
+				fail_msg("%s: a rule decides where none does", next->pods[i].name);
 			if (now == next && policy && !same_rule(pf, verdict, policy, d, rule))
-				fail_msg("%s: another rule than %s/%s/%d", next->pods[i].name,
-					 pf_namespace_names[policy->namespace], policy->name, rule);
+				fail_msg("%s %s, peer %s id %u, protocol %u port %u: %#x is not "
+					 "%s/%s/%d",
+					 next->pods[i].name, d ? "ingress" : "egress",
+					 o->next ? o->next->name : "address", o->identity,
+					 protocols[p], ports[k], verdict, policy->spec.namespace,
+					 policy->name, rule);
 		}
 	}
 }
@@ -313,7 +353,7 @@ static void begin(struct pf *pf)
 {
 	for (int i = 0; i < PF_PODS; i++)
 		draw_pod(&pf->next->pods[i], i);
-	for (int i = 0; i < PF_POLICIES; i++)
+	for (int i = 0; i < PF_ALL; i++)
 		draw_policy(&pf->next->policies[i], i);
 	for (int i = 0; i < PF_NAMESPACES; i++)
 		draw_labels(pf->next->namespaces[i].labels, &pf->next->namespaces[i].n_labels, 2);
@@ -381,6 +421,18 @@ static void test_failed(void **state)
 	assert_true(failed > 5);
 }
 
+/* Tables with the same content may stand for one another. */
+static uint16_t same_table(const struct pf *pf, uint16_t is, uint16_t was)
+{
+	struct bn_policy_table a, b;
+	uint32_t i = is, k = was;
+
+	if (is == was || bpf_map_lookup_elem(pf->fd[0], &i, &a) ||
+	    bpf_map_lookup_elem(pf->fd[0], &k, &b))
+		return is;
+	return memcmp(&a, &b, sizeof(a)) ? is : was;
+}
+
 /* A restart that wants the same finds it, and changes no number of a table or an identity. */
 static void test_restart(void **state)
 {
@@ -398,6 +450,13 @@ static void test_restart(void **state)
 			pf_open(&pf);
 			move_model(pf.next, pf.now);
 			change(&pf);
+			for (int k = 0; k < PF_PODS; k++) {
+				struct bn_policy_endpoint *is = &pf.maps.endpoints[k],
+							  *was = &before.endpoints[k];
+
+				is->egress = same_table(&pf, is->egress, was->egress);
+				is->ingress = same_table(&pf, is->ingress, was->ingress);
+			}
 			assert_memory_equal(&before, &pf.maps, sizeof(before));
 		}
 		pf_teardown(&pf);
@@ -423,7 +482,7 @@ static void test_full(void **state)
 			int r;
 
 			move_model(pf.next, pf.now);
-			for (uint32_t k = 0; k < PF_POLICIES; k++)
+			for (uint32_t k = 0; k < PF_ALL; k++)
 				draw_policy(&pf.next->policies[k], (int)k);
 			r = pf_change(&pf, &err);
 			if (r) {
@@ -439,13 +498,48 @@ static void test_full(void **state)
 	assert_true(refused > 10);
 }
 
+/* An address that is somebody's, but not known whose, gets in by no rule that means others. */
+static void test_unknown(void **state)
+{
+	static struct pf pf;
+	static const struct bn_selector all;
+	static const struct bn_policy_peer everybody = {.pods = &all, .namespaces = &all};
+	struct pf_policy *p;
+
+	pf_setup(&pf, 64, 512, 4096);
+	pf.next->pods[0] = (struct pf_pod){.exists = true,
+					   .local = true,
+					   .name = "pod0",
+					   .n_ips = 1,
+					   .ips = {pf_addr("10.1.0.1")}};
+	p = &pf.next->policies[PF_POLICIES];
+	p->exists = true;
+	strcpy(p->name, "deny");
+	p->rules[0][0] = (struct bn_policy_rule){.peers = &everybody, .n_peers = 1};
+	p->spec = (struct bn_policy_spec){.tier = BN_TIER_ADMIN, .selects = {true}, .n_rules = {1}};
+	for (int action = BN_ACTION_ACCEPT; action <= BN_ACTION_PASS; action++) {
+		uint32_t verdict, key = key_of(IPPROTO_TCP, 80);
+
+		p = &pf.next->policies[PF_POLICIES];
+		p->rules[0][0].action = (uint8_t)action;
+		p->spec.rules[0] = p->rules[0];
+		change(&pf);
+		verdict = pf_verdict(&pf, pf.maps.endpoints[0].egress, BN_IDENTITY_UNKNOWN, key);
+		assert_int_equal(verdict, action == BN_ACTION_ACCEPT ? BN_VERDICT_ALLOW : 0);
+		verdict = pf_verdict(&pf, pf.maps.endpoints[0].egress, BN_IDENTITY_WORLD, key);
+		assert_int_equal(verdict, BN_VERDICT_ALLOW);
+		assert_int_equal(pf.maps.endpoints[0].ingress, BN_POLICY_OPEN);
+		*pf.next = *pf.now;
+	}
+	pf_teardown(&pf);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_random),
-		cmocka_unit_test(test_failed),
-		cmocka_unit_test(test_restart),
-		cmocka_unit_test(test_full),
+		cmocka_unit_test(test_random),  cmocka_unit_test(test_failed),
+		cmocka_unit_test(test_restart), cmocka_unit_test(test_full),
+		cmocka_unit_test(test_unknown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
