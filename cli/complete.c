@@ -158,6 +158,7 @@ static void complete_place(struct completion *c, enum bn_complete what, const ch
 		break;
 	case BN_COMPLETE_POLICY:
 		complete_objects(c, "NetworkPolicy");
+		complete_objects(c, "ClusterNetworkPolicy");
 		break;
 	case BN_COMPLETE_POD:
 		complete_pods(c);

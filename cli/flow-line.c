@@ -172,8 +172,8 @@ static void print_service(FILE *f, const json_t *flow)
 }
 
 /*
- * Of what was denied, by which policy; of what was allowed, in wide lines. No rule of a policy
- * denies: what none allows is denied by default.
+ * Of what was denied, by which policy; of what was allowed, in wide lines. No rule of a
+ * NetworkPolicy denies: what none allows is denied by default.
  */
 static void print_rules(FILE *f, const json_t *flow, const char *direction, bool allowed)
 {
@@ -185,16 +185,24 @@ static void print_rules(FILE *f, const json_t *flow, const char *direction, bool
 	list = json_object_get(flow, key);
 	json_array_foreach(list, i, rule) {
 		const char *namespace = text_of(rule, "namespace"), *name = text_of(rule, "name");
+		const char *own = text_of(rule, "rule");
 		const json_t *index = json_object_get(rule, "index");
 
 		fprintf(f, "; %s ", direction);
 		if (!json_is_integer(index))
 			fputs("no rule: default deny by ", f);
-		bn_text_clean(f, namespace ? namespace : "");
-		fputc('/', f);
+		if (namespace) {
+			bn_text_clean(f, namespace);
+			fputc('/', f);
+		}
 		bn_text_clean(f, name ? name : "");
 		if (json_is_integer(index))
 			fprintf(f, " rule %lld", (long long)json_integer_value(index));
+		if (own) {
+			fputs(" \"", f);
+			bn_text_clean(f, own);
+			fputc('"', f);
+		}
 	}
 }
 

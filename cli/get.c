@@ -191,6 +191,13 @@ static const struct bn_column policy_columns[] = {
 	{0},
 };
 
+static const struct bn_column cluster_policy_columns[] = {
+	NAME,
+	{.title = "TIER", .key = "spec.tier", .cell = cell_path},
+	{.title = "PRIORITY", .key = "spec.priority", .cell = cell_path, .right = true},
+	{0},
+};
+
 static const struct bn_column namespace_columns[] = {NAME, LABELS, {0}};
 
 static const struct bn_column node_columns[] = {
@@ -211,6 +218,8 @@ static const struct {
 	{"Service", " service services svc ", service_columns, false},
 	{"EndpointSlice", " endpointslice endpointslices ", slice_columns, false},
 	{"NetworkPolicy", " networkpolicy networkpolicies netpol ", policy_columns, false},
+	{"ClusterNetworkPolicy", " clusternetworkpolicy clusternetworkpolicies cnp ",
+	 cluster_policy_columns, true},
 	{"Namespace", " namespace namespaces ns ", namespace_columns, true},
 	{"Node", " node nodes no ", node_columns, true},
 };
@@ -261,12 +270,12 @@ int bn_cmd_get(struct bn_call *call)
 	if (kind < 0)
 		return bn_call_usage(call,
 				     "there is no kind '%s': pods, services, endpointslices, "
-				     "networkpolicies, namespaces or nodes",
+				     "networkpolicies, clusternetworkpolicies, namespaces or nodes",
 				     call->args[0]);
 	if (namespace && bn_call_option(call, "all-namespaces"))
 		return bn_call_usage(call, "'--namespace' and '--all-namespaces' contradict");
 	if (kinds[kind].cluster_wide && (namespace || (name && strchr(name, '/'))))
-		return bn_call_usage(call, "%ss are in no namespace", kinds[kind].kind);
+		return bn_call_usage(call, "a %s is in no namespace", kinds[kind].kind);
 	if (name && strchr(name, '/')) {
 		if (namespace)
 			return bn_call_usage(call, "the namespace is given twice");

@@ -2,20 +2,31 @@
 /* `policy`: what is enforced here, what each rule has decided, and what a flow would meet. */
 #include "client.h"
 #include "output.h"
+#include "text.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-static json_int_t hits(const json_t *policy)
+static bool denies(const json_t *rule)
+{
+	const char *action = json_string_value(json_object_get(rule, "action"));
+
+	return action && !strcmp(action, "Deny");
+}
+
+/* Of the rules that deny, or of those that allow. */
+static json_int_t hits(const json_t *policy, bool denied)
 {
 	json_t *rule, *rules = json_object_get(policy, "rules");
 	json_int_t n = 0;
 	size_t i;
 
-	json_array_foreach(rules, i, rule)
-		n += json_integer_value(json_object_get(rule, "hits"));
+	json_array_foreach(rules, i, rule) {
+		if (denies(rule) == denied)
+			n += json_integer_value(json_object_get(rule, "hits"));
+	}
 	return n;
 }
 
@@ -26,7 +37,7 @@ static void cell_rules(FILE *f, const json_t *row, const struct bn_column *colum
 
 static void cell_allowed(FILE *f, const json_t *row, const struct bn_column *column)
 {
-	fprintf(f, "%" JSON_INTEGER_FORMAT, hits(row));
+	fprintf(f, "%" JSON_INTEGER_FORMAT, hits(row, false));
 }
 
 static void cell_denied(FILE *f, const json_t *row, const struct bn_column *column)
@@ -34,18 +45,42 @@ static void cell_denied(FILE *f, const json_t *row, const struct bn_column *colu
 	const json_t *denied = json_object_get(row, "denied");
 
 	fprintf(f, "%" JSON_INTEGER_FORMAT,
-		json_integer_value(json_object_get(denied, "ingress")) +
+		hits(row, true) + json_integer_value(json_object_get(denied, "ingress")) +
 			json_integer_value(json_object_get(denied, "egress")));
 }
+
+#define DECISIONS \
+	{.title = "TYPES", .key = "types"}, \
+		{.title = "ENDPOINTS", .key = "endpoints", .right = true}, \
+		{.title = "RULES", .cell = cell_rules, .right = true}, \
+		{.title = "ALLOWED", .cell = cell_allowed, .right = true}, \
+	{ \
+		.title = "DENIED", .cell = cell_denied, .right = true \
+	}
 
 static const struct bn_column columns[] = {
 	{.title = "NAMESPACE", .key = "namespace"},
 	{.title = "NAME", .key = "name"},
-	{.title = "TYPES", .key = "types"},
-	{.title = "ENDPOINTS", .key = "endpoints", .right = true},
-	{.title = "RULES", .cell = cell_rules, .right = true},
-	{.title = "ALLOWED", .cell = cell_allowed, .right = true},
-	{.title = "DENIED", .cell = cell_denied, .right = true},
+	{.title = "TIER", .key = "tier", .wide = true},
+	{.title = "PRIORITY", .key = "priority", .right = true, .wide = true},
+	DECISIONS,
+	{0},
+};
+
+static const struct bn_column cluster_columns[] = {
+	{.title = "NAME", .key = "name"},
+	{.title = "TIER", .key = "tier"},
+	{.title = "PRIORITY", .key = "priority", .right = true},
+	DECISIONS,
+	{0},
+};
+
+static const struct bn_column cluster_rule_columns[] = {
+	{.title = "DIRECTION", .key = "direction"},
+	{.title = "RULE", .key = "index", .right = true},
+	{.title = "NAME", .key = "name"},
+	{.title = "ACTION", .key = "action"},
+	{.title = "HITS", .key = "hits", .right = true},
 	{0},
 };
 
@@ -75,8 +110,9 @@ static int print_policy(const struct bn_call *call, const json_t *policy)
 {
 	const json_t *denied = json_object_get(policy, "denied");
 	json_t *list = json_pack("[O]", (json_t *)policy), *rules, *value;
+	bool cluster = json_object_get(policy, "tier");
 	const char *direction;
-	int r = bn_output(call, columns, list);
+	int r = bn_output(call, cluster ? cluster_columns : columns, list);
 
 	json_decref(list);
 	rules = json_deep_copy(json_object_get(policy, "rules"));
@@ -85,7 +121,7 @@ static int print_policy(const struct bn_call *call, const json_t *policy)
 						       "default", "hits", value));
 	putchar('\n');
 	if (!r)
-		r = bn_output(call, rule_columns, rules);
+		r = bn_output(call, cluster ? cluster_rule_columns : rule_columns, rules);
 	json_decref(rules);
 	return r;
 }
@@ -94,12 +130,12 @@ int bn_cmd_policy_get(struct bn_call *call)
 {
 	json_t *params = NULL, *result = NULL;
 	char *namespace = NULL;
-	const char *name;
+	const char *name = call->args[0];
 	int r;
 
-	if (!bn_split_name(call->args[0], &namespace, &name))
+	if (strchr(name, '/') && !bn_split_name(name, &namespace, &name))
 		return bn_call_usage(call, "'%s' is not of the form NS/NAME", call->args[0]);
-	params = json_pack("{s:s,s:s}", "namespace", namespace, "name", name);
+	params = json_pack("{s:s*,s:s}", "namespace", namespace, "name", name);
 	r = bn_client_ask(call, &(struct bn_ask)BN_ASK("policy.get", params), &result);
 	if (!r)
 		r = bn_output_is_table(call) ? print_policy(call, result)
@@ -137,14 +173,20 @@ static void print_trace(const json_t *answer, const char *from, const char *to)
 	}
 	json_array_foreach(json_object_get(answer, "rules"), i, rule) {
 		const char *policy = json_string_value(json_object_get(rule, "policy"));
+		const char *own = json_string_value(json_object_get(rule, "rule"));
 		const json_t *index = json_object_get(rule, "index");
 
 		printf("%-12s ", json_string_value(json_object_get(rule, "direction")));
 		if (json_is_integer(index))
-			printf("%s rule %" JSON_INTEGER_FORMAT "\n", policy,
-			       json_integer_value(index));
+			printf("%s rule %" JSON_INTEGER_FORMAT, policy, json_integer_value(index));
 		else
-			printf("no rule: default deny by %s\n", policy);
+			printf("no rule: default deny by %s", policy);
+		if (own) {
+			fputs(" \"", stdout);
+			bn_text_clean(stdout, own);
+			putchar('"');
+		}
+		putchar('\n');
 	}
 	printf("%-12s %s", "verdict", json_string_value(json_object_get(answer, "verdict")));
 	if (reason)

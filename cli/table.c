@@ -5,7 +5,7 @@
  */
 #include "command.h"
 
-#define KINDS "pods services endpointslices networkpolicies namespaces nodes"
+#define KINDS "pods services endpointslices networkpolicies clusternetworkpolicies namespaces nodes"
 
 const struct bn_option bn_common_options[] = {
 	{.name = "run-dir",
@@ -35,7 +35,7 @@ static const struct bn_argument pod_args[] = {
 };
 
 static const struct bn_argument policy_args[] = {
-	{.name = "NS/NAME", .complete = BN_COMPLETE_POLICY},
+	{.name = "[NS/]NAME", .complete = BN_COMPLETE_POLICY},
 	{0},
 };
 
@@ -221,6 +221,7 @@ static const struct bn_command policy_commands[] = {
 	 .run = bn_cmd_policy_list},
 	{.name = "get",
 	 .help = "show one network policy with the flows that each rule decided",
+	 .text = "A name without a namespace is a ClusterNetworkPolicy's.",
 	 .args = policy_args,
 	 .run = bn_cmd_policy_get},
 	{.name = "trace",
@@ -299,7 +300,7 @@ static const struct bn_command commands[] = {
 	{.name = "get",
 	 .help = "show objects",
 	 .text = "Kinds: pods (po), services (svc), endpointslices, networkpolicies (netpol), "
-		 "namespaces (ns), nodes (no). A name without a namespace is looked for in the one "
+		 "clusternetworkpolicies (cnp), namespaces (ns), nodes (no). A name without a namespace is looked for in the one "
 		 "that -n names, else in 'default'. With -o yaml or json the output can be applied "
 		 "again.",
 	 .examples = "bpfnet get services\nbpfnet get service default/web -o yaml\n"

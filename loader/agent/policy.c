@@ -40,18 +40,19 @@ static int set_address(void *user, const union bn_addr *addr, uint32_t identity,
 static void set_rule(void *user, uint32_t number, const struct bn_policy_rule_name *rule)
 {
 	struct bn_agent *a = user;
-	char namespace[sizeof(rule->policy)];
-	const char *name;
+	char namespace[sizeof(rule->policy)], *slash;
 
 	if (!rule) {
 		bn_names_rule_remove(a->names, number);
 		return;
 	}
 	strcpy(namespace, rule->policy);
-	name = strchr(rule->policy, '/') + 1;
-	namespace[name - 1 - rule->policy] = 0;
+	slash = strchr(namespace, '/');
+	if (slash)
+		*slash = 0;
 	/* without memory for it, the flows that it decides go without its name */
-	bn_names_rule_set(a->names, number, namespace, name, rule->index);
+	bn_names_rule_set(a->names, number, slash ? namespace : NULL,
+			  slash ? slash + 1 : rule->policy, rule->index, rule->rule);
 }
 
 static int found(void *user, const void *key, const void *value)
@@ -174,18 +175,21 @@ int bn_agent_method_policy_get(struct bn_request *r, void *user)
 	struct bn_agent *a = user;
 	json_t *list;
 
-	if (!namespace || !name) {
-		bn_reply_error(r, BN_CONTROL_CODE_INVALID,
-			       "params.namespace and params.name must be given");
+	if (!name) {
+		bn_reply_error(r, BN_CONTROL_CODE_INVALID, "params.name must be given");
 		return 0;
 	}
-	list = bn_policy_json(a->policy, namespace, name);
+	list = bn_policy_json(a->policy, namespace ? namespace : "", name);
 	if (!list)
 		return -ENOMEM;
 	if (json_array_size(list)) {
 		bn_reply(r, json_incref(json_array_get(list, 0)));
 	} else {
-		bn_error_set(&err, -ENOENT, "network policy %s/%s not found", namespace, name);
+		if (namespace)
+			bn_error_set(&err, -ENOENT, "network policy %s/%s not found", namespace,
+				     name);
+		else
+			bn_error_set(&err, -ENOENT, "cluster network policy %s not found", name);
 		bn_reply_errno(r, -ENOENT, &err);
 	}
 	bn_error_done(&err);

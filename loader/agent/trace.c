@@ -349,15 +349,18 @@ static json_t *rules_json(struct bn_agent *a, const struct bn_event *e)
 
 	for (int d = 0; d < BN_POLICY_DIRECTIONS; d++) {
 		struct bn_policy_rule_name name;
+		json_t *rule;
 
 		if (!(verdicts[d] & BN_VERDICT_RULE) ||
 		    bn_policy_rule_name(a->policy, verdicts[d], &name))
 			continue;
-		json_array_append_new(
-			list, json_pack("{sssssosb}", "policy", name.policy, "direction",
-					d == BN_POLICY_EGRESS ? "egress" : "ingress", "index",
-					name.index < 0 ? json_null() : json_integer(name.index),
-					"allow", (int)(verdicts[d] >> 31)));
+		rule = json_pack("{sssssosb}", "policy", name.policy, "direction",
+				 d == BN_POLICY_EGRESS ? "egress" : "ingress", "index",
+				 name.index < 0 ? json_null() : json_integer(name.index), "allow",
+				 (int)(verdicts[d] >> 31));
+		if (name.rule)
+			json_object_set_new(rule, "rule", json_string(name.rule));
+		json_array_append_new(list, rule);
 	}
 	return list;
 }

@@ -356,12 +356,19 @@ static void put_rule(struct bn_buf *b, const struct bn_flow_record *record, int 
 	bn_buf_puts(b, keys[direction][verdict >> 31]);
 	put_lit(b, "\":[{\"name\":");
 	bn_buf_json_string(b, bn_name_text(rule));
-	put_string(b, "namespace", bn_name_namespace(rule));
-	put_lit(b, ",\"kind\":\"NetworkPolicy\",\"index\":");
+	if (bn_name_namespace(rule)) {
+		put_string(b, "namespace", bn_name_namespace(rule));
+		put_lit(b, ",\"kind\":\"NetworkPolicy\"");
+	} else {
+		put_lit(b, ",\"kind\":\"ClusterNetworkPolicy\"");
+	}
+	put_lit(b, ",\"index\":");
 	if (bn_name_rule_index(rule) < 0)
 		put_lit(b, "null");
 	else
 		bn_buf_u64(b, (uint64_t)bn_name_rule_index(rule));
+	if (bn_name_rule_text(rule))
+		put_string(b, "rule", bn_name_rule_text(rule));
 	put_lit(b, "}]");
 }
 

@@ -527,7 +527,7 @@ struct bn_name *bn_names_service_id_get(struct bn_names *names, uint32_t id, uin
 }
 
 int bn_names_rule_set(struct bn_names *names, uint32_t number, const char *namespace,
-		      const char *policy, int index)
+		      const char *policy, int index, const char *rule)
 {
 	struct name_key key = rule_key(number);
 	struct bn_name *name = name_new(&key, BN_NAME_RULE, (uint32_t)(index + 1), policy);
@@ -536,6 +536,8 @@ int bn_names_rule_set(struct bn_names *names, uint32_t number, const char *names
 	if (!name)
 		return -ENOMEM;
 	r = string_get(names->pool, namespace, &name->namespace);
+	if (r == 0)
+		r = string_get(names->pool, rule, &name->extra);
 	if (r < 0) {
 		bn_name_unref(name);
 		return r;
@@ -618,9 +620,15 @@ int bn_name_rule_index(const struct bn_name *name)
 	return (int)name->identity - 1;
 }
 
+const char *bn_name_rule_text(const struct bn_name *name)
+{
+	return name->kind == BN_NAME_RULE && name->extra ? name->extra->text : NULL;
+}
+
 const char *bn_name_label_next(const struct bn_name *name, const char *label)
 {
-	const struct shared *labels = name->kind == BN_NAME_SERVICE ? NULL : name->extra;
+	const struct shared *labels =
+		name->kind == BN_NAME_SERVICE || name->kind == BN_NAME_RULE ? NULL : name->extra;
 
 	if (!labels)
 		return NULL;

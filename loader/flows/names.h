@@ -77,9 +77,12 @@ int bn_names_service_id_set(struct bn_names *names, uint32_t id, const char *nam
 int bn_names_service_id_remove(struct bn_names *names, uint32_t id);
 struct bn_name *bn_names_service_id_get(struct bn_names *names, uint32_t id, uint64_t time);
 
-/* A policy's rule by the datapath's number; index -1: what no rule allows. */
+/*
+ * A policy's rule by the datapath's number; namespace NULL: of a policy without one; index -1: what
+ * no rule allows; `rule` is its own name, or NULL.
+ */
 int bn_names_rule_set(struct bn_names *names, uint32_t number, const char *namespace,
-		      const char *policy, int index);
+		      const char *policy, int index, const char *rule);
 int bn_names_rule_remove(struct bn_names *names, uint32_t number);
 struct bn_name *bn_names_rule_get(struct bn_names *names, uint32_t number, uint64_t time);
 
@@ -97,5 +100,7 @@ const char *bn_name_namespace(const struct bn_name *name); /* or NULL */
 const char *bn_name_text(const struct bn_name *name);
 const char *bn_name_port_name(const struct bn_name *name); /* a service's port name, or NULL */
 int bn_name_rule_index(const struct bn_name *name);
+/* Its own name; NULL: none. */
+const char *bn_name_rule_text(const struct bn_name *name);
 /* Labels as "key=value", sorted: NULL gives the first one, the last one gives NULL. */
 const char *bn_name_label_next(const struct bn_name *name, const char *label);

@@ -20,6 +20,9 @@ const struct bn_kind_info bn_kinds[_BN_KIND_MAX] = {
 			   "endpointslices", "slices", sizeof(struct bn_slice_object), true},
 	[BN_KIND_POLICY] = {"networking.k8s.io/v1", "NetworkPolicy", "networkpolicy",
 			    "networkpolicies", "netpol", sizeof(struct bn_policy_object), true},
+	[BN_KIND_CLUSTER_POLICY] = {"policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy",
+				    "clusternetworkpolicy", "clusternetworkpolicies", "cnp",
+				    sizeof(struct bn_policy_object), false},
 	[BN_KIND_RUNNING] = {"", "", "endpoint", "endpoints", NULL,
 			     sizeof(struct bn_running_object), true},
 };

@@ -68,8 +68,7 @@ static int parse_expression(const struct bn_field *item, struct bn_arena *arena,
 	return 0;
 }
 
-static int parse_selector(const struct bn_field *field, struct bn_arena *arena,
-			  struct bn_selector *ret)
+int bn_parse_selector(const struct bn_field *field, struct bn_arena *arena, struct bn_selector *ret)
 {
 	struct bn_field labels = bn_field_get(field, "matchLabels");
 	struct bn_field list = bn_field_get(field, "matchExpressions");
@@ -117,14 +116,14 @@ static int parse_optional_selector(const struct bn_field *field, struct bn_arena
 	selector = bn_arena_alloc(arena, 1, sizeof(*selector));
 	if (!selector)
 		return -ENOMEM;
-	r = parse_selector(field, arena, selector);
+	r = bn_parse_selector(field, arena, selector);
 	*ret = selector;
 	return r;
 }
 
 /* ---- blocks ---- */
 
-static int parse_cidr(const struct bn_field *field, struct bn_cidr *ret)
+int bn_parse_cidr(const struct bn_field *field, struct bn_cidr *ret)
 {
 	const char *text = NULL, *slash;
 	char addr[BN_ADDR_STRLEN];
@@ -168,7 +167,7 @@ static int parse_block(const struct bn_field *field, struct bn_arena *arena,
 	size_t n;
 
 	if (bn_field_object(field) < 0 || bn_field_array(&list, POLICY_ITEMS_MAX, &n) < 0 ||
-	    parse_cidr(&cidr, &peer->block) < 0)
+	    bn_parse_cidr(&cidr, &peer->block) < 0)
 		return -EINVAL;
 	except = bn_arena_alloc(arena, n, sizeof(*except));
 	if (!except)
@@ -176,7 +175,7 @@ static int parse_block(const struct bn_field *field, struct bn_arena *arena,
 	for (size_t i = 0; i < n; i++) {
 		struct bn_field item = bn_field_item(&list, i);
 
-		if (parse_cidr(&item, &except[i]) < 0)
+		if (bn_parse_cidr(&item, &except[i]) < 0)
 			return -EINVAL;
 		if (except[i].family != peer->block.family ||
 		    except[i].prefix <= peer->block.prefix ||
@@ -333,7 +332,7 @@ int bn_parse_policy(const struct bn_field *root, struct bn_policy_object *policy
 		return -EINVAL;
 	ret->namespace = policy->o.namespace;
 	ret->name = policy->o.name;
-	r = parse_selector(&pods, arena, &ret->pods);
+	r = bn_parse_selector(&pods, arena, &ret->pods);
 	if (r == 0)
 		r = parse_rules(&spec, "ingress", "from", arena, &ret->rules[BN_POLICY_INGRESS],
 				&ret->n_rules[BN_POLICY_INGRESS]);

@@ -37,7 +37,7 @@ static int parse_kind(const struct bn_field *root, enum bn_object_kind *ret)
 	}
 	return bn_field_fail(&kind_field,
 			     "\"%.64s\" is not supported, only Namespace, Node, Pod, Service, "
-			     "EndpointSlice and NetworkPolicy are",
+			     "EndpointSlice, NetworkPolicy and ClusterNetworkPolicy are",
 			     kind);
 }
 
@@ -201,6 +201,8 @@ static int parse_body(const struct bn_field *root, struct bn_object *object)
 		return bn_parse_slice(root, (struct bn_slice_object *)object);
 	case BN_KIND_POLICY:
 		return bn_parse_policy(root, (struct bn_policy_object *)object);
+	case BN_KIND_CLUSTER_POLICY:
+		return bn_parse_cluster_policy(root, (struct bn_policy_object *)object);
 	case BN_KIND_NAMESPACE:
 	case BN_KIND_RUNNING:
 	case _BN_KIND_MAX:

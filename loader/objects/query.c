@@ -368,8 +368,9 @@ int bn_objects_get(struct bn_objects *objects, const char *kind, const char *nam
 
 	if (find_kind(kind, &k) < 0)
 		return bn_error_set(err, -EINVAL,
-				    "\"%.64s\" is no kind, only namespaces, nodes, pods, services "
-				    "and endpointslices are",
+				    "\"%.64s\" is no kind, only namespaces, nodes, pods, services, "
+				    "endpointslices, networkpolicies and "
+				    "clusternetworkpolicies are",
 				    kind);
 	if (!bn_kinds[k].namespaced)
 	namespace = "";

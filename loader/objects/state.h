@@ -28,6 +28,7 @@ enum bn_object_kind {
 	BN_KIND_SERVICE,
 	BN_KIND_SLICE,
 	BN_KIND_POLICY,
+	BN_KIND_CLUSTER_POLICY,
 	BN_KIND_STORED_MAX,
 	BN_KIND_RUNNING = BN_KIND_STORED_MAX, /* a running endpoint; never in the store */
 	_BN_KIND_MAX,
@@ -231,7 +232,7 @@ struct bn_slice_object {
 	bool hinted; /* an endpoint has hints */
 };
 
-struct bn_policy_object {
+struct bn_policy_object { /* a NetworkPolicy, or a ClusterNetworkPolicy */
 	struct bn_object o;
 	struct bn_policy_spec spec;
 };
@@ -343,6 +344,11 @@ int bn_parse_pod(const struct bn_field *root, struct bn_pod_object *pod);
 int bn_parse_service(const struct bn_field *root, struct bn_service_object *service);
 int bn_parse_slice(const struct bn_field *root, struct bn_slice_object *slice);
 int bn_parse_policy(const struct bn_field *root, struct bn_policy_object *policy);
+int bn_parse_cluster_policy(const struct bn_field *root, struct bn_policy_object *policy);
+int bn_parse_selector(const struct bn_field *field, struct bn_arena *arena,
+		      struct bn_selector *ret);
+/* Bits past the prefix are ignored, as Kubernetes does. */
+int bn_parse_cidr(const struct bn_field *field, struct bn_cidr *ret);
 /* Annotations that give weights. Absent: *ret stays as it is. */
 int bn_parse_weight(const struct bn_field *root, uint16_t *ret);
 int bn_parse_weight_groups(const struct bn_field *root, struct bn_service_object *service);

@@ -125,6 +125,21 @@ FLOWS = [
      "time": "2026-11-23T09:20:11Z", "node_name": "n1"},
 ]
 
+OPEN = {"namespace": "default", "name": "web", "types": ["Ingress"], "endpoints": 2,
+        "rules": [{"direction": "ingress", "index": 0, "hits": 12}], "denied": {"ingress": 3}}
+LOCKDOWN = {"namespace": None, "name": "lockdown", "tier": "Admin", "priority": 10,
+            "types": ["Ingress", "Egress"], "endpoints": 40, "denied": {}, "rules": [
+                {"direction": "ingress", "index": 0, "name": "over to you", "action": "Pass",
+                 "hits": None},
+                {"direction": "ingress", "index": 1, "name": None, "action": "Deny", "hits": 1234},
+                {"direction": "egress", "index": 0, "name": "dns", "action": "Accept", "hits": 7}]}
+TRACE = {"verdict": "DROPPED", "drop_reason": "policy-ingress", "service": None, "backend": None,
+         "source": "10.0.0.2", "destination": "10.0.0.3:8080", "source_identity": 256,
+         "destination_identity": 257, "rules": [
+             {"policy": "default/out", "direction": "egress", "index": 2, "allow": True},
+             {"policy": "lockdown", "direction": "ingress", "index": 1, "rule": "no \"db\"\n",
+              "allow": False}]}
+
 OBJECTS = {
     "Pod": [{"apiVersion": "v1", "kind": "Pod",
              "metadata": {"name": "web-1", "namespace": "default", "labels": {"app": "web"}},
@@ -143,6 +158,10 @@ OBJECTS = {
     "NetworkPolicy": [{"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
                        "metadata": {"name": "deny", "namespace": "default"},
                        "spec": {"podSelector": {}, "policyTypes": ["Ingress"]}}],
+    "ClusterNetworkPolicy": [{"apiVersion": "policy.networking.k8s.io/v1alpha2",
+                              "kind": "ClusterNetworkPolicy", "metadata": {"name": "lockdown"},
+                              "spec": {"tier": "Admin", "priority": 10,
+                                       "subject": {"namespaces": {}}}}],
     "Namespace": [{"apiVersion": "v1", "kind": "Namespace",
                    "metadata": {"name": "default", "labels": {"team": "a"}}}],
     "Node": [{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"},
@@ -229,7 +248,8 @@ METHODS = {
     "endpoint.add": ENDPOINT, "endpoint.delete": ENDPOINT, "endpoint.list": [ENDPOINT],
     "svc.list": [WEB, EMPTY], "svc.get": WEB, "flows": tuple(FLOWS), "ct.list": tuple(CT),
     "nat.list": tuple(NAT), "map.list": STATUS["maps"],
-    "map.audit": AUDIT, "status": STATUS,
+    "map.audit": AUDIT, "status": STATUS, "policy.list": [LOCKDOWN, OPEN], "policy.get": LOCKDOWN,
+    "policy.trace": TRACE,
     "metrics": "# TYPE bpfnet_up gauge\nbpfnet_up 1\n", "config": {"node-name": "n1", "device": ["eth0"]},
     "version": {"version": "0.2.0", "control": 1, "node": "n1", "kernel": "6.1.0"},
 }
@@ -274,7 +294,9 @@ OUTPUTS = [
     "ct list", "ct list -o json", "ct list -o yaml", "nat list", "map list", "map audit", "metrics",
     "status",
     "config", "version", "version -o json",
-    "get pods", "get po -o wide", "get svc -o wide", "get endpointslices", "get netpol", "get ns",
+    "get pods", "get po -o wide", "get svc -o wide", "get endpointslices", "get netpol", "get cnp", "get ns",
+    "policy list", "-o wide policy list", "policy get lockdown",
+    "policy trace --from default/client --to default/web-1 --port 8080",
     "get no", "get service default/web -o yaml", "get services -o json",
     "endpoint delete default/client",
 ]
@@ -284,6 +306,19 @@ OUTPUTS = [
 def test_output(agent, args):
     r = run(*args.split(), run_dir=agent.dir, check=0)
     golden(re.sub(r"[^a-z]+", "-", args).strip("-"), r.stdout)
+
+
+def test_flows_of_cluster_policies(agent):
+    """Their rules deny, and may have names; whose, is for them to say."""
+    rule = {"name": "lockdown", "kind": "ClusterNetworkPolicy"}
+    agent.methods["flows"] = (
+        flow("drop", verdict="DROPPED", drop_reason=16, drop_reason_desc="policy-ingress",
+             destination_service=None, original=None,
+             egress_allowed_by=[{**rule, "index": 24}],
+             ingress_denied_by=[{**rule, "index": 0, "rule": "no \"db\"\x1b"}]),)
+    for options in ((), ("-o", "wide")):
+        r = run(*options, "flows", run_dir=agent.dir, check=0)
+        golden("-".join(("flows-of-cluster-policies", *options[1:])), r.stdout)
 
 
 @pytest.mark.parametrize("service", [OUTSIDE, HEADLESS, HOST_PORT], ids=lambda s: s["name"])

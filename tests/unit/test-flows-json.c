@@ -29,8 +29,10 @@ static int setup(void **state)
 	assert_int_equal(bn_names_set(w.names, &node, &host), 0);
 	bn_names_service_set(w.names, &vip, 80, IPPROTO_TCP, "default", "web", "http");
 	bn_names_service_set(w.names, &vip6, 80, IPPROTO_TCP, "default", "web", NULL);
-	bn_names_rule_set(w.names, 7, "default", "out", 3);
-	bn_names_rule_set(w.names, 8, "shop", "in", -1);
+	bn_names_rule_set(w.names, 7, "default", "out", 3, NULL);
+	bn_names_rule_set(w.names, 8, "shop", "in", -1, NULL);
+	bn_names_rule_set(w.names, 9, NULL, "lockdown", 0, "no \"db\"");
+	bn_names_rule_set(w.names, 10, NULL, "lockdown", 24, NULL);
 	*state = &w;
 	return 0;
 }
@@ -198,6 +200,36 @@ static void test_denied_by_policy(void **state)
 		    "\"node_name\":\"node-a\"" POLICY_RULES);
 }
 
+/* Of a policy without a namespace, whose rules deny and have names. */
+static void test_cluster_policy(void **state)
+{
+	struct bn_event e = event_of_policy(BN_EVENT_DROP);
+
+	e.reason = BN_DROP_POLICY_INGRESS;
+	e.flags = 0;
+	e.egress_verdict = BN_VERDICT_ALLOW | 10;
+	e.ingress_verdict = 9;
+	assert_line(*state, &e,
+		    TIME_TEXT
+		    "\"verdict\":\"DROPPED\",\"drop_reason\":16,"
+		    "\"drop_reason_desc\":\"policy-ingress\",\"event_type\":\"drop\"," POLICY_IP
+		    ",\"traffic_direction\":\"EGRESS\",\"node_name\":\"node-a\""
+		    ",\"egress_allowed_by\":[{\"name\":\"lockdown\","
+		    "\"kind\":\"ClusterNetworkPolicy\",\"index\":24}]"
+		    ",\"ingress_denied_by\":[{\"name\":\"lockdown\","
+		    "\"kind\":\"ClusterNetworkPolicy\",\"index\":0,\"rule\":\"no \\\"db\\\"\"}],"
+		    "\"Summary\":\"TCP Flags: SYN\"}");
+	/* what no rule decides */
+	e.egress_verdict = e.ingress_verdict = BN_VERDICT_ALLOW;
+	e.header.type = BN_EVENT_FLOW_OPENED;
+	e.reason = 0;
+	e.flags = BN_FLOW_ORIGIN;
+	assert_line(*state, &e,
+		    TIME_TEXT "\"verdict\":\"FORWARDED\",\"event_type\":\"opened\"," POLICY_IP
+			      ",\"traffic_direction\":\"EGRESS\",\"is_reply\":false,"
+			      "\"node_name\":\"node-a\",\"Summary\":\"TCP Flags: SYN\"}");
+}
+
 static void test_audited(void **state)
 {
 	struct bn_event e = event_of_policy(BN_EVENT_FLOW_OPENED);
@@ -340,6 +372,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_closed_v6, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_drop_without_backend, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_denied_by_policy, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_cluster_policy, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_audited, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_masqueraded_udp, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_icmp_from_the_host, setup, teardown),

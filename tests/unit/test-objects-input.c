@@ -53,7 +53,7 @@ static const struct {
 	 "use discovery.k8s.io/v1"},
 	{"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}",
 	 "in: document 1: kind: \"Deployment\" is not supported, only Namespace, Node, Pod, "
-	 "Service, EndpointSlice and NetworkPolicy are"},
+	 "Service, EndpointSlice, NetworkPolicy and ClusterNetworkPolicy are"},
 	{"apiVersion: extensions/v1beta1\nkind: NetworkPolicy\nmetadata: {name: a}",
 	 "in: document 1: apiVersion: \"extensions/v1beta1\" is not known for NetworkPolicy, use "
 	 "networking.k8s.io/v1"},

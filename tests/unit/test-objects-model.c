@@ -303,7 +303,8 @@ static void test_get(void **state)
 	bn_error_done(&err);
 	assert_int_equal(bn_objects_get(rig.objects, "cm", NULL, NULL, &list, &err), -EINVAL);
 	assert_string_equal(bn_error_text(&err), "\"cm\" is no kind, only namespaces, nodes, pods, "
-						 "services and endpointslices are");
+						 "services, endpointslices, networkpolicies "
+						 "and clusternetworkpolicies are");
 	bn_error_done(&err);
 	rig_teardown(&rig);
 }
