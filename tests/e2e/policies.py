@@ -9,6 +9,8 @@ import socket
 import sys
 import threading
 
+import pytest
+
 import netns
 import peers
 from harness import FAMILIES
@@ -25,6 +27,16 @@ def policy(name, subject=None, ingress=None, egress=None, namespace="default"):
             spec[key] = rules
     return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
             "metadata": {"name": name, "namespace": namespace}, "spec": spec}
+
+
+def cluster_policy(name, subject, tier="Admin", priority=10, ingress=(), egress=()):
+    """A rule's `peers` are its `from` or `to`."""
+    spec = {"tier": tier, "priority": priority, "subject": subject}
+    for key, peers_key, rules in (("ingress", "from", ingress), ("egress", "to", egress)):
+        if rules:
+            spec[key] = [{peers_key if k == "peers" else k: v for k, v in r.items()} for r in rules]
+    return {"apiVersion": "policy.networking.k8s.io/v1alpha2", "kind": "ClusterNetworkPolicy",
+            "metadata": {"name": name}, "spec": spec}
 
 
 def namespace(name, **labels):
@@ -84,6 +96,51 @@ class Enforce:
     def __exit__(self, *exc):
         if self.applied:
             self.drop()
+
+
+class Connection:
+    """TCP with both ends in hand."""
+
+    def __init__(self, source, target, family, number=7000):
+        with netns.within(target.ns):
+            listener = socket.socket(peers.family(target.ip[family]), socket.SOCK_STREAM)
+        with listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((target.ip[family], number))
+            listener.listen()
+            self.client = peers.tcp_socket(source.ns, target.ip[family])
+            self.client.connect((target.ip[family], number))
+            self.server, _ = listener.accept()
+        self.passes(b"hello")
+
+    def passes(self, data):
+        for a, b in ((self.client, self.server), (self.server, self.client)):
+            b.settimeout(5 * peers.SLOW)
+            a.sendall(data)
+            got = b""
+            while len(got) < len(data):
+                got += b.recv(65536)
+            assert got == data
+
+    def cut(self, first):
+        """Nothing arrives any more, whoever speaks first, and what is sent again neither."""
+        ends = (self.client, self.server)
+        ends = ends if first == "client" else ends[::-1]
+        for a, b in (ends, ends[::-1]) * 2:
+            a.sendall(b"too late")
+            for s in (a, b):
+                s.settimeout(BLINK)
+                with pytest.raises(TimeoutError):
+                    got = s.recv(100)
+                    raise AssertionError(f"{got!r} arrived")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        for s in (self.client, self.server):
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            s.close()
 
 
 class Looping:

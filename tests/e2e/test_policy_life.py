@@ -3,7 +3,6 @@
 that follow one another. What is denied gets in at no moment, what is allowed loses nothing."""
 import os
 import re
-import socket
 import time
 
 import pytest
@@ -11,8 +10,8 @@ import pytest
 import netns
 import peers
 from harness import FAMILIES, NODE, WORLD, Node, eventually, pod_manifest
-from policies import (BLINK, Enforce, Knocker, Talker, block, blocks, denied_tcp, denied_udp, namespace,
-                      namespaces, pings, pods, policy, port)
+from policies import (BLINK, Connection, Enforce, Knocker, Talker, block, blocks, denied_tcp,
+                      denied_udp, namespace, namespaces, pings, pods, policy, port)
 from servers import Nginx
 
 FAR = {4: "198.51.100.2", 6: "fd00:51::2"}
@@ -47,51 +46,6 @@ def relabel(node, pod, **labels):
 
 
 # ----------------------------------------------------- established connections
-class Connection:
-    """TCP with both ends in hand."""
-
-    def __init__(self, source, target, family, number=7000):
-        with netns.within(target.ns):
-            listener = socket.socket(peers.family(target.ip[family]), socket.SOCK_STREAM)
-        with listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((target.ip[family], number))
-            listener.listen()
-            self.client = peers.tcp_socket(source.ns, target.ip[family])
-            self.client.connect((target.ip[family], number))
-            self.server, _ = listener.accept()
-        self.passes(b"hello")
-
-    def passes(self, data):
-        for a, b in ((self.client, self.server), (self.server, self.client)):
-            b.settimeout(5 * peers.SLOW)
-            a.sendall(data)
-            got = b""
-            while len(got) < len(data):
-                got += b.recv(65536)
-            assert got == data
-
-    def cut(self, first):
-        """Nothing arrives any more, whoever speaks first, and what is sent again neither."""
-        ends = (self.client, self.server)
-        ends = ends if first == "client" else ends[::-1]
-        for a, b in (ends, ends[::-1]) * 2:
-            a.sendall(b"too late")
-            for s in (a, b):
-                s.settimeout(BLINK)
-                with pytest.raises(TimeoutError):
-                    got = s.recv(100)
-                    raise AssertionError(f"{got!r} arrived")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        for s in (self.client, self.server):
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            s.close()
-
-
 FRIENDS = policy("web", {"app": "web"}, ingress=[{"from": [pods(role="friend"),
                                                            namespaces(team="blue")]}])
 HOW = {
