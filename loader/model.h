@@ -132,10 +132,11 @@ struct bn_selector {
 	size_t n;
 };
 
-/* Who is at the other end: pods, or addresses. */
+/* Who is at the other end: pods, other nodes, or addresses. */
 struct bn_policy_peer {
 	const struct bn_selector *pods;       /* NULL: all of the namespaces' */
 	const struct bn_selector *namespaces; /* NULL: the policy's own */
+	const struct bn_selector *nodes;      /* by nodes' labels; the two above are NULL */
 	bool is_block;                        /* ipBlock; the selectors are NULL */
 	struct bn_cidr block;
 	const struct bn_cidr *except; /* within the block */
@@ -177,8 +178,8 @@ enum bn_policy_tier {
 
 /*
  * A NetworkPolicy, or a ClusterNetworkPolicy, which has no namespace. What it points to stays valid
- * until a commit that names it again or removes it has returned, and so does what struct bn_pod_spec
- * and bn_namespace_spec point to.
+ * until a commit that names it again or removes it has returned, and so does what struct bn_pod_spec,
+ * bn_node_spec and bn_namespace_spec point to.
  */
 struct bn_policy_spec {
 	const char *namespace; /* "": none */
@@ -211,6 +212,15 @@ struct bn_pod_spec {
 	bool audit; /* what its policies deny passes, and is reported */
 };
 
+/* Another node as policy sees it. */
+struct bn_node_spec {
+	const char *name;
+	const struct bn_label *labels;
+	size_t n_labels;
+	const union bn_addr *ips;
+	size_t n_ips;
+};
+
 struct bn_namespace_spec {
 	const char *name;
 	const struct bn_label *labels;
@@ -238,4 +248,6 @@ struct bn_change {
 	size_t n_pods, n_pods_removed;
 	const struct bn_namespace_spec *namespaces; /* one that is removed has no labels */
 	size_t n_namespaces;
+	const struct bn_node_spec *nodes; /* one that is removed has no addresses */
+	size_t n_nodes;
 };

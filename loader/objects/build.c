@@ -441,6 +441,19 @@ static void add_touched_pod(struct bn_objects *objects, const char *namespace, c
 			(struct bn_pod_spec){.namespace = namespace, .name = name};
 }
 
+static struct bn_node_spec node_spec(const struct bn_node_object *node, const char *name)
+{
+	struct bn_node_spec spec = {.name = name};
+
+	if (node) {
+		spec.labels = node->labels;
+		spec.n_labels = node->n_labels;
+		spec.ips = node->ips;
+		spec.n_ips = node->n_ips;
+	}
+	return spec;
+}
+
 static int build_policy(struct bn_objects *objects, struct bn_arena *arena,
 			struct bn_change *change)
 {
@@ -450,15 +463,17 @@ static int build_policy(struct bn_objects *objects, struct bn_arena *arena,
 	struct bn_pod_spec *pods = bn_arena_alloc(arena, n, sizeof(*pods));
 	struct bn_pod_spec *removed = bn_arena_alloc(arena, n, sizeof(*removed));
 	struct bn_namespace_spec *namespaces = bn_arena_alloc(arena, n, sizeof(*namespaces));
+	struct bn_node_spec *nodes = bn_arena_alloc(arena, n, sizeof(*nodes));
 	struct bn_touched_object *touched, *next;
 
-	if (!policies || !gone || !pods || !removed || !namespaces)
+	if (!policies || !gone || !pods || !removed || !namespaces || !nodes)
 		return -ENOMEM;
 	change->policies = policies;
 	change->policies_removed = gone;
 	change->pods = pods;
 	change->pods_removed = removed;
 	change->namespaces = namespaces;
+	change->nodes = nodes;
 	HASH_ITER(hh, objects->touched_objects, touched, next) {
 		const char *namespace = touched->key + 1;
 		const char *name = namespace + strlen(namespace) + 1;
@@ -469,7 +484,12 @@ static int build_policy(struct bn_objects *objects, struct bn_arena *arena,
 			continue;
 		}
 		object = bn_index_find(objects, touched->kind, namespace, name);
-		if (touched->kind == BN_KIND_NAMESPACE) {
+		if (touched->kind == BN_KIND_NODE) {
+			/* what a pod exchanges with its own node is no policy's affair */
+			if (strcmp(name, objects->config.node_name))
+				nodes[change->n_nodes++] =
+					node_spec((const struct bn_node_object *)object, name);
+		} else if (touched->kind == BN_KIND_NAMESPACE) {
 			const struct bn_labels_object *ns = (const struct bn_labels_object *)object;
 
 			namespaces[change->n_namespaces++] =

@@ -260,8 +260,7 @@ static int touch_object(struct bn_objects *objects, const struct bn_object *obje
 	char key[INDEX_KEY_MAX];
 	size_t n;
 
-	if (kind != BN_KIND_POD && kind != BN_KIND_NAMESPACE && kind != BN_KIND_POLICY &&
-	    kind != BN_KIND_CLUSTER_POLICY)
+	if (kind == BN_KIND_SERVICE || kind == BN_KIND_SLICE)
 		return 0;
 	key[0] = (char)('a' + kind);
 	n = 1 + join(key + 1, object->namespace, object->name, NULL);

@@ -130,11 +130,15 @@ static int parse_peer(const struct bn_field *item, const char *const *keys, stru
 		return -EINVAL;
 	if (key == PEER_NETWORKS)
 		return parse_networks(&member, peers, n);
-	if (key > PEER_NETWORKS)
+	if (key == PEER_DOMAINS)
 		return bn_field_fail(&member, "is not supported");
 	selectors = bn_arena_alloc(arena, 2, sizeof(*selectors));
 	if (!selectors)
 		return -ENOMEM;
+	if (key == PEER_NODES) {
+		peers[(*n)++].nodes = &selectors[0];
+		return bn_parse_selector(&member, arena, &selectors[0]);
+	}
 	peers[*n].namespaces = &selectors[0];
 	peers[*n].pods = &selectors[1];
 	++*n;

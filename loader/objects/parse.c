@@ -181,6 +181,10 @@ static int check_metadata(const struct bn_field *root, struct bn_object *object)
 		r = bn_parse_labels(&labels, &object->arena, &pod->labels, &pod->n_labels);
 		if (r == 0)
 			r = parse_audit(&annotations, &pod->audit);
+	} else if (object->kind == BN_KIND_NODE) {
+		struct bn_node_object *node = (struct bn_node_object *)object;
+
+		r = bn_parse_labels(&labels, &object->arena, &node->labels, &node->n_labels);
 	} else {
 		r = bn_parse_labels(&labels, &scratch, &list, &n);
 		bn_arena_done(&scratch);

@@ -34,9 +34,10 @@ int bn_transaction_publish(struct bn_objects *objects, struct bn_error *err)
 	int r;
 
 	r = bn_build_change(objects, &arena, &change);
-	if (r == 0 && (change.n_services || change.n_removed || change.n_peers ||
-		       change.n_peers_removed || change.n_policies || change.n_policies_removed ||
-		       change.n_pods || change.n_pods_removed || change.n_namespaces))
+	if (r == 0 &&
+	    (change.n_services || change.n_removed || change.n_peers || change.n_peers_removed ||
+	     change.n_policies || change.n_policies_removed || change.n_pods ||
+	     change.n_pods_removed || change.n_namespaces || change.n_nodes))
 		r = objects->config.commit(objects->config.user, &change, err);
 	bn_arena_done(&arena);
 	if (r < 0)

@@ -88,6 +88,8 @@ struct bn_labels_object { /* a Namespace */
 
 struct bn_node_object {
 	struct bn_object o;
+	struct bn_label *labels;
+	size_t n_labels;
 	const char *zone; /* or NULL */
 	union bn_addr *ips;
 	size_t n_ips;

@@ -41,6 +41,7 @@ void bn_policy_abort(struct bn_policy *p)
 	HASH_ITER(hh, p->nodes, node, next_node) {
 		identity_put(p, node->next);
 		node->next = 0;
+		node->staged = false;
 	}
 	if (p->prefixes_staged)
 		prefixes_done(p, &p->next_prefixes);
@@ -172,6 +173,11 @@ static void take_over(struct bn_policy *p)
 			pod_forget(p, pod);
 	}
 	HASH_ITER(hh, p->nodes, node, next_node) {
+		if (node->staged) {
+			node->labels = node->next_labels;
+			node->n_labels = node->n_next_labels;
+			node->staged = false;
+		}
 		if (!node->next)
 			continue;
 		identity_put(p, node->now);

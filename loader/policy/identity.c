@@ -3,7 +3,7 @@
  * Identities and prefixes. An identity's text says what it stands for:
  *
  *   pod/NAMESPACE/KEY=VALUE,...;NAME:PROTOCOL=PORT,...;BLOCK,...     a pod's address
- *   node;BLOCK,...                                                   another node's
+ *   node/KEY=VALUE,...;BLOCK,...                                     another node's
  *   world;BLOCK,...                                                  any other
  *
  * Labels and port names are those that policies mention, blocks those that have the address. A
@@ -248,19 +248,19 @@ static int compare_labels(const void *x, const void *y)
 	return strcmp(((const struct bn_label *)x)->key, ((const struct bn_label *)y)->key);
 }
 
-static int put_labels(const struct bn_policy *p, struct identity *i, const struct pod_state *state,
-		      FILE *f)
+static int put_labels(const struct bn_policy *p, struct identity *i, const struct bn_label *labels,
+		      size_t n, FILE *f)
 {
-	i->labels = bn_arena_alloc(&i->arena, state->n_labels, sizeof(*i->labels));
+	i->labels = bn_arena_alloc(&i->arena, n, sizeof(*i->labels));
 	if (!i->labels)
 		return -ENOMEM;
-	for (size_t k = 0; k < state->n_labels; k++) {
+	for (size_t k = 0; k < n; k++) {
 		struct bn_label *l = &i->labels[i->n_labels];
 
-		if (!mentioned(p->keys, state->labels[k].key))
+		if (!mentioned(p->keys, labels[k].key))
 			continue;
-		l->key = bn_arena_strdup(&i->arena, state->labels[k].key);
-		l->value = bn_arena_strdup(&i->arena, state->labels[k].value);
+		l->key = bn_arena_strdup(&i->arena, labels[k].key);
+		l->value = bn_arena_strdup(&i->arena, labels[k].value);
 		if (!l->key || !l->value)
 			return -ENOMEM;
 		i->n_labels++;
@@ -343,7 +343,7 @@ int identity_of_pod(struct bn_policy *p, const struct pod *pod, const struct pod
 		i->pod = true;
 		i->namespace = bn_arena_strdup(&i->arena, pod->namespace);
 		fprintf(f, "pod/%s/", pod->namespace);
-		r = i->namespace ? put_labels(p, i, state, f) : -ENOMEM;
+		r = i->namespace ? put_labels(p, i, state->labels, state->n_labels, f) : -ENOMEM;
 	}
 	if (!r)
 		r = put_ports(p, i, state, f);
@@ -359,8 +359,20 @@ int identity_of_pod(struct bn_policy *p, const struct pod *pod, const struct pod
 	return r;
 }
 
-/* An address that is no pod's: by its blocks, and where there are none by what it is. */
-static int identity_of_address(struct bn_policy *p, const char *what, uint32_t otherwise,
+static int put_node(const struct bn_policy *p, struct identity *i, const struct node_address *node,
+		    FILE *f)
+{
+	i->node = true;
+	fputs("node/", f);
+	return node->staged ? put_labels(p, i, node->next_labels, node->n_next_labels, f)
+			    : put_labels(p, i, node->labels, node->n_labels, f);
+}
+
+/*
+ * An address that is no pod's: a node's, or with NULL the world's. By its blocks, and nodes' labels
+ * where policies know nodes; where there is nothing of either by what it is.
+ */
+static int identity_of_address(struct bn_policy *p, const struct node_address *node,
 			       const struct prefix *prefix, uint32_t *ret, struct bn_error *err)
 {
 	struct identity *i;
@@ -369,16 +381,18 @@ static int identity_of_address(struct bn_policy *p, const char *what, uint32_t o
 	FILE *f;
 	int r;
 
-	*ret = otherwise;
-	if (!prefix || !prefix->n_in)
+	*ret = node ? BN_IDENTITY_REMOTE_NODE : BN_IDENTITY_WORLD;
+	if ((!prefix || !prefix->n_in) && (!node || !p->n_node_peers))
 		return 0;
 	i = calloc(1, sizeof(*i));
 	f = open_memstream(&text, &size);
 	r = i && f ? 0 : -ENOMEM;
-	if (!r) {
-		fputs(what, f);
+	if (!r && node)
+		r = put_node(p, i, node, f);
+	else if (!r)
+		fputs("world", f);
+	if (!r)
 		r = put_blocks(i, prefix, f);
-	}
 	if (f && fclose(f) && !r)
 		r = -ENOMEM;
 	if (r)
@@ -389,11 +403,10 @@ static int identity_of_address(struct bn_policy *p, const char *what, uint32_t o
 	return r;
 }
 
-int identity_of_node(struct bn_policy *p, const union bn_addr *addr, uint32_t *ret,
+int identity_of_node(struct bn_policy *p, const struct node_address *node, uint32_t *ret,
 		     struct bn_error *err)
 {
-	return identity_of_address(p, "node", BN_IDENTITY_REMOTE_NODE, prefix_of(p, addr), ret,
-				   err);
+	return identity_of_address(p, node, prefix_of(p, &node->addr), ret, err);
 }
 
 /* ---- prefixes, made ---- */
@@ -432,8 +445,7 @@ int prefixes_build(struct bn_policy *p, struct prefixes *ret, struct bn_error *e
 		prefix->up = around;
 		r = members(ret, prefix, up, &list[i], at - i);
 		if (!r)
-			r = identity_of_address(p, "world", BN_IDENTITY_WORLD, prefix,
-						&prefix->identity, err);
+			r = identity_of_address(p, NULL, prefix, &prefix->identity, err);
 		ret->n += !r;
 	}
 	free(list);

@@ -39,6 +39,8 @@ struct peers {
 	bool has_namespaces;
 	char *namespace; /* where no namespaces are selected */
 	struct bn_selector pods, namespaces;
+	bool is_nodes; /* other nodes, by `nodes`, instead */
+	struct bn_selector nodes;
 	/* addresses */
 	struct bn_cidr cidr;
 	struct bn_cidr *except;
@@ -84,7 +86,7 @@ struct mention {
 struct identity {
 	uint32_t number;
 	bool fresh; /* made by the change at hand */
-	bool pod;
+	bool pod, node;
 	const char *namespace;
 	struct bn_label *labels; /* those that policies mention */
 	size_t n_labels;
@@ -140,6 +142,9 @@ struct pod {
 struct node_address {
 	UT_hash_handle hh;
 	union bn_addr addr;
+	const struct bn_label *labels, *next_labels; /* of the node */
+	size_t n_labels, n_next_labels;
+	bool staged;
 	uint32_t now, next; /* 0: none */
 };
 
@@ -187,6 +192,7 @@ struct bn_policy {
 	struct table *tables; /* by key */
 	struct prefixes prefixes, next_prefixes;
 	uint64_t generation;
+	size_t n_node_peers; /* peers that are nodes */
 	bool started;
 	/* of the change at hand */
 	bool prepared, prefixes_staged, policies_staged;
@@ -244,7 +250,7 @@ void mention_remove(struct mention **all, const char *text);
 /* References to identities; pods' and nodes' addresses have them, and prefixes. */
 int identity_of_pod(struct bn_policy *p, const struct pod *pod, const struct pod_state *state,
 		    const union bn_addr *addr, uint32_t *ret, struct bn_error *err);
-int identity_of_node(struct bn_policy *p, const union bn_addr *addr, uint32_t *ret,
+int identity_of_node(struct bn_policy *p, const struct node_address *node, uint32_t *ret,
 		     struct bn_error *err);
 void identity_put(struct bn_policy *p, uint32_t identity);
 const struct namespace *namespace_find(const struct bn_policy *p, const char *name);

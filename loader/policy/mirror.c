@@ -169,6 +169,8 @@ static int rule_init(struct bn_policy *p, const struct bn_change *c, struct poli
 	for (size_t i = 0; i < spec->n_peers && !r; i++) {
 		r = mention_keys(p, spec->peers[i].pods);
 		if (!r)
+			r = mention_keys(p, spec->peers[i].nodes);
+		if (!r)
 			r = peers_get(p, policy->spec.namespace, &spec->peers[i],
 				      &rule->peers[rule->n_peers]);
 		rule->n_peers += !r;

@@ -48,6 +48,15 @@ static char *block_text(struct peers *s, const struct bn_policy_peer *spec)
 	return text;
 }
 
+static char *nodes_text(const struct bn_policy_peer *spec)
+{
+	char *nodes = bn_selector_text(spec->nodes), *text = NULL;
+	int n = nodes ? asprintf(&text, "nodes(%s)", nodes) : -1;
+
+	free(nodes);
+	return n < 0 ? NULL : text;
+}
+
 static char *pods_text(const char *namespace, const struct bn_policy_peer *spec)
 {
 	char *pods = spec->pods ? bn_selector_text(spec->pods) : strdup("");
@@ -70,6 +79,10 @@ static int fill(struct peers *s, const char *namespace, const struct bn_policy_p
 	s->block = spec->is_block;
 	if (s->block)
 		return 0;
+	if (spec->nodes) {
+		s->is_nodes = true;
+		return bn_selector_copy(&s->arena, spec->nodes, &s->nodes);
+	}
 	if (spec->pods)
 		r = bn_selector_copy(&s->arena, spec->pods, &s->pods);
 	if (!r && spec->namespaces) {
@@ -99,7 +112,9 @@ int peers_get(struct bn_policy *p, const char *namespace, const struct bn_policy
 
 	if (!s)
 		return -ENOMEM;
-	s->text = spec->is_block ? block_text(s, spec) : pods_text(namespace, spec);
+	s->text = spec->is_block ? block_text(s, spec)
+		  : spec->nodes  ? nodes_text(spec)
+				 : pods_text(namespace, spec);
 	if (!s->text) {
 		peers_free(s);
 		return -ENOMEM;
@@ -128,6 +143,8 @@ int peers_get(struct bn_policy *p, const char *namespace, const struct bn_policy
 	s->fresh = true;
 	s->references = 1;
 	p->blocks_new |= s->block;
+	if (s->is_nodes && !p->n_node_peers++)
+		p->keys_new = true; /* nodes need identities of their own */
 	*ret = s;
 	return 0;
 }
@@ -137,6 +154,7 @@ void peers_put(struct bn_policy *p, struct peers *s)
 	if (!s || --s->references)
 		return;
 	p->blocks_gone |= s->block;
+	p->n_node_peers -= s->is_nodes;
 	HASH_DEL(p->peers, s);
 	peers_free(s);
 }
@@ -189,6 +207,8 @@ static bool means(const struct bn_policy *p, const struct peers *s, const struct
 {
 	if (s->block)
 		return bsearch(s->text, i->blocks, i->n_blocks, sizeof(*i->blocks), compare_texts);
+	if (s->is_nodes)
+		return i->node && bn_selector_matches(&s->nodes, i->labels, i->n_labels, NULL);
 	if (!i->pod)
 		return false;
 	if (s->has_namespaces) {

@@ -33,24 +33,65 @@ static struct node_address *need_node(struct bn_policy *p, const union bn_addr *
 	return node;
 }
 
-/* Nodes come as peers; one that leaves keeps its identity, which costs nothing. */
-static int identify_nodes(struct bn_policy *p, const struct bn_change *c, struct bn_error *err)
+/* The labels of an address's node; without any, whose it was may be gone. */
+static void stage_labels(struct node_address *node, const struct bn_label *labels, size_t n)
 {
-	struct node_address *node, *tmp;
-	int r = 0;
+	node->next_labels = labels;
+	node->n_next_labels = n;
+	node->staged = true;
+}
 
-	for (size_t i = 0; i < c->n_peers && !r; i++) {
-		if (c->peers[i].kind != BN_ADDR_REMOTE_NODE)
+static void stage_gone(struct bn_policy *p, const union bn_addr *addr)
+{
+	struct node_address *node = NULL;
+
+	HASH_FIND(hh, p->nodes, addr, sizeof(*addr), node);
+	if (node)
+		stage_labels(node, NULL, 0);
+}
+
+/*
+ * Addresses of nodes come as peers, their labels as nodes. An address that leaves keeps an identity,
+ * which costs nothing.
+ */
+static int stage_nodes(struct bn_policy *p, const struct bn_change *c)
+{
+	struct node_address *node;
+
+	for (size_t i = 0; i < c->n_peers_removed; i++)
+		stage_gone(p, &c->peers_removed[i]);
+	for (size_t i = 0; i < c->n_peers; i++) {
+		if (c->peers[i].kind != BN_ADDR_REMOTE_NODE) {
+			stage_gone(p, &c->peers[i].addr);
 			continue;
+		}
 		node = need_node(p, &c->peers[i].addr);
 		if (!node)
 			return -ENOMEM;
-		if (!node->next)
-			r = identity_of_node(p, &node->addr, &node->next, err);
+		stage_labels(node, node->labels, node->n_labels);
 	}
+	for (size_t i = 0; i < c->n_nodes; i++) {
+		const struct bn_node_spec *spec = &c->nodes[i];
+
+		for (size_t k = 0; k < spec->n_ips; k++) {
+			node = need_node(p, &spec->ips[k]);
+			if (!node)
+				return -ENOMEM;
+			stage_labels(node, spec->labels, spec->n_labels);
+		}
+	}
+	return 0;
+}
+
+static int identify_nodes(struct bn_policy *p, const struct bn_change *c, bool all,
+			  struct bn_error *err)
+{
+	struct node_address *node, *tmp;
+	int r = stage_nodes(p, c);
+
 	HASH_ITER(hh, p->nodes, node, tmp) {
-		if (p->prefixes_staged && !node->next && !r)
-			r = identity_of_node(p, &node->addr, &node->next, err);
+		if ((all || node->staged) && !r)
+			r = identity_of_node(p, node, &node->next, err);
 	}
 	return r;
 }
@@ -167,8 +208,8 @@ static bool concerns(const struct bn_policy *p, const struct bn_change *c)
 
 	for (size_t i = 0; i < c->n_peers && !nodes; i++)
 		nodes = c->peers[i].kind == BN_ADDR_REMOTE_NODE;
-	return nodes || c->n_policies || c->n_policies_removed || c->n_pods || c->n_pods_removed ||
-	       c->n_namespaces || p->blocks_new || !p->started;
+	return nodes || c->n_nodes || c->n_policies || c->n_policies_removed || c->n_pods ||
+	       c->n_pods_removed || c->n_namespaces || p->blocks_new || !p->started;
 }
 
 static int prepare(struct bn_policy *p, const struct bn_change *c, struct bn_error *err)
@@ -191,7 +232,7 @@ static int prepare(struct bn_policy *p, const struct bn_change *c, struct bn_err
 	if (!r)
 		r = identify_pods(p, all, err);
 	if (!r)
-		r = identify_nodes(p, c, err);
+		r = identify_nodes(p, c, all, err);
 	if (!r && c->n_namespaces)
 		r = look_again(p);
 	if (!r)

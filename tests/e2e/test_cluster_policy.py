@@ -5,8 +5,8 @@ import pytest
 
 import peers
 from harness import FAMILIES, WORLD, eventually, pod_manifest
-from policies import (Connection, Enforce, Knocker, Talker, block, cluster_policy, denied_tcp, denied_udp, namespace,
-                      pods, policy, port)
+from policies import (BLINK, Connection, Enforce, Knocker, Talker, block, cluster_policy, denied_tcp,
+                      denied_udp, namespace, pods, policy, port)
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +165,32 @@ def test_subject_by_namespace_label(node, enforce):
     finally:
         node.apply(namespace("blue", team="blue"))
     passes(node.a, node.guest)
+
+
+def test_egress_to_nodes(module_cluster):
+    """By the labels that they have now; the pod's own node is no policy's affair."""
+    c = module_cluster(nodes=2)
+    own, other = c.nodes
+    for n in c.nodes:
+        c.serve(c.peers.tcp(n.ns, n.name, 8080))
+    pod = own.pod("a", labels={"app": "a"})
+
+    def reached(node):
+        return [peers.tcp_error(pod.ns, node.ip[family], 8080, BLINK) is None for family in FAMILIES]
+
+    with Enforce(c) as enforce:
+        for peer, labels, expected in (({}, {}, False), ({"matchLabels": {"zone": "x"}}, {}, True),
+                                       ({"matchLabels": {"zone": "x"}}, {"zone": "x"}, False),
+                                       ({"matchLabels": {"zone": "x"}}, {"zone": "y"}, True)):
+            c.apply(*[n.manifest(**labels) for n in c.nodes])
+            enforce(cluster_policy("nodes", ALL, egress=[rule("Deny", {"nodes": peer})]))
+            assert reached(own) == [True, True]
+            assert reached(other) == [expected, expected], (peer, labels)
+        # the labels alone
+        c.apply(other.manifest(zone="x"))
+        assert reached(other) == [False, False]
+        own.wait_drop("policy-egress", "--from-pod", "default/a", "--ip", other.ip[6])
+    assert reached(other) == [True, True]
 
 
 # ------------------------------------------------------------------- over time

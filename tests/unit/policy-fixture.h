@@ -67,7 +67,7 @@ struct pf_namespace {
 
 /* What is wanted. */
 struct pf_model {
-	struct pf_namespace namespaces[PF_NAMESPACES];
+	struct pf_namespace namespaces[PF_NAMESPACES], nodes[PF_NODES]; /* labels */
 	struct pf_pod pods[PF_PODS];
 	struct pf_policy policies[PF_ALL];
 };
@@ -327,7 +327,14 @@ static inline bool pf_is_peer(const struct pf_model *m, const struct pf_policy *
 		}
 		return true;
 	}
-	if (!pod)
+	for (int i = 0; peer->nodes && i < PF_NODES; i++) {
+		union bn_addr node = pf_node(i);
+
+		if (bn_addr_equal(&node, addr))
+			return pf_selects(peer->nodes, m->nodes[i].labels, m->nodes[i].n_labels,
+					  NULL);
+	}
+	if (!pod || peer->nodes)
 		return false;
 	if (!peer->namespaces && pod->namespace != policy->namespace)
 		return false;
@@ -502,7 +509,9 @@ static inline int pf_change(struct pf *pf, struct bn_error *err)
 	static struct bn_policy_spec policies[PF_ALL], gone[PF_ALL];
 	static struct bn_pod_spec pods[PF_PODS], removed[PF_PODS];
 	static struct bn_namespace_spec namespaces[PF_NAMESPACES];
-	static struct bn_peer_spec nodes[PF_NODES];
+	static struct bn_peer_spec peers[PF_NODES];
+	static struct bn_node_spec nodes[PF_NODES];
+	static union bn_addr addrs[PF_NODES];
 	struct bn_change c = {
 		.policies = policies,
 		.policies_removed = gone,
@@ -510,8 +519,10 @@ static inline int pf_change(struct pf *pf, struct bn_error *err)
 		.pods_removed = removed,
 		.namespaces = namespaces,
 		.n_namespaces = PF_NAMESPACES,
-		.peers = nodes,
+		.peers = peers,
 		.n_peers = PF_NODES,
+		.nodes = nodes,
+		.n_nodes = PF_NODES,
 	};
 	int r;
 
@@ -535,10 +546,16 @@ static inline int pf_change(struct pf *pf, struct bn_error *err)
 		namespaces[i] = (struct bn_namespace_spec){pf_namespace_names[i],
 							   pf->next->namespaces[i].labels,
 							   pf->next->namespaces[i].n_labels};
-	for (int i = 0; i < PF_NODES; i++)
-		nodes[i] = (struct bn_peer_spec){.addr = pf_node(i), .kind = BN_ADDR_REMOTE_NODE};
+	for (int i = 0; i < PF_NODES; i++) {
+		addrs[i] = pf_node(i);
+		peers[i] = (struct bn_peer_spec){.addr = addrs[i], .kind = BN_ADDR_REMOTE_NODE};
+		nodes[i] = (struct bn_node_spec){.labels = pf->next->nodes[i].labels,
+						 .n_labels = pf->next->nodes[i].n_labels,
+						 .ips = &addrs[i],
+						 .n_ips = 1};
+	}
 	if (pf->only_policies)
-		c.n_pods = c.n_pods_removed = c.n_namespaces = c.n_peers = 0;
+		c.n_pods = c.n_pods_removed = c.n_namespaces = c.n_peers = c.n_nodes = 0;
 	if (pf->abort_first) {
 		r = bn_policy_prepare(pf->policy, &c, err);
 		bn_policy_abort(pf->policy);
@@ -549,10 +566,10 @@ static inline int pf_change(struct pf *pf, struct bn_error *err)
 	if (r)
 		return r;
 	for (int i = 0; i < PF_NODES; i++)
-		pf->maps.nodes[i] = bn_policy_identity(pf->policy, NULL, NULL, &nodes[i].addr);
+		pf->maps.nodes[i] = bn_policy_identity(pf->policy, NULL, NULL, &addrs[i]);
 	r = bn_policy_commit(pf->policy, err);
 	for (int i = 0; i < PF_NODES && r; i++)
-		pf->maps.nodes[i] = bn_policy_identity(pf->policy, NULL, NULL, &nodes[i].addr);
+		pf->maps.nodes[i] = bn_policy_identity(pf->policy, NULL, NULL, &addrs[i]);
 	for (int i = 0; i < PF_PODS; i++) {
 		const struct pf_pod *pod = r ? &pf->now->pods[i] : &pf->next->pods[i];
 

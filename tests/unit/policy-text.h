@@ -25,6 +25,10 @@ static inline void print_peer(FILE *f, const struct bn_policy_peer *peer)
 			fprintf(f, "-%s", bn_cidr_format(&peer->except[i], cidr));
 		return;
 	}
+	if (peer->nodes) {
+		assert_true(!peer->pods && !peer->namespaces);
+		print_selector(f, "nodes", peer->nodes);
+	}
 	if (peer->pods)
 		print_selector(f, "pods", peer->pods);
 	if (peer->namespaces)

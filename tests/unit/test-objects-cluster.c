@@ -113,7 +113,12 @@ static const struct {
 	{TO("{networks: [" NETS5(1) NETS5(2) NETS5(3) NETS5(4) NETS5(5) NET(60) "]}"),
 	 TO1 ".networks: has 26 items, at most 25 are allowed"},
 	{TO("{domainNames: [example.com]}"), TO1 ".domainNames: is not supported"},
-	{TO("{nodes: {}}"), TO1 ".nodes: is not supported"},
+	{FROM("{nodes: {}}"), FROM0 ":" ONE_OF_FROM},
+	{TO("{nodes: {}, namespaces: {}}"), TO1 ".nodes: must not stand beside namespaces"},
+	{TO("{nodes: [n1]}"), TO1 ".nodes: must be a mapping, not a list"},
+	{OUT("{action: Deny, to: [{nodes: {}}], protocols: [{destinationNamedPort: http}]}"),
+	 AT "egress[0].protocols[0]: destinationNamedPort must not be used with peers that are no "
+	    "pods"},
 	/* protocols */
 	{IN("{action: Pass, from: [{namespaces: {}}], protocols: []}"),
 	 RULE0 ".protocols: must have an item"},
@@ -211,6 +216,8 @@ static const struct {
 	     "pods{}namespaces{}:)"},
 	{OUT("{action: Deny, to: [{networks: [10.1.2.3/8, 'fd00::/8']}, {pods: {podSelector: {}}}]}"),
 	 ALL " egress Deny(10.0.0.0/8 fd00::/8 pods{}namespaces{}:)"},
+	{OUT("{action: Accept, to: [{nodes: {matchLabels: {a: b}}}, {nodes: {}}]}"),
+	 ALL " egress (nodes{a=b} nodes{}:)"},
 	/* protocols */
 	{PROTOCOL(
 		 "{tcp: {destinationPort: {number: 80}}}, {udp: {destinationPort: {range: {start: 1, "
@@ -280,12 +287,57 @@ static void test_get(void **state)
 	rig_teardown(&rig);
 }
 
+static void told_nodes(void *user, const struct bn_change *change)
+{
+	char addr[BN_ADDR_STRLEN];
+	FILE *f = user;
+
+	for (size_t i = 0; i < change->n_nodes; i++) {
+		const struct bn_node_spec *node = &change->nodes[i];
+
+		fprintf(f, "%s", node->name);
+		for (size_t k = 0; k < node->n_labels; k++)
+			fprintf(f, " %s=%s", node->labels[k].key, node->labels[k].value);
+		for (size_t k = 0; k < node->n_ips; k++)
+			fprintf(f, " %s", bn_addr_format(&node->ips[k], addr));
+		fputs("; ", f);
+	}
+}
+
+#define NODE(name, labels) \
+	"apiVersion: v1\nkind: Node\nmetadata: {name: " name ", labels: " labels "}\nstatus: " \
+	"{addresses: [{type: InternalIP, address: 192.0.2.1}]}"
+
+/* Of other nodes policy is told the labels, also where nothing else changes. */
+static void test_nodes(void **state)
+{
+	char *text = NULL;
+	struct rig rig;
+	size_t size = 0;
+	FILE *f = open_memstream(&text, &size);
+
+	rig_setup(&rig);
+	rig.told = told_nodes;
+	rig.told_user = f;
+	rig_apply(&rig, NODE("n9", "{}"), "node n9 created");
+	rig_apply(&rig, NODE("n9", "{a: b}"), "node n9 configured");
+	rig_apply(&rig, NODE("n9", "{a: b}"), "node n9 unchanged");
+	rig_delete(&rig, NODE("n9", "{a: b}"), "node n9 deleted");
+	rig_apply(&rig, NODE("node-a", "{a: b}"), "node node-a created");
+	fclose(f);
+	rig.told = NULL;
+	assert_string_equal(text, "n9 192.0.2.1; n9 a=b 192.0.2.1; n9; ");
+	free(text);
+	rig_teardown(&rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_accepted),
 		cmocka_unit_test(test_get),
+		cmocka_unit_test(test_nodes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -104,8 +104,14 @@ static void draw_cluster_rule(struct pf_policy *p, int d, int k)
 	rule->action = (uint8_t)draw(3);
 	rule->name = draw(2) ? rule_names[k] : NULL;
 	for (size_t i = 0; i < rule->n_peers; i++) {
-		if (!p->peers[d][k][i].is_block && !p->peers[d][k][i].namespaces)
-			p->peers[d][k][i].namespaces = draw_selector(p);
+		struct bn_policy_peer *peer = &p->peers[d][k][i];
+
+		if (peer->is_block)
+			continue;
+		if (!draw(4))
+			*peer = (struct bn_policy_peer){.nodes = draw_selector(p)};
+		else if (!peer->namespaces)
+			peer->namespaces = draw_selector(p);
 	}
 	for (size_t i = 0; i < rule->n_ports; i++) {
 		if (p->ports[d][k][i].name)
@@ -190,6 +196,7 @@ static void move_policy(struct pf_policy *to, const struct pf_policy *from)
 			for (size_t n = 0; n < to->rules[d][k].n_peers; n++) {
 				MOVE(to->peers[d][k][n].pods);
 				MOVE(to->peers[d][k][n].namespaces);
+				MOVE(to->peers[d][k][n].nodes);
 				MOVE(to->peers[d][k][n].except);
 			}
 		}
@@ -206,7 +213,7 @@ static void move_model(struct pf_model *to, const struct pf_model *from)
 }
 
 /*
- * Several policies, or one pod, or one namespace: what changes on both sides at once takes effect in
+ * Several policies, or one pod, namespace or node: what changes on both sides at once takes effect in
  * two steps, and may pass through a state that is neither.
  */
 static void draw_change(struct pf *pf)
@@ -216,7 +223,7 @@ static void draw_change(struct pf *pf)
 
 	pf->only_policies = false;
 	pf->abort_first = !draw(4);
-	switch (draw(4)) {
+	switch (draw(5)) {
 	case 0:
 	case 1:
 		pf->only_policies = draw(2);
@@ -232,6 +239,10 @@ static void draw_change(struct pf *pf)
 	case 3:
 		i = draw(PF_NAMESPACES);
 		draw_labels(m->namespaces[i].labels, &m->namespaces[i].n_labels, 2);
+		break;
+	case 4:
+		i = draw(PF_NODES);
+		draw_labels(m->nodes[i].labels, &m->nodes[i].n_labels, 2);
 		break;
 	}
 }
@@ -357,6 +368,8 @@ static void begin(struct pf *pf)
 		draw_policy(&pf->next->policies[i], i);
 	for (int i = 0; i < PF_NAMESPACES; i++)
 		draw_labels(pf->next->namespaces[i].labels, &pf->next->namespaces[i].n_labels, 2);
+	for (int i = 0; i < PF_NODES; i++)
+		draw_labels(pf->next->nodes[i].labels, &pf->next->nodes[i].n_labels, 2);
 }
 
 static void change(struct pf *pf)
@@ -534,12 +547,51 @@ static void test_unknown(void **state)
 	pf_teardown(&pf);
 }
 
+/* Whoever has the address of a node that is gone is no such node. */
+static void test_node_gone(void **state)
+{
+	static struct pf pf;
+	static const char *const value = "b";
+	const struct bn_requirement requirement = {"a", &value, 1, BN_IN};
+	const struct bn_selector labelled = {&requirement, 1};
+	const struct bn_policy_peer nodes = {.nodes = &labelled};
+	const struct bn_policy_rule deny = {
+		.action = BN_ACTION_DENY, .peers = &nodes, .n_peers = 1};
+	union bn_addr addr = pf_node(0);
+	const struct bn_node_spec gone = {.name = "gone"};
+	const struct bn_change leave = {
+		.peers_removed = &addr, .n_peers_removed = 1, .nodes = &gone, .n_nodes = 1};
+	uint32_t table, key = key_of(IPPROTO_TCP, 80);
+	struct bn_error err = BN_ERROR_INIT;
+	struct pf_policy *p;
+
+	pf_setup(&pf, 64, 512, 4096);
+	pf.next->pods[0] = (struct pf_pod){.exists = true, .local = true, .name = "pod0"};
+	pf.next->nodes[0] = (struct pf_namespace){.labels = {{"a", "b"}}, .n_labels = 1};
+	p = &pf.next->policies[PF_POLICIES];
+	p->exists = true;
+	strcpy(p->name, "deny");
+	p->rules[0][0] = deny;
+	p->spec = (struct bn_policy_spec){
+		.tier = BN_TIER_ADMIN, .selects = {true}, .rules = {p->rules[0]}, .n_rules = {1}};
+	change(&pf);
+	table = pf.maps.endpoints[0].egress;
+	assert_false(pf_verdict(&pf, table, pf.maps.nodes[0], key) & BN_VERDICT_ALLOW);
+	assert_true(pf_verdict(&pf, table, pf.maps.nodes[1], key) & BN_VERDICT_ALLOW);
+	assert_int_equal(bn_policy_prepare(pf.policy, &leave, &err), 0);
+	assert_int_equal(bn_policy_commit(pf.policy, &err), 0);
+	memset(&pf.now->nodes[0], 0xff, sizeof(pf.now->nodes[0]));
+	assert_int_equal(pf.maps.nodes[0], bn_policy_identity(pf.policy, NULL, NULL, &addr));
+	assert_true(pf_verdict(&pf, table, pf.maps.nodes[0], key) & BN_VERDICT_ALLOW);
+	pf_teardown(&pf);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_random),  cmocka_unit_test(test_failed),
 		cmocka_unit_test(test_restart), cmocka_unit_test(test_full),
-		cmocka_unit_test(test_unknown),
+		cmocka_unit_test(test_unknown), cmocka_unit_test(test_node_gone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
