@@ -299,7 +299,10 @@ static __always_inline int decide_service(struct bn_scratch *s)
 			    !(s->dst.flags & BN_HOST_NODE_PORTS))
 				s->ask.id = 0;
 			if (!s->ask.id)
-				return s->pkt.hook == BN_HOOK_FROM_UPLINK ? BN_DECIDE_NOT_OURS : 0;
+				return s->pkt.hook == BN_HOOK_FROM_UPLINK &&
+						       !party_is_guarded(&s->dst)
+					       ? BN_DECIDE_NOT_OURS
+					       : 0;
 		}
 	}
 	if (!s->ask.id) {
@@ -328,6 +331,7 @@ BN_GLOBAL int decide_new(struct __sk_buff *skb)
 {
 	struct bn_scratch *s = bn_scratch_get();
 	const struct bn_epochs *ep = epochs_get();
+	bool midway, spared;
 	__u32 epoch;
 	struct bn_flow *f;
 	int r;
@@ -339,7 +343,7 @@ BN_GLOBAL int decide_new(struct __sk_buff *skb)
 	/* the node's epoch before the tables; the ends' come with what is read of them */
 	epoch = ep->slot[BN_SLOT_NONE];
 	r = 0;
-	if (s->pkt.hook == BN_HOOK_TO_POD)
+	if (hook_is_egress(s->pkt.hook))
 		party_of_address(&s->dst, &f->to_daddr);
 	else
 		r = decide_service(s);
@@ -368,14 +372,20 @@ BN_GLOBAL int decide_new(struct __sk_buff *skb)
 	}
 	if (s->src.kind == BN_ADDR_HOST)
 		f->flags |= BN_FLOW_NODE;
-	r = policy_check(s, &s->pkt.tuple.saddr, &f->to_daddr,
-			 policy_key(s->pkt.tuple.protocol, f->to_dport));
+	midway = unlikely(!decide_begins(skb, s));
+	spared =
+		policy_failsafe(&s->src, &s->dst, policy_key(s->pkt.tuple.protocol, f->to_dport)) ||
+		(midway && policy_failsafe(&s->dst, &s->src,
+					   policy_key(s->pkt.tuple.protocol, s->pkt.tuple.sport)));
+	r = spared ? 0
+		   : policy_check(s, &s->pkt.tuple.saddr, &f->to_daddr,
+				  policy_key(s->pkt.tuple.protocol, f->to_dport));
 	if (r) {
 		decide_refuse(s, r);
 		return r;
 	}
 	/* no refusal to remember: a first packet with the same tuple may follow */
-	if (unlikely(!decide_begins(skb, s))) {
+	if (midway && !spared) {
 		r = policy_check_midway(s, &s->pkt.tuple.saddr, &f->to_daddr, s->pkt.tuple.sport);
 		if (r)
 			return r;

@@ -232,6 +232,12 @@ BN_GLOBAL int fast_expect(void)
 	return BN_LOOKED_PICKED;
 }
 
+/* Of the two directions of a flow that the node itself is an end of, its firewall being on. */
+static __always_inline bool fast_is_towards_node(const struct bn_flow_hot *f)
+{
+	return !(f->flags & BN_FLOW_ORIGIN) == !!(f->flags & BN_FLOW_NODE);
+}
+
 static __always_inline int fast_flow(void *ctx, const struct bn_frame *frame,
 				     const enum bn_hook hook, struct bn_looked *looked,
 				     const __u8 family, const __u8 protocol)
@@ -346,6 +352,9 @@ static __always_inline int fast_flow(void *ctx, const struct bn_frame *frame,
 	if (hook == BN_HOOK_TO_POD) {
 		if (f->out_ifindex != ifindex)
 			return BN_SLOW;
+	} else if (hook == BN_HOOK_TO_UPLINK) {
+		if (f->action != BN_ACT_PASS || fast_is_towards_node(f))
+			return BN_SLOW;
 	} else if (f->action == BN_ACT_PEER || f->action == BN_ACT_NEIGH) {
 		hop = true;
 		if (p.ttl <= 1 ||
@@ -353,7 +362,7 @@ static __always_inline int fast_flow(void *ctx, const struct bn_frame *frame,
 			return BN_SLOW;
 	} else if (f->action == BN_ACT_HOST) {
 		host = true;
-	} else if (hook == BN_HOOK_FROM_UPLINK) {
+	} else if (hook == BN_HOOK_FROM_UPLINK && (f->out_ifindex || !fast_is_towards_node(f))) {
 		return BN_SLOW;
 	}
 	now = bn_now();

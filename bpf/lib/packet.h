@@ -42,6 +42,12 @@ static __always_inline bool hook_has_device(__u32 hook)
 	return hook == BN_HOOK_FROM_POD || hook == BN_HOOK_FROM_HOST;
 }
 
+/* Whether the stack has routed the packet already: the program is on its last device's egress. */
+static __always_inline bool hook_is_egress(__u32 hook)
+{
+	return hook == BN_HOOK_TO_POD || hook == BN_HOOK_TO_UPLINK;
+}
+
 /* One end of a flow, as far as this node knows it. */
 struct bn_party {
 	__u32 identity;
@@ -50,10 +56,16 @@ struct bn_party {
 	__u32 epoch;   /* of the slot, as of what was read */
 	__u16 slot;
 	__u16 mtu;
-	__u16 egress, ingress; /* tables of a local pod's policy */
+	__u16 egress, ingress; /* tables of a local pod's policy, or of the node's firewall */
 	__u8 kind;             /* enum bn_address_kind; 0: world */
 	__u8 pad[3];
 };
+
+/* Whether this is the node itself, and it has a firewall: flows of its own are kept then. */
+static __always_inline bool party_is_guarded(const struct bn_party *p)
+{
+	return p->kind == BN_ADDR_HOST && (p->egress || p->ingress);
+}
 
 /* A direction's next hop, as in struct bn_flow. */
 struct bn_hop {

@@ -3,6 +3,9 @@
  * NetworkPolicy's place in the decision: asked once per flow and epoch, for both ends on this node
  * (maps/bpfnet/policy.h has the tables). Always allowed, by the API's rules: what a pod sends to
  * itself, and what it exchanges with the node that it runs on (kubelet's health checks).
+ *
+ * The node itself may have tables too, its firewall: for what it sends out and what is sent to it, its
+ * pods' packets among the latter. What its configuration names as failsafe is never asked about.
  */
 #pragma once
 
@@ -89,6 +92,29 @@ static __always_inline __u32 policy_key(__u8 protocol, __be16 dport)
 	}
 }
 
+static __always_inline bool policy_failsafe_has(enum bn_policy_direction direction, __u32 key)
+{
+	int i;
+
+#pragma unroll
+	for (i = 0; i < BN_FAILSAFE_PORTS; i++) {
+		if (bn_config.failsafe[direction][i] == (BN_FAILSAFE_SET | key))
+			return true;
+	}
+	return false;
+}
+
+/* Whether the node has to be within reach on this port: of a flow from `src` to `dst`. */
+static __noinline bool policy_failsafe(const struct bn_party *src, const struct bn_party *dst,
+				       __u32 key)
+{
+	if (!src || !dst)
+		return false;
+	if (dst->kind == BN_ADDR_HOST)
+		return policy_failsafe_has(BN_POLICY_INGRESS, key);
+	return src->kind == BN_ADDR_HOST && policy_failsafe_has(BN_POLICY_EGRESS, key);
+}
+
 /*
  * Both ends of a flow from s->src, which has the address `saddr`, to s->dst, which has `daddr`;
  * `key` has the port behind NAT. 0 or the reason; s->verdict says by which rules.
@@ -100,11 +126,13 @@ static __noinline int policy_check(struct bn_scratch *s, const union bn_addr *sa
 
 	if (!s || !saddr || !daddr)
 		return BN_DROP_INTERNAL;
-	if (s->src.kind == BN_ADDR_HOST || s->dst.kind == BN_ADDR_HOST)
+	if (s->src.kind == BN_ADDR_HOST && (s->dst.kind == BN_ADDR_HOST || s->dst.slot))
 		return 0;
 	if (s->src.slot && s->src.slot == s->dst.slot)
 		return 0;
-	if (s->src.egress) {
+	if (policy_failsafe(&s->src, &s->dst, key))
+		return 0;
+	if (s->src.egress && s->dst.kind != BN_ADDR_HOST) {
 		identity = policy_identity(&s->dst, daddr);
 		verdict = policy_verdict(s->src.egress, identity, key);
 		s->verdict[BN_POLICY_EGRESS] = verdict;

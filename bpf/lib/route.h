@@ -67,6 +67,6 @@ static __always_inline void route_set(struct __sk_buff *skb, struct bn_flow *f,
 		}
 		return;
 	}
-	if (hook != BN_HOOK_TO_POD && dst->kind != BN_ADDR_HOST)
+	if (!hook_is_egress(hook) && dst->kind != BN_ADDR_HOST)
 		route_fib(skb, f, family, protocol);
 }

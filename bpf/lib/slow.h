@@ -73,7 +73,7 @@ BN_GLOBAL int slow_send(struct __sk_buff *skb)
 
 	if (!s)
 		return TC_ACT_SHOT;
-	action = s->pkt.hook == BN_HOOK_TO_POD ? BN_ACT_PASS : s->fwd.action;
+	action = hook_is_egress(s->pkt.hook) ? BN_ACT_PASS : s->fwd.action;
 	hop = action == BN_ACT_PEER || action == BN_ACT_NEIGH ? action : 0;
 	if (hop) {
 		if (s->pkt.ttl <= 1)
@@ -225,8 +225,11 @@ BN_GLOBAL int slow_flow(struct __sk_buff *skb)
 	if (s->pkt.hook == BN_HOOK_TO_POD && slow_by_stack(skb))
 		return TC_ACT_UNSPEC;
 	if (s->pkt.flags & BN_PKT_ECHO_REPLY) {
-		/* perhaps the node itself asked for it */
-		if (s->pkt.hook == BN_HOOK_FROM_UPLINK && s->dst.kind == BN_ADDR_HOST)
+		/* perhaps the node itself asked for it, which its firewall would know */
+		if (s->pkt.hook == BN_HOOK_FROM_UPLINK && s->dst.kind == BN_ADDR_HOST &&
+		    !party_is_guarded(&s->dst))
+			return TC_ACT_UNSPEC;
+		if (s->pkt.hook == BN_HOOK_TO_UPLINK)
 			return TC_ACT_UNSPEC;
 		return bn_drop(BN_DROP_ICMP_UNSOLICITED);
 	}

@@ -374,6 +374,7 @@ int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *c
 	ret->programs[BN_PROGRAM_TO_POD] = keep_fd(bpf_program__fd(pod->progs.bn_to_pod));
 	ret->programs[BN_PROGRAM_FROM_UPLINK] =
 		keep_fd(bpf_program__fd(uplink->progs.bn_from_uplink));
+	ret->programs[BN_PROGRAM_TO_UPLINK] = keep_fd(bpf_program__fd(uplink->progs.bn_to_uplink));
 	ret->programs[BN_PROGRAM_FROM_HOST] = keep_fd(bpf_program__fd(host->progs.bn_from_host));
 	ret->programs[BN_PROGRAM_FROM_LOOPBACK] =
 		keep_fd(bpf_program__fd(host->progs.bn_from_loopback));

@@ -388,6 +388,7 @@ static const char *direction(const struct bn_event *e)
 	switch (e->hook) {
 	case BN_HOOK_FROM_POD:
 	case BN_HOOK_FROM_HOST:
+	case BN_HOOK_TO_UPLINK:
 		return "EGRESS";
 	case BN_HOOK_TO_POD:
 	case BN_HOOK_FROM_UPLINK:

@@ -76,7 +76,8 @@ int bn_event_check(const void *data, size_t size, struct bn_event *ret)
 	if (e.header.type < BN_EVENT_FLOW_OPENED || e.header.type > BN_EVENT_DROP)
 		return -EBADMSG;
 	/* A flow may end where no packet is: swept, or thrown out for another. */
-	if (e.hook > BN_HOOK_FROM_HOST || (e.hook == 0 && e.header.type != BN_EVENT_FLOW_CLOSED))
+	if (e.hook > BN_HOOK_TO_UPLINK || e.hook == BN_HOOK_XDP ||
+	    (e.hook == 0 && e.header.type != BN_EVENT_FLOW_CLOSED))
 		return -EBADMSG;
 	if (e.reason >= BN_DROP_MAX || e.cause > BN_CLOSE_STALE)
 		return -EBADMSG;

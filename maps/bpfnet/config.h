@@ -20,6 +20,10 @@
 	X(refusal, 5, "a cached refusal") \
 	X(fragment, 30, "ports of a fragmented datagram")
 
+/* A port that the node's own firewall leaves open: bn_policy_key() and this. */
+#define BN_FAILSAFE_SET (1u << 31)
+#define BN_FAILSAFE_PORTS 16 /* for each direction */
+
 struct bn_config {
 	__u64 hash_key[BN_HASH_KEYS]; /* 0  of the set tables; secret, kept over restarts */
 	__u32 flow_mask;        /* 48  sets of bn_flows - 1 */
@@ -37,9 +41,11 @@ struct bn_config {
 		BN_LIFETIMES(BN_X)
 #undef BN_X
 	} life; /* 112 jiffies */
+	/* 148 by enum bn_policy_direction: what the node's firewall never denies; 0: none */
+	__u32 failsafe[2][BN_FAILSAFE_PORTS];
 	__u32 pad2;
 };
-BN_ASSERT_SIZE(struct bn_config, 152);
+BN_ASSERT_SIZE(struct bn_config, 280);
 BN_ASSERT_AT(struct bn_config, gateway4, 80);
 BN_ASSERT_AT(struct bn_config, life, 112);
 

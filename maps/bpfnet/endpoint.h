@@ -24,7 +24,7 @@
  */
 
 enum bn_endpoint_flag {
-	BN_EP_AUDIT = 1 << 0, /* what its policy denies passes, and is reported */
+	BN_EP_AUDIT = 1 << 1, /* what its policy denies passes, and is reported; also the node's */
 };
 
 /* bn_endpoints: key __u32 ifindex of the host side. */
@@ -66,7 +66,7 @@ struct bn_address {
 	__u8 pad[3];    /* 13 */
 	__u32 flags;    /* 16  enum bn_endpoint_flag of a local pod, enum bn_host_flag */
 	__u32 epoch;    /* 20  of its slot, as of this content */
-	__u16 egress;   /* 24  of a local pod, as in struct bn_endpoint */
+	__u16 egress;   /* 24  of a local pod or this node, as in struct bn_endpoint */
 	__u16 ingress;  /* 26 */
 };
 BN_ASSERT_SIZE(struct bn_address, 28);

@@ -23,6 +23,7 @@ enum bn_hook {
 	BN_HOOK_FROM_UPLINK = 3,
 	BN_HOOK_FROM_HOST = 4,
 	BN_HOOK_XDP = 5, /* on an uplink's driver; no record names it */
+	BN_HOOK_TO_UPLINK = 6, /* the node's own packets, where its firewall is on */
 };
 
 /* Why a flow ended, bn_event.cause of BN_EVENT_FLOW_CLOSED. */

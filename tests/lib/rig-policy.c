@@ -131,12 +131,15 @@ void bn_rig_policy_clear(struct bn_rig *rig)
 	struct bn_policy_table t = {0};
 	struct bn_policy_page p = {0};
 
-	for (__u32 table = 1; table <= BN_RIG_PODS * BN_POLICY_DIRECTIONS; table++) {
+	for (__u32 table = 1; table <= (BN_RIG_NODE + 1) * BN_POLICY_DIRECTIONS; table++) {
 		put(rig, "bn_policy", table, &t);
 		for (__u32 i = 0; i < 2; i++)
 			put(rig, "bn_policy_pages", page_of(table, i * BN_POLICY_PAGE), &p);
 	}
 	rig->next_line = 0;
+	rig->dev[BN_RIG_NODE].egress = rig->dev[BN_RIG_NODE].ingress = BN_POLICY_OPEN;
+	rig->dev[BN_RIG_NODE].flags = 0;
+	bn_rig_epoch_bump(rig, BN_SLOT_NONE);
 	for (int pod = 0; pod < BN_RIG_PODS; pod++) {
 		rig->dev[pod].egress = rig->dev[pod].ingress = BN_POLICY_OPEN;
 		rig->dev[pod].identity = rig->dev[pod].identity6 = BN_IDENTITY_FIRST + (__u32)pod;

@@ -38,11 +38,13 @@ struct bpf_program *bn_rig_program(const struct bn_rig *rig, __u8 hook)
 		[BN_HOOK_FROM_UPLINK] = "bn_from_uplink",
 		[BN_HOOK_FROM_HOST] = "bn_from_host",
 		[BN_HOOK_XDP] = "bn_xdp",
+		[BN_HOOK_TO_UPLINK] = "bn_to_uplink",
 	};
 	static const int objects[] = {
 		[BN_HOOK_FROM_UPLINK] = 1,
 		[BN_HOOK_FROM_HOST] = 2,
 		[BN_HOOK_XDP] = 3,
+		[BN_HOOK_TO_UPLINK] = 1,
 	};
 	struct bpf_program *p =
 		bpf_object__find_program_by_name(rig->objects[objects[hook]], names[hook]);
@@ -191,11 +193,23 @@ static void address_add(struct bn_rig *rig, const char *name, __u8 kind, __u32 i
 {
 	struct bn_address a = {.identity = identity, .kind = kind, .flags = flags};
 
+	if (kind == BN_ADDR_HOST) {
+		a.egress = rig->dev[BN_RIG_NODE].egress;
+		a.ingress = rig->dev[BN_RIG_NODE].ingress;
+		a.flags |= rig->dev[BN_RIG_NODE].flags;
+	}
+
 	for (int family = 4; family <= 6; family += 2) {
 		union bn_addr addr = bn_rig_addr(name, family);
 
 		update(rig, "bn_addresses", &addr, &a);
 	}
+}
+
+static void node_publish(struct bn_rig *rig)
+{
+	address_add(rig, "NODE", BN_ADDR_HOST, BN_IDENTITY_HOST, BN_HOST_NODE_PORTS);
+	address_add(rig, "NODE2", BN_ADDR_HOST, BN_IDENTITY_HOST, 0);
 }
 
 static void node_fill(struct bn_rig *rig)
@@ -216,8 +230,7 @@ static void node_fill(struct bn_rig *rig)
 	range_add(rig, "fd00:99:1::", 48, BN_RANGE_DIRECT);
 	update(rig, "bn_devices", &rig->dev[BN_UPLINK].ifindex, &up);
 	update(rig, "bn_node", &zero, &node);
-	address_add(rig, "NODE", BN_ADDR_HOST, BN_IDENTITY_HOST, BN_HOST_NODE_PORTS);
-	address_add(rig, "NODE2", BN_ADDR_HOST, BN_IDENTITY_HOST, 0);
+	node_publish(rig);
 	address_add(rig, "REMOTE", BN_ADDR_REMOTE_POD, BN_IDENTITY_FIRST + 100, 0);
 	for (int i = 0; i < BN_RIG_PODS; i++)
 		endpoint_publish(rig, i);
@@ -416,6 +429,8 @@ void bn_rig_epoch_bump(struct bn_rig *rig, __u16 slot)
 	if (r)
 		bn_rig_die("bn_epochs", -r);
 	e->slot[slot]++;
+	if (slot == BN_SLOT_NONE)
+		node_publish(rig);
 	for (int i = 0; slot != BN_SLOT_NONE && i < BN_RIG_PODS; i++) {
 		if (rig->dev[i].slot != slot)
 			continue;
