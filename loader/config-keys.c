@@ -181,6 +181,17 @@ const struct bn_key bn_keys[] = {
 		.help = "the node's addresses that take node ports; primary: those that it is "
 			"known by"},
 
+	{.section = "host-firewall", .name = "failsafe-ingress", .arg = "PROTOCOL/PORT",
+		.type = &bn_type_protocol_ports, .offset = AT(failsafe[BN_POLICY_INGRESS]),
+		.fallback = "tcp/22 tcp/6443 udp/68 udp/546",
+		.expects = "tcp, udp or sctp, a slash and a port, at most 16 of them",
+		.help = "ports of the node that no policy closes"},
+	{.section = "host-firewall", .name = "failsafe-egress", .arg = "PROTOCOL/PORT",
+		.type = &bn_type_protocol_ports, .offset = AT(failsafe[BN_POLICY_EGRESS]),
+		.fallback = "tcp/53 udp/53 tcp/6443 udp/67 udp/547",
+		.expects = "tcp, udp or sctp, a slash and a port, at most 16 of them",
+		.help = "ports elsewhere that no policy keeps the node from"},
+
 	NUMBER("audit", "interval", audit_interval, 0, 604800, 600,
 	       "seconds from one comparison of the maps with what is wanted to the next; 0: only "
 	       "when asked"),

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -392,12 +393,68 @@ static json_t *show_ports(const struct bn_key *key, const void *field)
 	return json_sprintf("%u-%u", ports->min, ports->max);
 }
 
+static const struct {
+	const char *name;
+	uint8_t protocol;
+} protocols[] = {{"tcp", IPPROTO_TCP}, {"udp", IPPROTO_UDP}, {"sctp", IPPROTO_SCTP}};
+#define PROTOCOLS (sizeof(protocols) / sizeof(protocols[0]))
+
+static int read_protocol_port(const struct bn_key *key, void *field, const char *text,
+			      enum bn_value_form form)
+{
+	struct bn_protocol_ports *list = field;
+	struct bn_protocol_port item = {0};
+	const char *slash = strchr(text, '/');
+	uint64_t port;
+
+	if (!slash || !digits(slash + 1, strlen(slash + 1), UINT16_MAX, &port) || !port)
+		return -EINVAL;
+	for (size_t i = 0; i < PROTOCOLS; i++) {
+		if (strlen(protocols[i].name) == (size_t)(slash - text) &&
+		    !strncmp(text, protocols[i].name, (size_t)(slash - text)))
+			item = (struct bn_protocol_port){protocols[i].protocol, (uint16_t)port};
+	}
+	if (!item.protocol)
+		return -EINVAL;
+	for (size_t i = 0; i < list->n; i++) {
+		if (list->items[i].protocol == item.protocol && list->items[i].port == item.port)
+			return -EEXIST;
+	}
+	if (list->n == sizeof(list->items) / sizeof(list->items[0]))
+		return -E2BIG;
+	list->items[list->n++] = item;
+	return 0;
+}
+
+static json_t *show_protocol_ports(const struct bn_key *key, const void *field)
+{
+	const struct bn_protocol_ports *list = field;
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < list->n; i++) {
+		for (size_t k = 0; k < PROTOCOLS; k++) {
+			if (protocols[k].protocol == list->items[i].protocol)
+				json_array_append_new(array,
+						      json_sprintf("%s/%u", protocols[k].name,
+								   list->items[i].port));
+		}
+	}
+	return array;
+}
+
+static void clear_protocol_ports(void *field)
+{
+	((struct bn_protocol_ports *)field)->n = 0;
+}
+
 const struct bn_key_type bn_type_path = {false, read_path, show_string, clear_string};
 const struct bn_key_type bn_type_paths = {true, read_path_item, show_strings, clear_strings};
 const struct bn_key_type bn_type_path_none = {false, read_path_none, show_string, clear_string};
 const struct bn_key_type bn_type_group = {false, read_group, show_string, clear_string};
 const struct bn_key_type bn_type_node_name = {false, read_node_name, show_string, clear_string};
 const struct bn_key_type bn_type_interfaces = {true, read_interface, show_strings, clear_strings};
+const struct bn_key_type bn_type_protocol_ports = {true, read_protocol_port, show_protocol_ports,
+						   clear_protocol_ports};
 const struct bn_key_type bn_type_cidrs = {true, read_cidr, show_cidrs, clear_cidrs};
 const struct bn_key_type bn_type_node_addresses = {true, read_node_address, show_node_addresses,
 						   clear_node_addresses};

@@ -17,6 +17,7 @@ extern const struct bn_key_type bn_type_choice;         /* an enum, by key->choi
 extern const struct bn_key_type bn_type_switch;         /* likewise, with on and off among them */
 extern const struct bn_key_type bn_type_number;         /* uint32_t */
 extern const struct bn_key_type bn_type_ports;          /* struct bn_port_range */
+extern const struct bn_key_type bn_type_protocol_ports; /* struct bn_protocol_ports */
 
 /* DNS-1123 subdomain: what Kubernetes takes for a Node's name. */
 bool bn_config_is_node_name(const char *s);

@@ -11,6 +11,7 @@
 #include "net/attach-xdp.h"
 
 #include <bpfnet/config.h>
+#include <bpfnet/policy.h>
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -51,6 +52,17 @@ struct bn_node_addresses {
 	bool primary; /* only those that the node is known by */
 };
 
+/* "tcp/22" */
+struct bn_protocol_port {
+	uint8_t protocol; /* IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP */
+	uint16_t port;    /* host byte order */
+};
+
+struct bn_protocol_ports {
+	struct bn_protocol_port items[BN_FAILSAFE_PORTS];
+	size_t n;
+};
+
 struct bn_port_range {
 	uint16_t min, max;
 };
@@ -67,6 +79,8 @@ struct bn_agent_config {
 	enum bn_masquerade masquerade;
 	enum bn_xdp_mode xdp;
 	bool policy_audit; /* what policies deny passes, and is reported */
+	struct bn_protocol_ports
+		failsafe[BN_POLICY_DIRECTIONS]; /* what the firewall never denies */
 	enum bn_log_level log_level;
 	enum bn_log_format log_format;
 	char *socket_group; /* NULL: none */

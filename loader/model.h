@@ -188,6 +188,7 @@ struct bn_policy_spec {
 	uint16_t priority;             /* within the tier; the lowest is asked first */
 	struct bn_selector namespaces; /* of the pods; not NetworkPolicy's */
 	struct bn_selector pods;
+	bool host; /* of nodes: `pods` selects them, and it is in force for their own addresses */
 	bool selects[BN_POLICY_DIRECTIONS]; /* policyTypes */
 	const struct bn_policy_rule *rules[BN_POLICY_DIRECTIONS];
 	size_t n_rules[BN_POLICY_DIRECTIONS];
@@ -199,7 +200,9 @@ struct bn_pod_port {
 	uint8_t protocol;
 };
 
-/* A pod as policy sees it. */
+/* A pod as policy sees it; with BN_NODE_NAMESPACE this node itself, which has no addresses here. */
+#define BN_NODE_NAMESPACE "@node" /* no namespace's name */
+#define BN_NODE_POD ""
 struct bn_pod_spec {
 	const char *namespace, *name;
 	const struct bn_label *labels; /* none without a manifest */

@@ -80,6 +80,7 @@ static int start_datapath(struct bn_agent *a, struct bn_error *err)
 #define BN_X(name, seconds, text) config.node.life.name = c->life.name;
 	BN_LIFETIMES(BN_X)
 #undef BN_X
+	bn_agent_firewall_config(c, &config.node);
 	r = bn_programs_probe(err);
 	if (r)
 		return r;

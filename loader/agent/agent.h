@@ -45,6 +45,7 @@ struct bn_uplink {
 	char name[IF_NAMESIZE];
 	uint32_t mtu;
 	bool attached;
+	bool guarded;         /* the firewall's program is on its egress */
 	enum bn_xdp_mode xdp; /* in force */
 	char *xdp_why;        /* why it is off, owned; NULL: it is not */
 };
@@ -63,6 +64,7 @@ struct bn_agent {
 	struct bn_sources *sources;
 	struct bn_addresses *addresses;
 	struct bn_policy *policy;
+	bool guarded;                /* policies select this node */
 	struct bn_dry_run *dry_run;  /* NULL: nobody has asked yet */
 	struct bn_wanted sock_netns; /* whose sockets are balanced */
 	char *sockets_off;           /* why sockets are not balanced; NULL: they are */
@@ -147,10 +149,19 @@ int bn_agent_method_policy_get(struct bn_request *r, void *user);
 int bn_agent_method_policy_trace(struct bn_request *r, void *user);
 
 /* Attaches the programs to every endpoint that was taken over. */
+/* firewall.c */
+void bn_agent_firewall_config(const struct bn_agent_config *config, struct bn_config *ret);
+/* Brings the tables of the node's addresses in line with its policy, and the uplinks' programs. */
+int bn_agent_firewall_apply(struct bn_agent *a, struct bn_error *err);
+/* One uplink's program. */
+int bn_agent_firewall_attach(struct bn_agent *a, struct bn_uplink *uplink, struct bn_error *err);
+
 int bn_agent_attach_endpoints(struct bn_agent *a, struct bn_error *err);
 
 /* agent/uplinks.c: the node's own devices and addresses. */
 bool bn_agent_takes_node_ports(const struct bn_agent *a, const union bn_addr *local);
+/* The name of one of the node's own addresses. */
+void bn_agent_name_own(struct bn_agent *a, const union bn_addr *addr);
 int bn_agent_uplinks_start(struct bn_agent *a, struct bn_error *err);
 int bn_agent_uplinks_scan(struct bn_agent *a, struct bn_error *err);
 void bn_agent_uplinks_done(struct bn_agent *a);

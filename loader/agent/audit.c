@@ -91,8 +91,12 @@ static int audit_endpoint(void *user, const struct bn_endpoint_info *info)
 static void audit_programs(struct bn_agent *a)
 {
 	bn_endpoints_each(a->endpoints, audit_endpoint, a);
-	for (size_t i = 0; i < a->n_uplinks; i++)
+	for (size_t i = 0; i < a->n_uplinks; i++) {
 		audit_program(a, a->uplinks[i].ifindex, BN_ATTACH_INGRESS, BN_PROGRAM_FROM_UPLINK);
+		if (a->uplinks[i].guarded)
+			audit_program(a, a->uplinks[i].ifindex, BN_ATTACH_EGRESS,
+				      BN_PROGRAM_TO_UPLINK);
+	}
 	bn_agent_xdp_audit(a, &a->audit->now.of[BN_AUDIT_PROGRAMS]);
 	if (!a->host_attached)
 		return;

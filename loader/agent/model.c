@@ -252,7 +252,10 @@ int bn_agent_commit(void *user, const struct bn_change *c, struct bn_error *err)
 				bn_names_service_id_remove(a->names, gone[i]);
 		}
 		for (size_t i = 0; i < c->n_peers_removed; i++) {
-			if (!is_endpoint(a, &c->peers_removed[i]))
+			/* the node's own stay its own without a Node object */
+			if (bn_addresses_is_own(a->addresses, &c->peers_removed[i]))
+				bn_agent_name_own(a, &c->peers_removed[i]);
+			else if (!is_endpoint(a, &c->peers_removed[i]))
 				bn_names_remove(a->names, &c->peers_removed[i]);
 		}
 		for (size_t i = 0; i < c->n_peers; i++)

@@ -17,6 +17,8 @@ static int set_endpoint(void *user, const char *namespace, const char *pod, stru
 	struct bn_agent *a = user;
 	struct bn_endpoint_info info;
 
+	if (!strcmp(namespace, BN_NODE_NAMESPACE))
+		return bn_agent_firewall_apply(a, err);
 	/* one that is being added is published when that is done */
 	if (!a->endpoints || bn_endpoints_find(a->endpoints, namespace, pod, &info) < 0 ||
 	    !info.ifindex)
@@ -63,6 +65,16 @@ static int found(void *user, const void *key, const void *value)
 	return bn_policy_found(a->policy, e->egress, e->ingress);
 }
 
+static int found_address(void *user, const void *key, const void *value)
+{
+	const struct bn_address *address = value;
+	struct bn_agent *a = user;
+
+	return address->kind == BN_ADDR_HOST
+		       ? bn_policy_found(a->policy, address->egress, address->ingress)
+		       : 0;
+}
+
 static uint32_t entries(const struct bn_agent *a, enum bn_map_id id)
 {
 	struct bn_map_shape shape = {0};
@@ -98,6 +110,8 @@ int bn_agent_policy_start(struct bn_agent *a, struct bn_error *err)
 	if (r)
 		return r;
 	r = bn_map_each(maps[BN_MAP_bn_endpoints], found, a);
+	if (!r)
+		r = bn_map_each(maps[BN_MAP_bn_addresses], found_address, a);
 	return r ? bn_error_set(err, r, "can't read the endpoints' policies: %s", strerror(-r)) : 0;
 }
 

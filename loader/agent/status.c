@@ -178,6 +178,9 @@ static json_t *find_reasons(struct bn_agent *a, json_t **ret_notes)
 	bn_agent_xdp_problems(a, found_reason, &rs);
 	bn_agent_audit_problems(a, found_reason, &rs);
 	bn_agent_fit_problems(a, found_reason, &rs);
+	if (bn_policy_problem(a->policy))
+		add_reason(&rs, json_sprintf("what policies select is closed: %s",
+					     bn_policy_problem(a->policy)));
 	bn_health_problems(a->health, health_reason, &rs);
 	for (size_t i = 0; i < a->n_uplinks; i++) {
 		if (!a->uplinks[i].attached)
@@ -205,10 +208,10 @@ int bn_agent_method_status(struct bn_request *r, void *user)
 	each_map(a, map_json, maps);
 	bn_attach_list(&a->attach, attachment_json, attachments, NULL);
 	reasons = find_reasons(a, &notes);
-	features = json_pack("{s:s, s:b, s:i, s:b}", "attach",
+	features = json_pack("{s:s, s:b, s:i, s:b, s:b}", "attach",
 			     bn_attach_mechanism_name(a->attach.mechanism), "masquerade",
 			     a->config->masquerade != BN_MASQUERADE_OFF, "hz", (int)a->programs.hz,
-			     "flow_events", a->config->flow_events);
+			     "flow_events", a->config->flow_events, "host_firewall", a->guarded);
 	bn_agent_xdp_status(a, features, attachments);
 	bn_agent_sockets_status(a, features, attachments);
 	bn_agent_host_status(a, features, notes);

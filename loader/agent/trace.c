@@ -320,12 +320,13 @@ static int place(struct bn_agent *a, const struct question *q, struct bn_dry_que
 		return 0;
 	}
 	if (is_nodes(a, &q->from.ip)) {
-		if (!here)
+		if (!here && (!a->guarded || !a->n_uplinks || is_nodes(a, &q->to.ip)))
 			return bn_error_set(err, -EOPNOTSUPP,
-					    CANNOT "what the node itself sends to %s is no pod's",
+					    CANNOT "what the node itself sends to %s is no pod's, "
+						   "and no policy selects the node",
 					    q->to.text);
-		ret->program = BN_PROGRAM_TO_POD;
-		ret->ifindex = (uint32_t)to.ifindex;
+		ret->program = here ? BN_PROGRAM_TO_POD : BN_PROGRAM_TO_UPLINK;
+		ret->ifindex = (uint32_t)(here ? to.ifindex : a->uplinks[0].ifindex);
 		return 0;
 	}
 	if (!a->n_uplinks)

@@ -70,6 +70,17 @@ static const union bn_addr *address_of(const struct bn_own_address *own, size_t 
 	return NULL;
 }
 
+void bn_agent_name_own(struct bn_agent *a, const union bn_addr *addr)
+{
+	struct bn_name_spec spec = {
+		.kind = BN_NAME_HOST,
+		.name = a->config->node_name,
+		.identity = BN_IDENTITY_HOST,
+	};
+
+	bn_names_set(a->names, addr, &spec);
+}
+
 static int apply_addresses(struct bn_agent *a, const struct bn_uplink *u, size_t n_u,
 			   struct bn_error *err)
 {
@@ -110,14 +121,8 @@ static int apply_addresses(struct bn_agent *a, const struct bn_uplink *u, size_t
 	if (!r)
 		r = bn_addresses_node(a->addresses, node4, node6, err);
 	for (size_t i = 0; i < n && !r; i++) {
-		struct bn_name_spec spec = {
-			.kind = BN_NAME_HOST,
-			.name = a->config->node_name,
-			.identity = BN_IDENTITY_HOST,
-		};
-
 		if (!own[i].link_local)
-			bn_names_set(a->names, &own[i].addr, &spec);
+			bn_agent_name_own(a, &own[i].addr);
 	}
 	if (a->endpoints)
 		bn_endpoints_set_node(a->endpoints, node4, node6);
@@ -174,6 +179,7 @@ int bn_agent_uplinks_scan(struct bn_agent *a, struct bn_error *err)
 		if (!mtu || u[i].mtu < mtu)
 			mtu = u[i].mtu;
 		u[i].attached = was && was->attached;
+		u[i].guarded = was && was->guarded;
 		u[i].xdp = was ? was->xdp : BN_XDP_OFF;
 		u[i].xdp_why = was && was->xdp_why ? strdup(was->xdp_why) : NULL;
 		if (u[i].attached || !a->filled)
@@ -184,11 +190,14 @@ int bn_agent_uplinks_scan(struct bn_agent *a, struct bn_error *err)
 		r = r < 0 ? r : 0;
 		if (u[i].attached)
 			bn_agent_xdp_attach(a, &u[i]);
+		if (!r)
+			r = bn_agent_firewall_attach(a, &u[i], err);
 	}
 	for (size_t i = 0; i < a->n_uplinks; i++) {
 		if (find_uplink(u, n, a->uplinks[i].ifindex))
 			continue;
 		bn_detach(&a->attach, a->uplinks[i].ifindex, BN_ATTACH_INGRESS, NULL);
+		bn_detach(&a->attach, a->uplinks[i].ifindex, BN_ATTACH_EGRESS, NULL);
 		bn_addresses_device(a->addresses, (uint32_t)a->uplinks[i].ifindex, 0, NULL, NULL,
 				    NULL);
 	}

@@ -38,6 +38,7 @@ struct bn_addresses {
 	struct bn_wanted endpoints, devices, ranges;
 	union bn_addr node4, node6; /* as bn_addresses_node() was told */
 	bool node_known;
+	struct bn_firewall firewall; /* of the node's own addresses */
 };
 
 /* What the map should say of the address; NULL: nothing claims it (any more). */

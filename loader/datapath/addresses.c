@@ -23,6 +23,9 @@ static int remember(void *user, const void *key, const void *value)
 	memcpy(&e->addr, key, sizeof(e->addr));
 	memcpy(&e->value, value, sizeof(e->value));
 	e->known = 1;
+	if (e->value.kind == BN_ADDR_HOST)
+		a->firewall = (struct bn_firewall){e->value.egress, e->value.ingress,
+						   e->value.flags & BN_EP_AUDIT};
 	HASH_ADD(hh, a->entries, addr, sizeof(e->addr), e);
 	return 0;
 }
@@ -87,7 +90,7 @@ void bn_addresses_bump(struct bn_addresses *a)
 	bump(a, BN_SLOT_NONE);
 }
 
-static struct entry *find(struct bn_addresses *a, const union bn_addr *addr)
+static struct entry *find(const struct bn_addresses *a, const union bn_addr *addr)
 {
 	struct entry *e;
 
@@ -135,7 +138,9 @@ static int put(struct bn_addresses *a, struct entry *e, bool *ret_kind)
 		return -errno;
 	/* flows of an endpoint's address depend on its slot, others on nothing else */
 	if (!e->known || e->value.kind != want->kind || e->value.slot != want->slot ||
-	    (want->slot == BN_SLOT_NONE && e->value.identity != want->identity))
+	    (want->slot == BN_SLOT_NONE &&
+	     (e->value.identity != want->identity || e->value.egress != want->egress ||
+	      e->value.ingress != want->ingress || e->value.flags != want->flags)))
 		*ret_kind = true;
 	e->value = *want;
 	e->known = 1;
@@ -256,6 +261,37 @@ void bn_addresses_endpoint_remove(struct bn_addresses *a, const struct bn_interf
 		bn_addresses_bump(a);
 }
 
+static void guard(const struct bn_addresses *a, struct bn_address *value)
+{
+	if (value->kind != BN_ADDR_HOST)
+		return;
+	value->egress = a->firewall.egress;
+	value->ingress = a->firewall.ingress;
+	value->flags &= ~(uint32_t)BN_EP_AUDIT;
+	value->flags |= a->firewall.audit ? BN_EP_AUDIT : 0;
+}
+
+int bn_addresses_firewall(struct bn_addresses *a, const struct bn_firewall *firewall,
+			  struct bn_error *err)
+{
+	struct entry *e, *tmp;
+	bool kind = false;
+	int r = 0;
+
+	a->firewall = *firewall;
+	HASH_ITER(hh, a->entries, e, tmp) {
+		for (int o = 0; o < ORIGINS; o++)
+			guard(a, &e->as[o]);
+		if (e->has && !r)
+			r = put(a, e, &kind);
+	}
+	if (kind)
+		bn_addresses_bump(a);
+	return r ? bn_error_set(err, r, "can't write the policy of the node's addresses: %s",
+				strerror(-r))
+		 : 0;
+}
+
 int bn_addresses_peers(struct bn_addresses *a, const struct bn_peer_spec *set, size_t n_set,
 		       const union bn_addr *removed, size_t n_removed, struct bn_error *err)
 {
@@ -269,6 +305,7 @@ int bn_addresses_peers(struct bn_addresses *a, const struct bn_peer_spec *set, s
 	for (size_t i = 0; i < n_set && !r; i++) {
 		struct bn_address value = {.identity = set[i].identity, .kind = set[i].kind};
 
+		guard(a, &value);
 		r = put_as(a, &set[i].addr, FROM_MODEL, &value, &kind);
 	}
 	for (size_t i = 0; i < n_removed && !r; i++)
@@ -317,6 +354,7 @@ int bn_addresses_own(struct bn_addresses *a, const struct bn_own_spec *own, size
 	}
 	for (size_t i = 0; i < n && !r; i++) {
 		value.flags = own[i].node_ports ? BN_HOST_NODE_PORTS : 0;
+		guard(a, &value);
 		r = put_as(a, &own[i].addr, FROM_NODE, &value, &kind);
 	}
 	if (kind)
@@ -346,6 +384,13 @@ int bn_addresses_prune(struct bn_addresses *a, struct bn_error *err)
 uint64_t bn_addresses_count(const struct bn_addresses *a)
 {
 	return HASH_COUNT(a->entries);
+}
+
+bool bn_addresses_is_own(const struct bn_addresses *a, const union bn_addr *addr)
+{
+	const struct entry *e = find(a, addr);
+
+	return e && e->has & (1 << FROM_NODE);
 }
 
 bool bn_addresses_known(struct bn_addresses *a, const union bn_addr *addr)

@@ -67,6 +67,15 @@ struct bn_own_spec {
 /* This node's own addresses, all of them, in place of the ones before. */
 int bn_addresses_own(struct bn_addresses *a, const struct bn_own_spec *own, size_t n,
 		     struct bn_error *err);
+/* Policy tables of the node itself, its firewall; BN_POLICY_OPEN both: it has none. */
+struct bn_firewall {
+	uint16_t egress, ingress;
+	bool audit; /* what they deny passes, and is reported */
+};
+
+/* Until this is called, the node's addresses keep what a predecessor gave them. */
+int bn_addresses_firewall(struct bn_addresses *a, const struct bn_firewall *firewall,
+			  struct bn_error *err);
 /* The address of each family that errors and masquerading start from; NULL: none. */
 int bn_addresses_node(struct bn_addresses *a, const union bn_addr *v4, const union bn_addr *v6,
 		      struct bn_error *err);
@@ -81,6 +90,8 @@ int bn_addresses_ranges(struct bn_addresses *a, const struct bn_cidr *cidrs, con
 			size_t n, struct bn_error *err);
 /* Routes, addresses or devices changed: every flow's next packet looks again. */
 void bn_addresses_bump(struct bn_addresses *a);
+/* Whether it is this node's, by bn_addresses_own(). */
+bool bn_addresses_is_own(const struct bn_addresses *a, const union bn_addr *addr);
 bool bn_addresses_known(struct bn_addresses *a, const union bn_addr *addr);
 uint64_t bn_addresses_count(const struct bn_addresses *a);
 /* One slice of the audit of all of it. Returns whether there is more. */

@@ -151,6 +151,8 @@ static const struct bpf_program *program_of(const struct bn_dry_run *dry, enum b
 		return dry->pod->progs.bn_to_pod;
 	case BN_PROGRAM_FROM_UPLINK:
 		return dry->uplink->progs.bn_from_uplink;
+	case BN_PROGRAM_TO_UPLINK:
+		return dry->uplink->progs.bn_to_uplink;
 	default:
 		return NULL;
 	}

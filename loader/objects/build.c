@@ -425,6 +425,20 @@ static struct bn_pod_spec pod_spec(const struct bn_pod_object *pod,
 	return spec;
 }
 
+/* This node, whose firewall policies may select it by its labels. */
+static struct bn_pod_spec this_node_spec(const struct bn_node_object *node)
+{
+	struct bn_pod_spec spec = {
+		.namespace = BN_NODE_NAMESPACE, .name = BN_NODE_POD, .local = true};
+
+	if (node) {
+		spec.labels = node->labels;
+		spec.n_labels = node->n_labels;
+		spec.audit = node->audit;
+	}
+	return spec;
+}
+
 static void add_touched_pod(struct bn_objects *objects, const char *namespace, const char *name,
 			    struct bn_pod_spec *pods, struct bn_pod_spec *removed,
 			    struct bn_change *change)
@@ -485,10 +499,13 @@ static int build_policy(struct bn_objects *objects, struct bn_arena *arena,
 		}
 		object = bn_index_find(objects, touched->kind, namespace, name);
 		if (touched->kind == BN_KIND_NODE) {
-			/* what a pod exchanges with its own node is no policy's affair */
+			const struct bn_node_object *node = (const struct bn_node_object *)object;
+
+			/* what a pod exchanges with its own node is no policy's affair but the node's */
 			if (strcmp(name, objects->config.node_name))
-				nodes[change->n_nodes++] =
-					node_spec((const struct bn_node_object *)object, name);
+				nodes[change->n_nodes++] = node_spec(node, name);
+			else
+				pods[change->n_pods++] = this_node_spec(node);
 		} else if (touched->kind == BN_KIND_NAMESPACE) {
 			const struct bn_labels_object *ns = (const struct bn_labels_object *)object;
 

@@ -144,10 +144,16 @@ static int check_annotations(const struct bn_field *field)
 	return 0;
 }
 
-/* `bpfnet.io/policy-audit` of a Pod or a Namespace: policies of its pods report and don't enforce. */
-static int parse_audit(const struct bn_field *annotations, bool *ret)
+/*
+ * Annotations that are true or false: BN_AUDIT of a Pod, a Namespace or a Node: policies of its pods,
+ * or its firewall, report and don't enforce; BN_HOST_FIREWALL of a NetworkPolicy: it is nodes'.
+ */
+#define BN_AUDIT "bpfnet.io/policy-audit"
+#define BN_HOST_FIREWALL "bpfnet.io/host-firewall"
+
+static int parse_switch(const struct bn_field *annotations, const char *name, bool *ret)
 {
-	struct bn_field field = bn_field_get(annotations, "bpfnet.io/policy-audit");
+	struct bn_field field = bn_field_get(annotations, name);
 	const char *text = NULL;
 
 	if (bn_field_string(&field, &text) < 0)
@@ -174,20 +180,25 @@ static int check_metadata(const struct bn_field *root, struct bn_object *object)
 
 		r = bn_parse_labels(&labels, &object->arena, &ns->labels, &ns->n_labels);
 		if (r == 0)
-			r = parse_audit(&annotations, &ns->audit);
+			r = parse_switch(&annotations, BN_AUDIT, &ns->audit);
 	} else if (object->kind == BN_KIND_POD) {
 		struct bn_pod_object *pod = (struct bn_pod_object *)object;
 
 		r = bn_parse_labels(&labels, &object->arena, &pod->labels, &pod->n_labels);
 		if (r == 0)
-			r = parse_audit(&annotations, &pod->audit);
+			r = parse_switch(&annotations, BN_AUDIT, &pod->audit);
 	} else if (object->kind == BN_KIND_NODE) {
 		struct bn_node_object *node = (struct bn_node_object *)object;
 
 		r = bn_parse_labels(&labels, &object->arena, &node->labels, &node->n_labels);
+		if (r == 0)
+			r = parse_switch(&annotations, BN_AUDIT, &node->audit);
 	} else {
 		r = bn_parse_labels(&labels, &scratch, &list, &n);
 		bn_arena_done(&scratch);
+		if (r == 0 && object->kind == BN_KIND_POLICY)
+			r = parse_switch(&annotations, BN_HOST_FIREWALL,
+					 &((struct bn_policy_object *)object)->spec.host);
 	}
 	return r < 0 ? r : check_annotations(&annotations);
 }

@@ -91,6 +91,7 @@ struct bn_node_object {
 	struct bn_label *labels;
 	size_t n_labels;
 	const char *zone; /* or NULL */
+	bool audit;       /* of its firewall */
 	union bn_addr *ips;
 	size_t n_ips;
 };

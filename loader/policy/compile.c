@@ -335,7 +335,8 @@ static bool selects(const struct bn_policy *p, const struct policy *policy, cons
 	return !policy->leaving && policy->spec.selects[direction] &&
 	       bn_selector_matches(&policy->spec.pods, state->labels, state->n_labels, NULL) &&
 	       (*policy->spec.namespace ||
-		namespace_matches(p, &policy->spec.namespaces, pod->namespace));
+		(strcmp(pod->namespace, BN_NODE_NAMESPACE) != 0 &&
+		 namespace_matches(p, &policy->spec.namespaces, pod->namespace)));
 }
 
 /* Those of a tier that select the pod; counts them where `list` is NULL. */

@@ -79,8 +79,8 @@ static json_t *policy_json(const struct bn_policy *p, const struct policy *polic
 	ret = cluster ? json_pack("{sosssssI}", "namespace", json_null(), "name", policy->spec.name,
 				  "tier", policy->spec.tier == BN_TIER_ADMIN ? "Admin" : "Baseline",
 				  "priority", (json_int_t)policy->spec.priority)
-		      : json_pack("{ssss}", "namespace", policy->spec.namespace, "name",
-				  policy->spec.name);
+		      : json_pack("{sssssb}", "namespace", policy->spec.namespace, "name",
+				  policy->spec.name, "host", policy->spec.host);
 	json_object_set_new(ret, "types", types);
 	json_object_set_new(ret, "endpoints", json_integer(endpoints_of(p, policy)));
 	json_object_set_new(ret, "rules", rules);
@@ -88,13 +88,14 @@ static json_t *policy_json(const struct bn_policy *p, const struct policy *polic
 	return ret;
 }
 
-static int append(const struct bn_policy *p, const struct policy_list *policies, const char *name,
-		  json_t *list)
+static int append(const struct bn_policy *p, const struct policy_list *policies,
+		  const char *namespace, const char *name, json_t *list)
 {
 	const struct policy *policy;
 
 	LIST_FOREACH(policy, policies, entry) {
-		if (name && strcmp(policy->spec.name, name))
+		if ((name && strcmp(policy->spec.name, name)) ||
+		    (namespace && strcmp(policy->spec.namespace, namespace)))
 			continue;
 		if (json_array_append_new(list, policy_json(p, policy)) < 0)
 			return -ENOMEM;
@@ -114,11 +115,12 @@ json_t *bn_policy_json(struct bn_policy *p, const char *namespace, const char *n
 	int r = list ? 0 : -ENOMEM;
 
 	if (!r && (!namespace || !*namespace))
-		r = append(p, &p->cluster, name, list);
+		r = append(p, &p->cluster, namespace, name, list);
 	HASH_SRT(hh, p->namespaces, by_name);
 	for (ns = p->namespaces; !r && ns; ns = ns->hh.next) {
-		if (!namespace || !strcmp(ns->name, namespace))
-			r = append(p, &ns->policies, name, list);
+		if (!namespace || !strcmp(ns->name, namespace) ||
+		    !strcmp(ns->name, BN_NODE_NAMESPACE))
+			r = append(p, &ns->policies, namespace, name, list);
 	}
 	if (!r)
 		return list;

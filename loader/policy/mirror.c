@@ -237,25 +237,36 @@ static void enlist(struct policy_list *list, struct policy *policy)
 		LIST_INSERT_HEAD(list, policy, entry);
 }
 
-static struct policy *find_policy(const struct bn_policy *p, const char *namespace,
-				  const char *name)
+static struct policy *find_among(const struct policy_list *list, const char *namespace,
+				 const char *name)
 {
-	const struct policy_list *list = policies_beside(p, namespace);
 	struct policy *policy;
 
 	if (!list)
 		return NULL;
 	LIST_FOREACH(policy, list, entry) {
-		if (!policy->leaving && !strcmp(policy->spec.name, name))
+		if (!policy->leaving && !strcmp(policy->spec.name, name) &&
+		    !strcmp(policy->spec.namespace, namespace))
 			return policy;
 	}
 	return NULL;
 }
 
+static struct policy *find_policy(const struct bn_policy *p, const char *namespace,
+				  const char *name)
+{
+	struct policy *policy = find_among(policies_beside(p, namespace), namespace, name);
+
+	return policy ? policy : find_among(policies_beside(p, BN_NODE_NAMESPACE), namespace, name);
+}
+
 static int add_policy(struct bn_policy *p, const struct bn_change *c,
 		      const struct bn_policy_spec *spec, struct bn_error *err)
 {
-	struct namespace *ns = *spec->namespace ? namespace_need(p, spec->namespace) : NULL;
+	/* where those are that it selects among */
+	struct namespace *ns = spec->host         ? namespace_need(p, BN_NODE_NAMESPACE)
+			       : *spec->namespace ? namespace_need(p, spec->namespace)
+						  : NULL;
 	struct policy *policy = calloc(1, sizeof(*policy)), *old;
 	int r = 0;
 
@@ -397,6 +408,8 @@ void pod_forget(struct bn_policy *p, struct pod *pod)
 
 int mirror_change(struct bn_policy *p, const struct bn_change *c, struct bn_error *err)
 {
+	static const struct bn_pod_spec node = {
+		.namespace = BN_NODE_NAMESPACE, .name = BN_NODE_POD, .local = true};
 	int r = 0;
 
 	for (size_t i = 0; i < c->n_namespaces && !r; i++) {
@@ -420,6 +433,8 @@ int mirror_change(struct bn_policy *p, const struct bn_change *c, struct bn_erro
 	}
 	for (size_t i = 0; i < c->n_pods && !r; i++)
 		r = add_pod(p, &c->pods[i]);
+	if (!r && !pod_find(p, BN_NODE_NAMESPACE, BN_NODE_POD))
+		r = add_pod(p, &node);
 	for (size_t i = 0; i < c->n_pods_removed && !r; i++) {
 		struct pod *pod =
 			pod_find(p, c->pods_removed[i].namespace, c->pods_removed[i].name);

@@ -94,7 +94,13 @@ void bn_policy_selects(const struct bn_policy *p, const char *namespace, const c
 
 const char *bn_policy_problem(const struct bn_policy *p)
 {
-	return p->problem;
+	for (const struct pod *pod = p->pods; p->problem && pod; pod = pod->hh.next) {
+		for (int d = 0; d < BN_POLICY_DIRECTIONS; d++) {
+			if (pod->now.closed[d])
+				return p->problem;
+		}
+	}
+	return NULL;
 }
 
 /* What a policy in force calls one of its rules. */

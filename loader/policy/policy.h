@@ -89,7 +89,7 @@ uint32_t bn_policy_world(const struct bn_policy *policy, const union bn_addr *ad
 /* Whether policies select a pod, for `endpoint list`. */
 void bn_policy_selects(const struct bn_policy *policy, const char *namespace, const char *pod,
 		       bool ret[BN_POLICY_DIRECTIONS]);
-/* What did not fit at the start, or NULL. */
+/* What did not fit at the start and still closes a pod, or NULL. */
 const char *bn_policy_problem(const struct bn_policy *policy);
 
 /* The rule of a verdict; -ENOENT: none has that number. */

@@ -27,8 +27,8 @@ enum bn_rig_device {
 	BN_RIG_PODS,
 	BN_UPLINK = BN_RIG_PODS,
 	BN_RIG_NODE = BN_UPLINK, /* as a pod: the node itself, whose policy is its firewall */
-	BN_HOST,     /* of the node's own packets to services, both of the pair */
-	BN_STRANGER, /* a device that is nobody's */
+	BN_HOST,                 /* of the node's own packets to services, both of the pair */
+	BN_STRANGER,             /* a device that is nobody's */
 	BN_RIG_DEVICES,
 };
 
