@@ -275,11 +275,11 @@ int bn_array_write(int fd, uint32_t first, uint32_t count, const void *values)
 	return r;
 }
 
-int bn_counters_read(int fd, uint64_t ret[BN_CNT_MAX])
+int bn_counter_read(int fd, enum bn_counter counter, uint64_t *ret)
 {
 	int cpus = libbpf_num_possible_cpus();
-	uint64_t sums[BN_CNT_MAX] = {0};
-	uint64_t *values;
+	uint32_t key = counter;
+	uint64_t *values, sum = 0;
 	int r = 0;
 
 	if (cpus < 1)
@@ -287,16 +287,28 @@ int bn_counters_read(int fd, uint64_t ret[BN_CNT_MAX])
 	values = calloc((size_t)cpus, sizeof(*values));
 	if (!values)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < BN_CNT_MAX && !r; i++) {
-		if (bpf_map_lookup_elem(fd, &i, values))
-			r = -errno;
-		for (int c = 0; c < cpus && !r; c++)
-			sums[i] += values[c];
-	}
+	if (bpf_map_lookup_elem(fd, &key, values))
+		r = -errno;
+	for (int c = 0; c < cpus; c++)
+		sum += values[c];
 	free(values);
 	if (!r)
-		memcpy(ret, sums, sizeof(sums));
+		*ret = sum;
 	return r;
+}
+
+int bn_counters_read(int fd, uint64_t ret[BN_CNT_MAX])
+{
+	uint64_t sums[BN_CNT_MAX];
+
+	for (uint32_t i = 0; i < BN_CNT_MAX; i++) {
+		int r = bn_counter_read(fd, i, &sums[i]);
+
+		if (r)
+			return r;
+	}
+	memcpy(ret, sums, sizeof(sums));
+	return 0;
 }
 
 int bn_drops_read(int fd, struct bn_drop_counter ret[BN_DROP_MAX])
@@ -318,6 +330,7 @@ int bn_drops_read(int fd, struct bn_drop_counter ret[BN_DROP_MAX])
 			sums[i].packets += values[c].packets;
 			sums[i].bytes += values[c].bytes;
 			sums[i].suppressed += values[c].suppressed;
+			sums[i].lost += values[c].lost;
 		}
 	}
 	free(values);

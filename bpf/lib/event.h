@@ -69,8 +69,10 @@ static __always_inline void event_opened(struct bn_scratch *s)
 	if (!(bn_config.features & BN_FEATURE_EVENTS))
 		return;
 	e = event_reserve(BN_EVENT_FLOW_OPENED, s->pkt.hook);
-	if (!e)
+	if (!e) {
+		bn_count(BN_CNT_LOST_OPENED, 1);
 		return;
+	}
 	event_packet(e, s);
 	e->reason = (__u8)s->audited;
 	event_submit(s, e);
@@ -91,8 +93,10 @@ BN_GLOBAL int event_closed(__u32 cause)
 	if (!(bn_config.features & BN_FEATURE_EVENTS))
 		return 0;
 	e = event_reserve(BN_EVENT_FLOW_CLOSED, 0);
-	if (!e)
+	if (!e) {
+		bn_count(BN_CNT_LOST_CLOSED, 1);
 		return 0;
+	}
 	e->cause = (__u8)cause;
 	e->tuple = s->ended.key;
 	event_target(e, f);
@@ -129,6 +133,14 @@ static __always_inline bool drop_count(__u32 reason, __u32 len, __u32 now)
 	return true;
 }
 
+static __always_inline void drop_lost(__u32 reason)
+{
+	struct bn_drop_counter *c = bpf_map_lookup_elem(&bn_drops, &reason);
+
+	if (c)
+		c->lost++;
+}
+
 /*
  * The one exit of a packet that goes nowhere. The scratch area holds whatever was learnt of the
  * packet; all of its tuple is zero when nothing was.
@@ -141,8 +153,10 @@ BN_GLOBAL int bn_drop(__u32 reason)
 	if (!s || !drop_count(reason, s->pkt.len, s->pkt.now))
 		return TC_ACT_SHOT;
 	e = event_reserve(BN_EVENT_DROP, s->pkt.hook);
-	if (!e)
+	if (!e) {
+		drop_lost(reason);
 		return TC_ACT_SHOT;
+	}
 	e->reason = (__u8)reason;
 	event_packet(e, s);
 	event_submit(s, e);
@@ -157,6 +171,7 @@ static __always_inline int bn_drop_quiet(struct bn_scratch *s, __u32 reason)
 	if (c) {
 		c->packets++;
 		c->bytes += s->pkt.len;
+		c->suppressed++;
 	}
 	return TC_ACT_SHOT;
 }

@@ -44,12 +44,9 @@ static int read_drops(void *user, struct bn_drop_counter ret[BN_DROP_MAX])
 
 static int read_lost(void *user, uint64_t *ret)
 {
-	__u64 values[BN_CNT_MAX];
-	int r = read_counters(user, values);
+	const struct bn_agent *a = user;
 
-	if (!r)
-		*ret = values[BN_CNT_EVENTS_LOST];
-	return r;
+	return bn_counter_read(a->programs.maps[BN_MAP_bn_counters], BN_CNT_EVENTS_LOST, ret);
 }
 
 static int start_datapath(struct bn_agent *a, struct bn_error *err)

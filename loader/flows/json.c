@@ -447,3 +447,22 @@ void bn_flow_json(struct bn_buf *b, const struct bn_flow_record *record, const c
 	put_summary(b, e);
 	bn_buf_putc(b, '}');
 }
+
+void bn_flow_json_lost(struct bn_buf *b, enum bn_lost_source source, uint64_t count, uint64_t time,
+		       const char *node_name)
+{
+	static const char *const sources[BN_LOST_MAX] = {
+		[BN_LOST_DATAPATH] = "PERF_EVENT_RING_BUFFER",
+		[BN_LOST_READER] = "HUBBLE_RING_BUFFER",
+	};
+
+	put_lit(b, "{\"lost_events\":{\"source\":\"");
+	bn_buf_puts(b, sources[source]);
+	put_lit(b, "\",\"num_events_lost\":\"");
+	bn_buf_u64(b, count);
+	put_lit(b, "\"},\"time\":\"");
+	put_time(b, time);
+	bn_buf_putc(b, '"');
+	put_string(b, "node_name", node_name);
+	bn_buf_putc(b, '}');
+}

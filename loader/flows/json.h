@@ -41,6 +41,19 @@
 /* Appends the object without a newline. */
 void bn_flow_json(struct bn_buf *buf, const struct bn_flow_record *record, const char *node_name);
 
+/* Where records were lost, by the names that Hubble has for it. */
+enum bn_lost_source {
+	BN_LOST_DATAPATH, /* PERF_EVENT_RING_BUFFER: the ring buffer was full */
+	BN_LOST_READER,   /* HUBBLE_RING_BUFFER: overwritten before a slow reader came to them */
+	BN_LOST_MAX,
+};
+/*
+ * Appends {"lost_events":{"source":...,"num_events_lost":"N"},"time":...,"node_name":...}: N
+ * records are missing at this place. `time` is CLOCK_REALTIME, ns.
+ */
+void bn_flow_json_lost(struct bn_buf *buf, enum bn_lost_source source, uint64_t count,
+		       uint64_t time, const char *node_name);
+
 /* The label of a drop reason; "unknown" out of range. */
 const char *bn_drop_reason_label(unsigned int reason);
 /* The cause of a flow's end; "unknown" out of range. */

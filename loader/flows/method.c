@@ -56,8 +56,12 @@ static void on_end(void *user, int error, const struct bn_reader_totals *totals)
 {
 	struct flow_stream *f = user;
 
+	uint64_t missed = 0;
+
+	for (unsigned int source = 0; source < BN_LOST_MAX; source++)
+		missed += totals->lost[source];
 	bn_stream_end(f->stream, json_pack("{s:I, s:I}", "sent", (json_int_t)totals->sent, "missed",
-					   (json_int_t)totals->lost));
+					   (json_int_t)missed));
 	flow_stream_free(f);
 }
 

@@ -146,13 +146,13 @@ static void on_event(void *user, const struct bn_event *event, uint64_t time)
 	take(user, event, time);
 }
 
-static void on_turn(void *user, int behind)
+static void on_turn(void *user)
 {
 	struct bn_observer *o = user;
 	uint64_t lost;
 
 	bn_names_prune(o->names);
-	if (!behind || !o->lost || o->lost(o->lost_user, &lost) < 0)
+	if (!o->lost || o->lost(o->lost_user, &lost) < 0)
 		return;
 	if (lost > o->lost_told)
 		bn_readers_lost(&o->readers, lost - o->lost_told);

@@ -7,6 +7,7 @@
 
 #include "flows/filter.h"
 #include "flows/history.h"
+#include "flows/json.h"
 
 #include <systemd/sd-event.h>
 
@@ -35,7 +36,7 @@ struct bn_observer_stats {
 	uint64_t readers;       /* subscriptions now */
 	uint64_t readers_total; /* since the start */
 	uint64_t reader_sent;   /* lines taken by readers */
-	uint64_t reader_lost;   /* flows that readers were too slow for */
+	uint64_t reader_lost;   /* flows that were overwritten before a slow reader came to them */
 };
 
 /*
@@ -52,13 +53,13 @@ struct bn_flow_query {
 };
 
 struct bn_reader_totals {
-	uint64_t sent; /* flows */
-	uint64_t lost; /* records the reader was too slow for, or the datapath had no room for */
+	uint64_t sent;              /* flows */
+	uint64_t lost[BN_LOST_MAX]; /* records: of the reader's own slowness, of the datapath's */
 };
 
 /*
- * Takes one line of `len` bytes: a flow (flows/json.h), or {"lost":N} where N records are missing
- * at this place. A newline follows at line[len], so that len + 1 bytes can be written at once.
+ * Takes one line of `len` bytes: a flow, or where records are missing at this place, how many
+ * (flows/json.h). Of those that a slow reader missed nobody knows whether it wanted them. A newline follows at line[len], so that len + 1 bytes can be written at once.
  * Never blocks. Returns
  *   0        taken
  *   -EAGAIN  no room: the reader goes on from this line after bn_subscription_resume(); the

@@ -45,7 +45,6 @@ struct bn_reader {
 	int64_t offset;        /* CLOCK_REALTIME - CLOCK_MONOTONIC, as of this turn */
 	uint64_t now;          /* CLOCK_MONOTONIC, as of this turn */
 	unsigned int budget;
-	int behind;
 };
 
 static uint64_t clock_ns(clockid_t id)
@@ -133,8 +132,7 @@ static int turn(struct bn_reader *r)
 	behind = r->budget == 0;
 	taken = (int)(BN_READER_BUDGET - r->budget);
 	if (r->ops.turn)
-		r->ops.turn(r->ops.user, behind || r->behind);
-	r->behind = behind;
+		r->ops.turn(r->ops.user);
 	if (!taken)
 		return 0;
 	r->empty = 0;

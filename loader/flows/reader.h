@@ -15,11 +15,7 @@
 struct bn_reader_ops {
 	/* `time` is the event's CLOCK_REALTIME in ns. */
 	void (*event)(void *user, const struct bn_event *event, uint64_t time);
-	/*
-	 * A turn is over. `behind` is set where it used up its budget, or the one before did: only
-	 * then can the ring buffer have been full.
-	 */
-	void (*turn)(void *user, int behind);
+	void (*turn)(void *user); /* a turn is over */
 	void *user;
 };
 

@@ -23,13 +23,11 @@
  */
 #include "flows/subscription.h"
 
-#include "flows/json.h"
-
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Bounds of one turn: records looked at, and lines written. */
@@ -51,11 +49,11 @@ struct bn_subscription {
 	struct bn_flow_query query; /* the filter is owned */
 	enum state state;
 	bool dead;
-	uint64_t wanted; /* SCANNING: matches still to be found */
-	uint64_t scan;   /* SCANNING: everything from here on has been looked at */
-	uint64_t cursor; /* the next flow to look at; not kept up in LIVE */
-	uint64_t stop;   /* where a reader that does not follow ends */
-	uint64_t untold; /* losses to be told before the next flow */
+	uint64_t wanted;              /* SCANNING: matches still to be found */
+	uint64_t scan;                /* SCANNING: everything from here on has been looked at */
+	uint64_t cursor;              /* the next flow to look at; not kept up in LIVE */
+	uint64_t stop;                /* where a reader that does not follow ends */
+	uint64_t untold[BN_LOST_MAX]; /* losses to be told before the next flow */
 	struct bn_reader_totals totals;
 	int error;              /* ENDING */
 	sd_event_source *timer; /* the end of a follower's time */
@@ -134,25 +132,46 @@ static int refused(struct bn_subscription *sub, uint64_t number, int r)
 	return r;
 }
 
-static void count_lost(struct bn_subscription *sub, uint64_t count)
+static void count_lost(struct bn_subscription *sub, enum bn_lost_source source, uint64_t count)
 {
-	sub->untold += count;
-	sub->totals.lost += count;
-	sub->readers->lost += count;
+	sub->untold[source] += count;
+	sub->totals.lost[source] += count;
+	if (source == BN_LOST_READER)
+		sub->readers->lost += count;
+}
+
+static uint64_t realtime(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
 static int tell_lost(struct bn_subscription *sub, uint64_t number)
 {
-	char line[48];
-	int len, r;
+	struct bn_readers *readers = sub->readers;
+	struct bn_buf *line = &readers->notice;
 
-	if (sub->untold == 0)
-		return 0;
-	len = snprintf(line, sizeof(line), "{\"lost\":%llu}\n", (unsigned long long)sub->untold);
-	r = sub->send(sub->user, line, (size_t)len - 1);
-	if (r == 0)
-		sub->untold = 0;
-	return refused(sub, number, r);
+	for (unsigned int source = 0; source < BN_LOST_MAX; source++) {
+		int r;
+
+		if (sub->untold[source] == 0)
+			continue;
+		bn_buf_reset(line);
+		bn_flow_json_lost(line, source, sub->untold[source], realtime(),
+				  readers->node_name);
+		bn_buf_putc(line, '\n');
+		if (line->failed)
+			return 0; /* with the next flow, then */
+		r = sub->send(sub->user, line->data, line->len - 1);
+		if (r == 0)
+			sub->untold[source] = 0;
+		r = refused(sub, number, r);
+		if (r < 0)
+			return r;
+	}
+	return 0;
 }
 
 static int write_line(struct bn_readers *readers, const struct bn_flow_record *record)
@@ -198,7 +217,7 @@ void bn_readers_offer(struct bn_readers *readers, uint64_t number)
 		if (sub->dead || sub->state != STATE_LIVE || !wants(sub, record))
 			continue;
 		if (!written && write_line(readers, record) < 0) {
-			count_lost(sub, 1);
+			count_lost(sub, BN_LOST_READER, 1);
 			continue;
 		}
 		written = true;
@@ -215,7 +234,7 @@ void bn_readers_lost(struct bn_readers *readers, uint64_t count)
 	TAILQ_FOREACH(sub, &readers->list, entry) {
 		if (sub->dead || !sub->query.follow || sub->state >= STATE_ENDING)
 			continue;
-		count_lost(sub, count);
+		count_lost(sub, BN_LOST_DATAPATH, count);
 		if (sub->state == STATE_LIVE)
 			(void)tell_lost(sub, bn_history_next(readers->history));
 	}
@@ -252,7 +271,7 @@ static void replay_turn(struct bn_subscription *sub)
 		uint64_t to = oldest < sub->stop ? oldest : sub->stop;
 
 		if (to > sub->cursor)
-			count_lost(sub, to - sub->cursor);
+			count_lost(sub, BN_LOST_READER, to - sub->cursor);
 		sub->cursor = oldest;
 	}
 	if (next > sub->stop)
@@ -265,7 +284,7 @@ static void replay_turn(struct bn_subscription *sub)
 		record = bn_history_at(history, sub->cursor);
 		if (wants(sub, record)) {
 			if (write_line(sub->readers, record) < 0)
-				count_lost(sub, 1);
+				count_lost(sub, BN_LOST_READER, 1);
 			else if (deliver(sub, sub->cursor) < 0)
 				return;
 			lines++;
@@ -425,6 +444,7 @@ void bn_readers_done(struct bn_readers *readers)
 	if (readers->turn_fd >= 0)
 		close(readers->turn_fd);
 	bn_buf_done(&readers->line);
+	bn_buf_done(&readers->notice);
 	free(readers->node_name);
 	sd_event_unref(readers->loop);
 }

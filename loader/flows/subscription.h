@@ -17,10 +17,11 @@ struct bn_readers {
 	TAILQ_HEAD(, bn_subscription) list;
 	unsigned int busy; /* callbacks of readers are running: free later */
 	struct bn_buf line;
+	struct bn_buf notice; /* of what is lost, sent ahead of `line` */
 	uint64_t current;
 	uint64_t total;
 	uint64_t sent;
-	uint64_t lost;
+	uint64_t lost; /* by readers' own slowness */
 };
 
 int bn_readers_init(struct bn_readers *readers, sd_event *loop);

@@ -29,7 +29,9 @@
 	X(EVENTS_RECEIVED, "bpfnet_events_received_total", "counter", "Records that the agent took from the ring buffer.") \
 	X(EVENTS_MALFORMED, "bpfnet_events_malformed_total", "counter", "Records skipped because they were out of range.") \
 	X(EVENTS_LOST, "bpfnet_events_lost_total", "counter", "Records lost, by stage: in the ring buffer that was full, or by readers that were too slow.") \
-	X(EVENTS_SUPPRESSED, "bpfnet_events_suppressed_total", "counter", "Records of drops withheld by the rate limit.") \
+	X(FLOW_EVENTS_LOST, "bpfnet_flow_events_lost_total", "counter", "Records of flows that found the ring buffer full, by type.") \
+	X(DROP_EVENTS_LOST, "bpfnet_drop_events_lost_total", "counter", "Records of drops that found the ring buffer full, by reason.") \
+	X(EVENTS_SUPPRESSED, "bpfnet_events_suppressed_total", "counter", "Drops without a record: over the rate limit, or chatter that never has one.") \
 	X(EVENTS_INJECTED, "bpfnet_events_injected_total", "counter", "Events that the agent made itself.") \
 	X(FLOW_EVENTS, "bpfnet_flow_events_total", "counter", "Events kept as flows, by type.") \
 	X(HISTORY_FLOWS, "bpfnet_history_flows", "gauge", "Flows kept for readers.") \

@@ -42,6 +42,10 @@ static void collect_datapath(struct bn_metrics_out *out, void *user)
 			bn_metric_u64(out, counters[i].metric, values[counters[i].counter], NULL);
 		bn_metric_u64(out, BN_METRIC_EVENTS_LOST, values[BN_CNT_EVENTS_LOST], "stage",
 			      "ring-buffer", NULL);
+		bn_metric_u64(out, BN_METRIC_FLOW_EVENTS_LOST, values[BN_CNT_LOST_OPENED], "type",
+			      "opened", NULL);
+		bn_metric_u64(out, BN_METRIC_FLOW_EVENTS_LOST, values[BN_CNT_LOST_CLOSED], "type",
+			      "closed", NULL);
 	}
 	if (d->drops(d->user, drops) < 0)
 		return;
@@ -53,6 +57,8 @@ static void collect_datapath(struct bn_metrics_out *out, void *user)
 		bn_metric_u64(out, BN_METRIC_DROP_BYTES, drops[i].bytes, "reason", reason, NULL);
 		bn_metric_u64(out, BN_METRIC_EVENTS_SUPPRESSED, drops[i].suppressed, "reason",
 			      reason, NULL);
+		bn_metric_u64(out, BN_METRIC_DROP_EVENTS_LOST, drops[i].lost, "reason", reason,
+			      NULL);
 	}
 }
 

@@ -56,6 +56,7 @@ int bn_array_write(int fd, uint32_t first, uint32_t count, const void *values);
 
 /* Sums over CPUs. */
 int bn_counters_read(int fd, uint64_t ret[BN_CNT_MAX]);
+int bn_counter_read(int fd, enum bn_counter counter, uint64_t *ret);
 int bn_drops_read(int fd, struct bn_drop_counter ret[BN_DROP_MAX]);
 
 /* Entries in use; for arrays and ring buffers max_entries. */

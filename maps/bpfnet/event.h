@@ -87,15 +87,24 @@ BN_ASSERT_SIZE(struct bn_event, 160);
 BN_ASSERT_AT(struct bn_event, tuple, 16);
 BN_ASSERT_AT(struct bn_event, packets, 120);
 
+/*
+ * Every packet that is dropped, every flow that opens and every one that ends is a record in the
+ * ring buffer, or is counted as one that is missing:
+ *   packets dropped = records + suppressed + lost, for each reason
+ *   BN_CNT_FLOWS_OPENED = records + BN_CNT_LOST_OPENED, and likewise what closed
+ * but for flows while BN_FEATURE_EVENTS is off.
+ */
+
 /* bn_drops: per-CPU array by reason. */
 struct bn_drop_counter {
 	__u64 packets;
 	__u64 bytes;
-	__u64 suppressed; /* drops whose record was withheld by the rate limit */
+	__u64 suppressed; /* without a record: over the rate limit, or chatter that never has one */
 	__u32 window;     /* jiffies when the current window began */
 	__u32 sent;       /* records of the current window */
+	__u64 lost;       /* records that found the ring buffer full */
 };
-BN_ASSERT_SIZE(struct bn_drop_counter, 32);
+BN_ASSERT_SIZE(struct bn_drop_counter, 40);
 
 /* bn_counters: per-CPU array of __u64, by enum bn_counter. */
 enum bn_counter {
@@ -105,11 +114,13 @@ enum bn_counter {
 	BN_CNT_FLOWS_DEMOTED = 3,   /* entries taken out of bn_flows by the datapath */
 	BN_CNT_FLOWS_FULL = 4,      /* promotions refused by a full bn_flows */
 	BN_CNT_FLOWS_EVICTED = 5,   /* live entries thrown out of bn_transient */
-	BN_CNT_EVENTS_LOST = 6,     /* records that found the ring buffer full */
+	BN_CNT_EVENTS_LOST = 6,     /* records of all types that found the ring buffer full */
 	BN_CNT_FORWARDED_PACKETS = 7, /* packets that took the slow path and went on */
 	BN_CNT_DECISIONS = 8,       /* first packets decided */
 	BN_CNT_STALE = 9,           /* flows decided anew after an epoch or generation change */
 	BN_CNT_ICMP_TRANSLATED = 10,
 	BN_CNT_REJECTS = 11,        /* resets and ICMP unreachables answered */
+	BN_CNT_LOST_OPENED = 12,    /* of BN_CNT_EVENTS_LOST: flows that opened */
+	BN_CNT_LOST_CLOSED = 13,    /* and flows that ended */
 	BN_CNT_MAX,
 };

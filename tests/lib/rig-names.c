@@ -68,6 +68,8 @@ const char *bn_rig_counter_name(unsigned int counter)
 		[BN_CNT_STALE] = "stale",
 		[BN_CNT_ICMP_TRANSLATED] = "ICMP translated",
 		[BN_CNT_REJECTS] = "rejects",
+		[BN_CNT_LOST_OPENED] = "records of openings lost",
+		[BN_CNT_LOST_CLOSED] = "records of closings lost",
 	};
 
 	return counter < BN_CNT_MAX && counters[counter] ? counters[counter] : "?";

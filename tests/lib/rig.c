@@ -77,6 +77,7 @@ static void object_load(struct bn_rig *rig, int i, const struct bn_rig_options *
 	int r;
 
 	resize(o, "bn_flows", rig->config.flow_mask + 1);
+	resize(o, "bn_events", options->event_bytes);
 	if (i)
 		bpf_object__for_each_map(m, o)
 		{

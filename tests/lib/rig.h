@@ -45,8 +45,9 @@ struct bn_rig_dev {
 };
 
 struct bn_rig_options {
-	__u32 flow_sets; /* 2^n, 0: 1024; BN_DEFAULT_FLOW_SETS takes a while to empty */
-	bool quiet;      /* no flow records, as for benchmarks */
+	__u32 flow_sets;   /* 2^n, 0: 1024; BN_DEFAULT_FLOW_SETS takes a while to empty */
+	__u32 event_bytes; /* of the ring buffer, 0: the default */
+	bool quiet;        /* no flow records, as for benchmarks */
 	bool masquerade;
 	/* Last say on the constants, may be NULL. */
 	void (*configure)(struct bn_config *config);

@@ -11,11 +11,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "address.h"
+#include "flows/json.h"
 #include "flows/names.h"
 
 static inline union bn_addr fixture_addr(const char *text)
@@ -74,4 +76,19 @@ static inline void fixture_pod(struct bn_names *names, const char *addr, const c
 	union bn_addr a = fixture_addr(addr);
 
 	assert_int_equal(bn_names_set(names, &a, &spec), 0);
+}
+
+/* Whether `line` begins with {"lost_events":...}, and what it says. */
+static inline bool fixture_lost(const char *line, enum bn_lost_source *ret_source,
+				uint64_t *ret_count)
+{
+	char source[32];
+	unsigned long long n;
+
+	if (sscanf(line, "{\"lost_events\":{\"source\":\"%31[A-Z_]\",\"num_events_lost\":\"%llu\"}",
+		   source, &n) != 2)
+		return false;
+	*ret_source = strcmp(source, "HUBBLE_RING_BUFFER") ? BN_LOST_DATAPATH : BN_LOST_READER;
+	*ret_count = n;
+	return true;
 }

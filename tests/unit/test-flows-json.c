@@ -352,6 +352,24 @@ static void test_hostile_strings(void **state)
 	assert_string("\xf4\x90\x80\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"");
 }
 
+/* As Hubble says it, numbers of 64 bits being strings there. */
+static void test_lost(void **state)
+{
+	struct bn_buf b = BN_BUF_INIT;
+
+	bn_flow_json_lost(&b, BN_LOST_DATAPATH, 7, 1700000000000000123, "node-a");
+	bn_flow_json_lost(&b, BN_LOST_READER, UINT64_MAX, 1700000000000000000, "b");
+	bn_buf_putc(&b, 0);
+	assert_string_equal(
+		b.data,
+		"{\"lost_events\":{\"source\":\"PERF_EVENT_RING_BUFFER\",\"num_events_lost\":"
+		"\"7\"},\"time\":\"2023-11-14T22:13:20.000000123Z\",\"node_name\":\"node-a\"}"
+		"{\"lost_events\":{\"source\":\"HUBBLE_RING_BUFFER\",\"num_events_lost\":"
+		"\"18446744073709551615\"},\"time\":\"2023-11-14T22:13:20.000000000Z\","
+		"\"node_name\":\"b\"}");
+	bn_buf_done(&b);
+}
+
 static void test_every_label(void **state)
 {
 	for (unsigned int i = 1; i < BN_DROP_MAX; i++)
@@ -379,6 +397,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_drop_of_no_packet, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reply_and_other_protocol, setup, teardown),
 		cmocka_unit_test(test_hostile_strings),
+		cmocka_unit_test(test_lost),
 		cmocka_unit_test(test_every_label),
 	};
 

@@ -15,10 +15,10 @@ struct reader {
 	struct bn_subscription *sub;
 	char *first, *last; /* flow lines */
 	size_t lines;
-	size_t room;    /* lines taken before it says -EAGAIN */
-	size_t free_at; /* frees itself at this line; 0: never */
-	uint64_t lost;  /* by {"lost":N} */
-	int fail;       /* what send returns */
+	size_t room;                /* lines taken before it says -EAGAIN */
+	size_t free_at;             /* frees itself at this line; 0: never */
+	uint64_t lost[BN_LOST_MAX]; /* by {"lost_events":...} */
+	int fail;                   /* what send returns */
 	int ended, error;
 	bool free_at_end;
 	struct bn_reader_totals totals;
@@ -68,7 +68,8 @@ static int teardown(void **state)
 static int on_line(void *user, const char *line, size_t len)
 {
 	struct reader *r = user;
-	unsigned long long lost;
+	enum bn_lost_source source;
+	uint64_t lost;
 
 	if (r->fail)
 		return r->fail;
@@ -76,8 +77,8 @@ static int on_line(void *user, const char *line, size_t len)
 		return -EAGAIN;
 	r->room--;
 	assert_int_equal(line[len], '\n');
-	if (sscanf(line, "{\"lost\":%llu}", &lost) == 1) {
-		r->lost += lost;
+	if (fixture_lost(line, &source, &lost)) {
+		r->lost[source] += lost;
 		return 0;
 	}
 	r->lines++;
@@ -164,7 +165,7 @@ static void test_all_that_is_kept(void **state)
 	assert_int_equal(r.ended, 1);
 	assert_int_equal(r.error, 0);
 	assert_int_equal(r.totals.sent, 1000);
-	assert_int_equal(r.totals.lost, 0);
+	assert_int_equal(r.totals.lost[BN_LOST_READER], 0);
 	inject(1, 1);
 	settle();
 	assert_int_equal(r.lines, 1000);
@@ -275,7 +276,7 @@ static void test_slow_reader(void **state)
 	bn_subscription_resume(r.sub);
 	settle();
 	/* 11 to 1000 were overwritten */
-	assert_int_equal(r.lost, 990);
+	assert_int_equal(r.lost[BN_LOST_READER], 990);
 	assert_int_equal(r.lines, 1010);
 	assert_int_equal(port_of(r.last), 2000);
 	inject(2001, 1);
@@ -305,11 +306,11 @@ static void test_slow_replay(void **state)
 		settle();
 	}
 	/* 1 to 1000 were promised; 101 to 500 are gone, later ones were not asked for */
-	assert_int_equal(r.lost, 400);
+	assert_int_equal(r.lost[BN_LOST_READER], 400);
 	assert_int_equal(r.lines, 600);
 	assert_int_equal(port_of(r.last), 1000);
 	assert_int_equal(r.ended, 1);
-	assert_int_equal(r.totals.lost, 400);
+	assert_int_equal(r.totals.lost[BN_LOST_READER], 400);
 	reader_done(&r);
 }
 

@@ -162,9 +162,11 @@ static int read_lost(void *user, uint64_t *ret)
 static int on_line(void *user, const char *line, size_t len)
 {
 	struct ring *r = user;
-	unsigned long long lost;
+	enum bn_lost_source source;
+	uint64_t lost;
 
-	if (sscanf(line, "{\"lost\":%llu}", &lost) == 1) {
+	if (fixture_lost(line, &source, &lost)) {
+		assert_int_equal(source, BN_LOST_DATAPATH);
 		r->told += lost;
 		return 0;
 	}
@@ -338,6 +340,33 @@ static void test_storm(void **state)
 	bn_subscription_free(sub);
 }
 
+/* A record may be refused while there is room for it: where a lock can't be had in time. */
+static void test_lost_with_room(void **state)
+{
+	struct ring *r = *state;
+	struct bn_event e = fixture_event(BN_EVENT_FLOW_OPENED, IPPROTO_TCP, "10.0.0.1", 1000,
+					  "203.0.113.9", 80);
+	struct bn_flow_query q = {.follow = true}, other = {.follow = true};
+	struct bn_subscription *sub, *second;
+	struct bn_observer_stats s;
+
+	if (!r)
+		skip();
+	assert_int_equal(bn_observer_subscribe(r->observer, &q, on_line, NULL, r, &sub), 0);
+	assert_int_equal(bn_observer_subscribe(r->observer, &other, on_line, NULL, r, &second), 0);
+	r->lost = 3;
+	assert_int_equal(put(r->whole, &e), 0);
+	while (sd_event_run(r->loop, 0) > 0)
+		;
+	assert_int_equal(r->lines, 2);
+	assert_int_equal(r->told, 6); /* to each of both */
+	bn_observer_stats(r->observer, &s);
+	assert_int_equal(s.lost, 3);
+	assert_int_equal(s.reader_lost, 0); /* which was no reader's fault */
+	bn_subscription_free(sub);
+	bn_subscription_free(second);
+}
+
 /* The map's descriptor is borrowed for the call only. */
 static void test_closed_descriptor(void **state)
 {
@@ -365,6 +394,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_through_the_ring, ring_setup, ring_teardown),
 		cmocka_unit_test_setup_teardown(test_silent_records, ring_setup, ring_teardown),
 		cmocka_unit_test_setup_teardown(test_storm, ring_setup, ring_teardown),
+		cmocka_unit_test_setup_teardown(test_lost_with_room, ring_setup, ring_teardown),
 		cmocka_unit_test_setup_teardown(test_closed_descriptor, ring_setup, ring_teardown),
 	};
 

@@ -80,7 +80,8 @@ static int read_drops(void *user, struct bn_drop_counter ret[BN_DROP_MAX])
 	if (*(int *)user < 0)
 		return *(int *)user;
 	for (unsigned int i = 0; i < BN_DROP_MAX; i++)
-		ret[i] = (struct bn_drop_counter){.packets = i, .bytes = i * 64, .suppressed = 1};
+		ret[i] = (struct bn_drop_counter){
+			.packets = i, .bytes = i * 64, .suppressed = 1, .lost = i / 2};
 	return 0;
 }
 
@@ -128,6 +129,9 @@ static void test_sources(void **state)
 	assert_has(text, "bpfnet_rejects_total 111");
 	assert_has(text, "bpfnet_events_lost_total{stage=\"ring-buffer\"} 106");
 	assert_has(text, "bpfnet_events_lost_total{stage=\"readers\"} 0");
+	assert_has(text, "bpfnet_flow_events_lost_total{type=\"opened\"} 112");
+	assert_has(text, "bpfnet_flow_events_lost_total{type=\"closed\"} 113");
+	assert_has(text, "bpfnet_drop_events_lost_total{reason=\"policy-ingress\"} 8");
 	assert_has(text, "bpfnet_events_injected_total 12");
 	assert_has(text, "bpfnet_flows_ended_total{cause=\"fin\"} 12");
 	assert_has(text, "bpfnet_flow_events_total{type=\"closed\"} 12");

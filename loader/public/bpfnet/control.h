@@ -17,7 +17,8 @@
  *
  * A streaming method answers {"ok":true,"stream":true}\n, then one object a line, then, unless
  * the client hangs up first, {"end":true,...}\n. Where a reader is slower than a live stream, the
- * lines it missed are counted and {"lost":N}\n stands in their place.
+ * lines it missed are counted and {"lost":N}\n stands in their place. A stream of flows says it as
+ * {"lost_events":...}, and also of what the datapath had no room for.
  *
  * Requests on one connection are answered one after the other, and descriptors may only be sent
  * when the previous answer has arrived. After a request that could not be read to its end (not
