@@ -25,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -265,6 +266,18 @@ static int make_folder(const char *bpffs, struct bn_error *err)
 	return 0;
 }
 
+/*
+ * A skeleton's variables are the kernel's only once its own load has mapped them, which goes by the
+ * object here; libbpf does it by itself since 1.5.
+ */
+static int share_data(struct bpf_map *map, void *data, size_t size, struct bn_error *err)
+{
+	if (mmap(data, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, bpf_map__fd(map), 0) ==
+	    MAP_FAILED)
+		return bn_error_set(err, -errno, "can't map %s: %m", bpf_map__name(map));
+	return 0;
+}
+
 /* Gives the object the maps that the first one has made or taken over, and loads it. */
 static int load_beside(struct bpf_object *obj, struct bpf_object *first, const char *what,
 		       const struct bn_sizes *sizes, struct bn_error *err)
@@ -361,6 +374,8 @@ int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *c
 		r = load_beside(host->obj, pod->obj, "host", &config->sizes, err);
 	if (!r)
 		r = load_beside(sweep->obj, pod->obj, "sweep", &config->sizes, err);
+	if (!r)
+		r = share_data(sweep->maps.bss, sweep->bss, sizeof(*sweep->bss), err);
 	if (!r)
 		r = pin_maps(pod->obj, config->bpffs, found, fits, &ret->old_flows, err);
 	if (r)
