@@ -147,6 +147,8 @@ int bn_agent_method_policy_list(struct bn_request *r, void *user);
 int bn_agent_method_policy_get(struct bn_request *r, void *user);
 /* agent/trace.c */
 int bn_agent_method_policy_trace(struct bn_request *r, void *user);
+/* agent/why.c */
+int bn_agent_method_why(struct bn_request *r, void *user);
 
 /* Attaches the programs to every endpoint that was taken over. */
 /* firewall.c */
@@ -236,6 +238,8 @@ int bn_agent_method_map_audit(struct bn_request *r, void *user);
 /* agent/methods.c, agent/status.c: the socket's methods. */
 int bn_agent_methods(struct bn_agent *a, struct bn_error *err);
 int bn_agent_method_status(struct bn_request *r, void *user);
+/* Why the node is degraded, texts, and what is only worth knowing; both the caller's. */
+json_t *bn_agent_reasons(struct bn_agent *a, json_t **ret_notes);
 int bn_agent_method_map_list(struct bn_request *r, void *user);
 /* What of the host gets in the way; *ret is to be emptied, also after an error. */
 int bn_agent_hostcheck(struct bn_agent *a, struct bn_hostcheck *ret);

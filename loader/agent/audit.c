@@ -10,7 +10,6 @@
 #include "datapath/audit.h"
 #include "log.h"
 
-#include <bpf/bpf.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,14 +46,6 @@ static const char *const names[BN_AUDIT_MAX] = {
 #undef BN_X
 };
 
-static uint32_t program_id(int fd)
-{
-	struct bpf_prog_info info = {0};
-	uint32_t size = sizeof(info);
-
-	return bpf_prog_get_info_by_fd(fd, &info, &size) ? 0 : info.id;
-}
-
 static void audit_program(struct bn_agent *a, int ifindex, enum bn_attach_point point,
 			  enum bn_program_id program)
 {
@@ -63,7 +54,7 @@ static void audit_program(struct bn_agent *a, int ifindex, enum bn_attach_point 
 	int r;
 
 	c->checked++;
-	if (is == program_id(a->programs.programs[program]))
+	if (is == bn_programs_id(&a->programs, program))
 		return;
 	if (is)
 		c->wrong++;

@@ -283,6 +283,7 @@ int bn_agent_methods(struct bn_agent *a, struct bn_error *err)
 		{"policy.list", BN_ACCESS_READ, bn_agent_method_policy_list, a},
 		{"policy.get", BN_ACCESS_READ, bn_agent_method_policy_get, a},
 		{"policy.trace", BN_ACCESS_READ, bn_agent_method_policy_trace, a},
+		{"why", BN_ACCESS_READ, bn_agent_method_why, a},
 		{"flows", BN_ACCESS_READ, bn_flows_method, a->observer},
 		{"ct.list", BN_ACCESS_READ, bn_agent_method_ct_list, a},
 		{"nat.list", BN_ACCESS_READ, bn_agent_method_nat_list, a},

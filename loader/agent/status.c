@@ -158,7 +158,7 @@ static void health_reason(void *user, const struct bn_health_service *service, i
 				service->namespace, service->name, service->port, strerror(error)));
 }
 
-static json_t *find_reasons(struct bn_agent *a, json_t **ret_notes)
+json_t *bn_agent_reasons(struct bn_agent *a, json_t **ret_notes)
 {
 	struct reasons rs = {.array = json_array()};
 	struct bn_hostcheck check = BN_HOSTCHECK_INIT;
@@ -207,7 +207,7 @@ int bn_agent_method_status(struct bn_request *r, void *user)
 	uname(&u);
 	each_map(a, map_json, maps);
 	bn_attach_list(&a->attach, attachment_json, attachments, NULL);
-	reasons = find_reasons(a, &notes);
+	reasons = bn_agent_reasons(a, &notes);
 	features = json_pack("{s:s, s:b, s:i, s:b, s:b}", "attach",
 			     bn_attach_mechanism_name(a->attach.mechanism), "masquerade",
 			     a->config->masquerade != BN_MASQUERADE_OFF, "hz", (int)a->programs.hz,

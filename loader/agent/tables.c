@@ -22,21 +22,65 @@ struct row {
 	int64_t expires_ms;
 };
 
+/* What comes back, under the tuple of the reply as it arrives. */
+struct reply {
+	struct bn_tuple key;
+	uint64_t packets, bytes;
+};
+
 struct listing {
+	struct bn_agent *agent;
 	struct row *rows;
 	size_t n, cap, at;
+	struct reply *replies; /* sorted when all are there */
+	size_t n_replies, cap_replies;
 	bool nat;
 };
+
+static int by_key(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct bn_tuple));
+}
+
+static int collect_reply(struct listing *l, const struct bn_tuple *key, const struct bn_flow *flow)
+{
+	if (l->n_replies == l->cap_replies) {
+		size_t cap = l->cap_replies ? l->cap_replies * 2 : 1024;
+		struct reply *p = reallocarray(l->replies, cap, sizeof(*p));
+
+		if (!p)
+			return -ENOMEM;
+		l->replies = p;
+		l->cap_replies = cap;
+	}
+	l->replies[l->n_replies++] = (struct reply){*key, flow->packets, flow->bytes};
+	return 0;
+}
+
+/* The reply's entry is under the reverse of the tuple that the packet leaves with. */
+static const struct reply *reply_of(const struct listing *l, const struct row *r)
+{
+	const struct bn_tuple key = {
+		.saddr = r->flow.to_daddr,
+		.daddr = r->flow.to_saddr,
+		.sport = r->flow.to_dport,
+		.dport = r->flow.to_sport,
+		.protocol = r->key.protocol,
+		.family = r->key.family,
+	};
+
+	return bsearch(&key, l->replies, l->n_replies, sizeof(*l->replies), by_key);
+}
 
 static int collect(void *user, const struct bn_tuple *key, const struct bn_flow *flow,
 		   int64_t expires_ms, bool established)
 {
 	struct listing *l = user;
 
-	if (l->nat && !(flow->flags & BN_FLOW_NAT))
+	if (flow->action == BN_ACT_DROP || (l->nat && !(flow->flags & BN_FLOW_NAT)))
 		return 0;
-	if (!(flow->flags & BN_FLOW_ORIGIN) || flow->action == BN_ACT_DROP)
-		return 0;
+	if (!(flow->flags & BN_FLOW_ORIGIN))
+		return l->nat ? 0 : collect_reply(l, key, flow);
 	if (l->n == l->cap) {
 		size_t cap = l->cap ? l->cap * 2 : 1024;
 		struct row *p = reallocarray(l->rows, cap, sizeof(*p));
@@ -94,6 +138,26 @@ static const char *nat_text(const struct bn_flow *f)
 	return "dnat";
 }
 
+static json_t *service_json(const struct listing *l, uint32_t id)
+{
+	struct bn_name *name = id ? bn_names_service_id_get(l->agent->names, id, UINT64_MAX) : NULL;
+	json_t *text = name ? json_sprintf("%s/%s", bn_name_namespace(name), bn_name_text(name))
+			    : json_null();
+
+	bn_name_unref(name);
+	return text;
+}
+
+static void add_reply(const struct listing *l, const struct row *r, json_t *o)
+{
+	const struct reply *reply = reply_of(l, r);
+
+	json_object_update_new(o, json_pack("{s:I, s:I, s:o}", "reply_packets",
+					    (json_int_t)(reply ? reply->packets : 0), "reply_bytes",
+					    (json_int_t)(reply ? reply->bytes : 0), "service",
+					    service_json(l, r->flow.service)));
+}
+
 static json_t *to_json(const struct listing *l, const struct row *r)
 {
 	char from[BN_ADDR_STRLEN], to[BN_ADDR_STRLEN], nfrom[BN_ADDR_STRLEN], nto[BN_ADDR_STRLEN];
@@ -117,12 +181,15 @@ static json_t *to_json(const struct listing *l, const struct row *r)
 					 nat_text(&r->flow), "packets", (json_int_t)r->flow.packets,
 					 "bytes", (json_int_t)r->flow.bytes, "expires_s",
 					 (json_int_t)(r->expires_ms / 1000)));
+	if (!l->nat)
+		add_reply(l, r, o);
 	return o;
 }
 
 static void listing_free(struct listing *l)
 {
 	free(l->rows);
+	free(l->replies);
 	free(l);
 }
 
@@ -158,12 +225,15 @@ static int list(struct bn_request *r, struct bn_agent *a, bool nat)
 
 	if (!l)
 		return -ENOMEM;
+	l->agent = a;
 	l->nat = nat;
 	ret = bn_flows_each(&a->programs, collect, l);
 	if (ret) {
 		listing_free(l);
 		return ret;
 	}
+	if (l->n_replies)
+		qsort(l->replies, l->n_replies, sizeof(*l->replies), by_key);
 	s = bn_reply_stream(r, on_closed, l);
 	if (!s) {
 		listing_free(l);

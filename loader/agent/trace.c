@@ -3,9 +3,9 @@
  * `policy trace`: makes the first packet of the flow that is asked about, has the datapath decide it
  * without effect (datapath/dry-run.h) and says what it decided and why.
  */
-#include "agent/agent.h"
+#include "agent/trace.h"
 
-#include "datapath/dry-run.h"
+#include "agent/agent.h"
 #include "flows/json.h"
 
 #include <arpa/inet.h>
@@ -36,8 +36,7 @@ struct end {
 
 struct question {
 	struct end from, to;
-	uint8_t protocol;
-	uint16_t port;
+	struct bn_trace flow;
 };
 
 /* ---- the packet ---- */
@@ -70,9 +69,9 @@ static void put(struct packet *p, const void *data, size_t len)
 	p->len += len;
 }
 
-static void put_ip(struct packet *p, const struct question *q, size_t payload)
+static void put_ip(struct packet *p, const struct bn_trace *q, size_t payload)
 {
-	const union bn_addr *saddr = &q->from.ip, *daddr = &q->to.ip;
+	const union bn_addr *saddr = &q->from, *daddr = &q->to;
 
 	if (bn_addr_is_v4(daddr)) {
 		struct iphdr ip = {
@@ -112,11 +111,11 @@ static uint16_t transport_sum(const void *header, size_t len, uint32_t pseudo)
 }
 
 /* The packet that opens the flow, from a port that systems choose for clients. */
-static void build(struct packet *p, const struct question *q, const uint8_t mac[6])
+static void build(struct packet *p, const struct bn_trace *q, const uint8_t mac[6])
 {
 	struct ether_header eth = {
 		.ether_dhost = {0x02, 0, 0, 0, 0, 1},
-		.ether_type = htons(bn_addr_is_v4(&q->to.ip) ? ETHERTYPE_IP : ETHERTYPE_IPV6),
+		.ether_type = htons(bn_addr_is_v4(&q->to) ? ETHERTYPE_IP : ETHERTYPE_IPV6),
 	};
 	const uint16_t sport = htons((uint16_t)(49152 + random() % 16384));
 
@@ -241,18 +240,17 @@ static int choose_family(struct question *q, struct bn_error *err)
 
 		if (!from || !to)
 			continue;
-		q->from.ip = *from;
-		q->to.ip = *to;
-		if (q->protocol == IPPROTO_ICMP && families[i] == BN_IPV6)
-			q->protocol = IPPROTO_ICMPV6;
+		q->flow.from = *from;
+		q->flow.to = *to;
+		q->flow.from_text = q->from.text;
+		q->flow.to_text = q->to.text;
 		return 0;
 	}
 	return bn_error_set(err, -EINVAL, CANNOT "%s and %s have no address of the same family",
 			    q->from.text, q->to.text);
 }
 
-static int read_question(struct bn_agent *a, json_t *params, struct question *q,
-			 struct bn_error *err)
+int bn_trace_read_flow(json_t *params, bool needs_port, struct bn_trace *ret, struct bn_error *err)
 {
 	static const struct {
 		const char *name;
@@ -263,23 +261,31 @@ static int read_question(struct bn_agent *a, json_t *params, struct question *q,
 			 {"icmp", IPPROTO_ICMP}};
 	const char *protocol = json_string_value(json_object_get(params, "protocol"));
 	const json_t *port = json_object_get(params, "port");
-	int r;
 
 	for (size_t i = 0; i < sizeof(protocols) / sizeof(*protocols); i++) {
 		if (!strcasecmp(protocol ? protocol : "tcp", protocols[i].name))
-			q->protocol = protocols[i].number;
+			ret->protocol = protocols[i].number;
 	}
-	if (!q->protocol)
+	if (!ret->protocol)
 		return bn_error_set(err, -EINVAL,
 				    CANNOT "the protocol '%s' is none of tcp, udp, sctp and icmp",
 				    protocol);
-	if (q->protocol != IPPROTO_ICMP &&
+	if ((port || needs_port) && ret->protocol != IPPROTO_ICMP &&
 	    (!json_is_integer(port) || json_integer_value(port) < 1 ||
 	     json_integer_value(port) > 65535))
 		return bn_error_set(err, -EINVAL,
 				    CANNOT "params.port must be a number from 1 to 65535");
-	q->port = (uint16_t)json_integer_value(port);
-	r = read_end(a, params, "from", &q->from, err);
+	ret->port = (uint16_t)json_integer_value(port);
+	return 0;
+}
+
+static int read_question(struct bn_agent *a, json_t *params, struct question *q,
+			 struct bn_error *err)
+{
+	int r = bn_trace_read_flow(params, true, &q->flow, err);
+
+	if (!r)
+		r = read_end(a, params, "from", &q->from, err);
 	if (!r)
 		r = read_end(a, params, "to", &q->to, err);
 	return r ? r : choose_family(q, err);
@@ -307,24 +313,24 @@ static bool is_nodes(struct bn_agent *a, const union bn_addr *addr)
 	return host;
 }
 
-static int place(struct bn_agent *a, const struct question *q, struct bn_dry_question *ret,
+static int place(struct bn_agent *a, const struct bn_trace *q, struct bn_dry_question *ret,
 		 uint8_t mac[6], struct bn_error *err)
 {
 	struct bn_endpoint_info from, to;
-	bool here = endpoint_of(a, &q->to.ip, &to);
+	bool here = endpoint_of(a, &q->to, &to);
 
-	if (endpoint_of(a, &q->from.ip, &from)) {
+	if (endpoint_of(a, &q->from, &from)) {
 		memcpy(mac, from.mac, 6);
 		ret->program = BN_PROGRAM_FROM_POD;
 		ret->ifindex = (uint32_t)from.ifindex;
 		return 0;
 	}
-	if (is_nodes(a, &q->from.ip)) {
-		if (!here && (!a->guarded || !a->n_uplinks || is_nodes(a, &q->to.ip)))
+	if (is_nodes(a, &q->from)) {
+		if (!here && (!a->guarded || !a->n_uplinks || is_nodes(a, &q->to)))
 			return bn_error_set(err, -EOPNOTSUPP,
 					    CANNOT "what the node itself sends to %s is no pod's, "
 						   "and no policy selects the node",
-					    q->to.text);
+					    q->to_text);
 		ret->program = here ? BN_PROGRAM_TO_POD : BN_PROGRAM_TO_UPLINK;
 		ret->ifindex = (uint32_t)(here ? to.ifindex : a->uplinks[0].ifindex);
 		return 0;
@@ -332,7 +338,7 @@ static int place(struct bn_agent *a, const struct question *q, struct bn_dry_que
 	if (!a->n_uplinks)
 		return bn_error_set(err, -EOPNOTSUPP,
 				    CANNOT "%s is not on this node, and no device leads out of it",
-				    q->from.text);
+				    q->from_text);
 	ret->program = BN_PROGRAM_FROM_UPLINK;
 	ret->ifindex = (uint32_t)a->uplinks[0].ifindex;
 	return 0;
@@ -340,7 +346,7 @@ static int place(struct bn_agent *a, const struct question *q, struct bn_dry_que
 
 /* ---- the answer ---- */
 
-static json_t *rules_json(struct bn_agent *a, const struct bn_event *e)
+json_t *bn_trace_rules(struct bn_agent *a, const struct bn_event *e)
 {
 	const uint32_t verdicts[BN_POLICY_DIRECTIONS] = {
 		[BN_POLICY_EGRESS] = e->egress_verdict,
@@ -386,7 +392,7 @@ static json_t *service_json(struct bn_agent *a, const struct bn_event *e)
 	return text;
 }
 
-static json_t *answer_json(struct bn_agent *a, const struct question *q,
+static json_t *answer_json(struct bn_agent *a, const struct bn_trace *q,
 			   const struct bn_dry_answer *answer)
 {
 	const struct bn_event *e = &answer->event;
@@ -398,43 +404,40 @@ static json_t *answer_json(struct bn_agent *a, const struct question *q,
 	const char *verdict = dropped ? "DROPPED" : bn_flow_is_audited(e) ? "AUDIT" : "FORWARDED";
 
 	return json_pack("{sssososososIsIsoso}", "verdict", verdict, "drop_reason", reason, "rules",
-			 rules_json(a, e), "service", service_json(a, e), "backend", backend,
+			 bn_trace_rules(a, e), "service", service_json(a, e), "backend", backend,
 			 "source_identity",
 			 (json_int_t)(e->src_identity ? e->src_identity
-						      : bn_policy_world(a->policy, &q->from.ip)),
+						      : bn_policy_world(a->policy, &q->from)),
 			 "destination_identity",
 			 (json_int_t)(e->dst_identity ? e->dst_identity
 						      : bn_policy_world(a->policy, &e->to_daddr)),
-			 "source", address_json(&q->from.ip, 0), "destination",
-			 address_json(&q->to.ip, q->port));
+			 "source", address_json(&q->from, 0), "destination",
+			 address_json(&q->to, q->port));
 }
 
-static int ask(struct bn_agent *a, const struct question *q, struct bn_dry_answer *ret,
-	       struct bn_error *err)
+int bn_agent_trace(struct bn_agent *a, const struct bn_trace *flow, struct bn_dry_answer *ret,
+		   struct bn_error *err)
 {
 	struct bn_dry_question dry = {0};
 	uint8_t mac[6] = {0x02, 0, 0, 0, 0, 2};
+	struct bn_trace q = *flow;
 	struct packet packet;
 	int r;
 
+	if (q.protocol == IPPROTO_ICMP && !bn_addr_is_v4(&q.to))
+		q.protocol = IPPROTO_ICMPV6;
 	if (!a->dry_run) {
 		r = bn_dry_run_new(&a->programs, &a->dry_run, err);
 		if (r)
 			return r;
 	}
-	r = place(a, q, &dry, mac, err);
+	r = place(a, &q, &dry, mac, err);
 	if (r)
 		return r;
-	build(&packet, q, mac);
+	build(&packet, &q, mac);
 	dry.packet = packet.data;
 	dry.len = packet.len;
-	r = bn_dry_run_ask(a->dry_run, &dry, ret, err);
-	if (!r && !ret->told)
-		r = bn_error_set(err, -EOPNOTSUPP,
-				 CANNOT "neither %s nor %s is a pod of this node or a service: "
-					"ask the node that has one of them",
-				 q->from.text, q->to.text);
-	return r;
+	return bn_dry_run_ask(a->dry_run, &dry, ret, err);
 }
 
 int bn_agent_method_policy_trace(struct bn_request *r, void *user)
@@ -448,9 +451,14 @@ int bn_agent_method_policy_trace(struct bn_request *r, void *user)
 
 	e = read_question(a, bn_request_params(r), &q, &err);
 	if (!e)
-		e = ask(a, &q, &answer, &err);
+		e = bn_agent_trace(a, &q.flow, &answer, &err);
+	if (!e && !answer.told)
+		e = bn_error_set(&err, -EOPNOTSUPP,
+				 CANNOT "neither %s nor %s is a pod of this node or a service: "
+					"ask the node that has one of them",
+				 q.from.text, q.to.text);
 	if (!e)
-		result = answer_json(a, &q, &answer);
+		result = answer_json(a, &q.flow, &answer);
 	if (result)
 		bn_reply(r, result);
 	else

@@ -448,6 +448,14 @@ int bn_programs_share_maps(struct bpf_object *obj, const struct bn_programs *pro
 	return 0;
 }
 
+uint32_t bn_programs_id(const struct bn_programs *p, enum bn_program_id program)
+{
+	struct bpf_prog_info info = {0};
+	uint32_t size = sizeof(info);
+
+	return bpf_prog_get_info_by_fd(p->programs[program], &info, &size) ? 0 : info.id;
+}
+
 void bn_programs_done(struct bn_programs *p)
 {
 	bn_sweep__destroy(p->sweep);

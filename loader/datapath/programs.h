@@ -102,6 +102,8 @@ void bn_programs_carry_over(struct bn_programs *p);
 /* Gives an object that is not loaded yet the maps; what it declares and nobody else has it goes without. */
 int bn_programs_share_maps(struct bpf_object *obj, const struct bn_programs *programs,
 			   struct bn_error *err);
+/* The kernel's number of a loaded program; 0: it could not be asked. */
+uint32_t bn_programs_id(const struct bn_programs *p, enum bn_program_id program);
 /* Closes descriptors; pins and attached programs stay. */
 void bn_programs_done(struct bn_programs *p);
 /* Removes the maps' pins under bpffs and the folder. */

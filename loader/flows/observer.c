@@ -207,6 +207,11 @@ void bn_observer_free(struct bn_observer *o)
 	free(o);
 }
 
+const struct bn_history *bn_observer_history(const struct bn_observer *o)
+{
+	return o->history;
+}
+
 void bn_observer_set_sink(struct bn_observer *o,
 			  void (*sink)(void *user, const struct bn_flow_record *record), void *user)
 {

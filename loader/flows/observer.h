@@ -78,6 +78,9 @@ int bn_observer_new(sd_event *loop, const struct bn_observer_config *config,
 /* Subscriptions must have been freed. */
 void bn_observer_free(struct bn_observer *observer);
 
+/* What is kept; valid until the next event is taken. */
+const struct bn_history *bn_observer_history(const struct bn_observer *observer);
+
 /* Sees every flow taken, before readers do. One sink. */
 void bn_observer_set_sink(struct bn_observer *observer,
 			  void (*sink)(void *user, const struct bn_flow_record *record),

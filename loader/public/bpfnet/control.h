@@ -75,6 +75,11 @@
  *                   backend, source_identity, destination_identity, source, destination}: what a
  *                   flow's first packet would meet now. `index` null: no rule, the policy's
  *                   default. `service` NS/NAME, `backend` IP:PORT, both null without.
+ * why               params {from, to, port, protocol}: `from` NS/POD, the others optional; `to`
+ *                   NS/POD, NS/SERVICE, svc/NS/SERVICE, IP, IPv4:PORT or [IP]:PORT. Result {ok,
+ *                   layers: [{layer, of, ok, text, advice}], text}: what was looked at, in the
+ *                   order of the walk; `advice` is null where nothing is to be done, `text` of
+ *                   the whole says what is wrong first, in a sentence.
  * flows             stream of flows. params {follow: bool, last: N, since: T, until: T, filters:
  *                   [{field, value, not}]}, all optional; T in nanoseconds since the epoch,
  *                   `last` 0 (or absent): all that are kept, and none of them with `follow` and
@@ -87,7 +92,9 @@
  *                   different fields must all match; `not` turns its own entry into one that
  *                   must not match.
  * ct.list           stream of {protocol, source, source_port, destination, destination_port,
- *                   state, nat, packets, bytes, expires_s}.
+ *                   state, nat, packets, bytes, reply_packets, reply_bytes, service, expires_s}:
+ *                   `service` NS/NAME or null; of translated flows also to_source, to_source_port,
+ *                   to_destination and to_destination_port.
  * nat.list          stream of {protocol, source, source_port, destination, destination_port,
  *                   to_source, to_source_port, to_destination, to_destination_port, expires_s}.
  * map.list          Result [{name, entries, max_entries, bytes}].
@@ -109,6 +116,7 @@
 	X("policy.list", READ, 0, 0) \
 	X("policy.get", READ, 0, 0) \
 	X("policy.trace", READ, 0, 0) \
+	X("why", READ, 0, 0) \
 	X("flows", READ, 0, 0) \
 	X("ct.list", READ, 0, 0) \
 	X("nat.list", READ, 0, 0) \
