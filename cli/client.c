@@ -23,12 +23,15 @@
 #include "text.h"
 
 #define READ_SIZE (64u << 10)
+#define TAKE_MAX 20000 /* lines at once: keys and the clock want their turn */
 #define LINE_MAX_BYTES ((size_t)BN_CONTROL_REPLY_MAX + (1u << 20))
 
-struct client {
+struct bn_client {
 	const struct bn_call *call;
 	bool quiet;
 	bool streaming; /* output goes out while more comes in */
+	bool hasty;     /* don't wait for more of it: -EAGAIN */
+	uint64_t *lost; /* counts the lines that are missing, borrowed; NULL: they are told */
 	int fd;
 	char *data; /* received; the next line begins at `start` */
 	size_t start;
@@ -60,10 +63,10 @@ void bn_client_signals(void)
 	sigdelset(&wait_mask, SIGTERM);
 }
 
-static int client_fail(const struct client *c, const char *format, ...)
+static int client_fail(const struct bn_client *c, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-static int client_fail(const struct client *c, const char *format, ...)
+static int client_fail(const struct bn_client *c, const char *format, ...)
 {
 	char *text = NULL;
 	va_list ap;
@@ -83,7 +86,7 @@ static int client_fail(const struct client *c, const char *format, ...)
  * Waits for events on the socket. 0, -EINTR, or, of a stream, -EPIPE where nobody reads it any
  * more and -EIO where it can't be written (main() says why).
  */
-static int client_wait(struct client *c, short events)
+static int client_wait(struct bn_client *c, short events)
 {
 	struct pollfd fds[2] = {
 		{.fd = c->fd, .events = events},
@@ -106,7 +109,7 @@ static int client_wait(struct client *c, short events)
 	return -EINTR;
 }
 
-static int client_connect(struct client *c)
+static int client_connect(struct bn_client *c)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	const char *dir = c->call->run_dir;
@@ -139,7 +142,7 @@ static int client_connect(struct client *c)
 }
 
 /* Sends all of it, or stops when the agent has something to say already. -errno. */
-static int client_send(struct client *c, const char *data, size_t size, int pass_fd)
+static int client_send(struct bn_client *c, const char *data, size_t size, int pass_fd)
 {
 	char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8))) = {0};
 
@@ -179,7 +182,7 @@ static int client_send(struct client *c, const char *data, size_t size, int pass
 }
 
 /* The next line, valid until the next call. 1, 0 at the end, -errno. */
-static int client_line(struct client *c, char **ret_line, size_t *ret_len)
+static int client_line(struct bn_client *c, char **ret_line, size_t *ret_len)
 {
 	size_t scanned = c->start;
 
@@ -211,6 +214,8 @@ static int client_line(struct client *c, char **ret_line, size_t *ret_len)
 			c->capacity = capacity;
 		}
 		n = recv(c->fd, c->data + c->end, c->capacity - c->end, 0);
+		if (n < 0 && errno == EAGAIN && c->hasty)
+			return -EAGAIN;
 		if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
 			int r = client_wait(c, POLLIN);
 
@@ -226,7 +231,7 @@ static int client_line(struct client *c, char **ret_line, size_t *ret_len)
 	}
 }
 
-static int client_send_all(struct client *c, const struct bn_ask *ask)
+static int client_send_all(struct bn_client *c, const struct bn_ask *ask)
 {
 	json_t *o = json_pack("{s:i,s:s,s:O*}", "v", BN_CONTROL_VERSION, "method", ask->method,
 			      "params", ask->params);
@@ -261,7 +266,7 @@ static int client_send_all(struct client *c, const struct bn_ask *ask)
 		     : 0;
 }
 
-static int client_lost(const struct client *c, const char *method, int r)
+static int client_lost(const struct bn_client *c, const char *method, int r)
 {
 	const char *why = r == 0           ? "it hung up before it had answered"
 			  : r == -EINTR    ? "interrupted; it may have been done all the same"
@@ -273,7 +278,7 @@ static int client_lost(const struct client *c, const char *method, int r)
 }
 
 /* Reads and judges the first line of the answer. */
-static int client_answer(struct client *c, const struct bn_ask *ask, json_t **ret)
+static int client_answer(struct bn_client *c, const struct bn_ask *ask, json_t **ret)
 {
 	const char *text;
 	json_error_t why;
@@ -301,14 +306,14 @@ static int client_answer(struct client *c, const struct bn_ask *ask, json_t **re
 	return r;
 }
 
-static void client_done(struct client *c)
+static void client_done(struct bn_client *c)
 {
 	if (c->fd >= 0)
 		close(c->fd);
 	free(c->data);
 }
 
-static int client_begin(struct client *c, const struct bn_ask *ask, json_t **ret)
+static int client_begin(struct bn_client *c, const struct bn_ask *ask, json_t **ret)
 {
 	int r = client_connect(c);
 
@@ -321,7 +326,7 @@ static int client_begin(struct client *c, const struct bn_ask *ask, json_t **ret
 
 int bn_client_ask(const struct bn_call *call, const struct bn_ask *ask, json_t **ret)
 {
-	struct client c = {.call = call, .fd = -1, .quiet = ask->quiet};
+	struct bn_client c = {.call = call, .fd = -1, .quiet = ask->quiet};
 	json_t *answer = NULL;
 	int r;
 
@@ -336,11 +341,38 @@ int bn_client_ask(const struct bn_call *call, const struct bn_ask *ask, json_t *
 	return r;
 }
 
-int bn_client_stream(const struct bn_call *call, const struct bn_ask *ask,
-		     int (*line)(const json_t *object, const char *text, size_t len, void *user),
+/* One line of a stream. 0, with *ret_end set behind the last one; an exit code. */
+static int stream_line(struct bn_client *c, const char *text, size_t len, bn_line_fn fn, void *user,
+		       bool *ret_end)
+{
+	json_t *object = json_loadb(text, len, 0, NULL), *lost = json_object_get(object, "lost");
+	int r = 0;
+
+	if (json_is_true(json_object_get(object, "end")))
+		*ret_end = true;
+	else if (lost && c->lost)
+		*c->lost += (uint64_t)json_integer_value(lost);
+	else if (lost)
+		client_fail(c, "%lld lines are missing here: this reader is too slow",
+			    (long long)json_integer_value(lost));
+	else if (object)
+		r = fn(object, text, len, user);
+	json_decref(object);
+	return r;
+}
+
+static int stream_broken(const struct bn_client *c, const char *method, int r)
+{
+	if (r == 0)
+		return client_fail(c, "bpfnetd hung up in the middle of '%s'; has it been stopped?",
+				   method);
+	return client_lost(c, method, r);
+}
+
+int bn_client_stream(const struct bn_call *call, const struct bn_ask *ask, bn_line_fn line,
 		     void *user)
 {
-	struct client c = {.call = call, .fd = -1, .quiet = ask->quiet};
+	struct bn_client c = {.call = call, .fd = -1, .quiet = ask->quiet};
 	json_t *answer = NULL;
 	bool end = false;
 	char *text;
@@ -351,33 +383,77 @@ int bn_client_stream(const struct bn_call *call, const struct bn_ask *ask,
 	json_decref(answer);
 	c.streaming = true;
 	while (!r && !end) {
-		json_t *object, *lost;
-
 		r = client_line(&c, &text, &len);
-		if (r <= 0) {
-			if (r == -EINTR || r == -EPIPE || r == -EIO)
-				r = BN_EXIT_DONE;
-			else if (r == 0)
-				r = client_fail(&c,
-						"bpfnetd hung up in the middle of '%s'; has it "
-						"been stopped?",
-						ask->method);
-			else
-				r = client_lost(&c, ask->method, r);
+		if (r > 0)
+			r = stream_line(&c, text, len, line, user, &end);
+		else if (r == -EINTR || r == -EPIPE || r == -EIO)
 			break;
-		}
-		object = json_loadb(text, len, 0, NULL);
-		lost = json_object_get(object, "lost");
-		r = 0;
-		if (json_is_true(json_object_get(object, "end")))
-			end = true;
-		else if (lost)
-			client_fail(&c, "%lld lines are missing here: this reader is too slow",
-				    (long long)json_integer_value(lost));
-		else if (object)
-			r = line(object, text, len, user);
-		json_decref(object);
+		else
+			r = stream_broken(&c, ask->method, r);
 	}
 	client_done(&c);
+	return r < 0 ? BN_EXIT_DONE : r;
+}
+
+int bn_client_open(const struct bn_call *call, const struct bn_ask *ask, uint64_t *lost,
+		   struct bn_client **ret)
+{
+	struct bn_client *c = calloc(1, sizeof(*c));
+	json_t *answer = NULL;
+	int r;
+
+	if (!c)
+		return bn_fail("out of memory");
+	*c = (struct bn_client){.call = call, .fd = -1, .quiet = ask->quiet, .lost = lost};
+	r = client_begin(c, ask, &answer);
+	c->hasty = true;
+	json_decref(answer);
+	if (r)
+		bn_client_close(c);
+	else
+		*ret = c;
 	return r;
+}
+
+int bn_client_take(struct bn_client *c, bn_line_fn line, void *user)
+{
+	int left = TAKE_MAX;
+	bool end = false;
+	char *text;
+	size_t len;
+	int r;
+
+	do {
+		r = client_line(c, &text, &len);
+		if (r > 0)
+			r = stream_line(c, text, len, line, user, &end);
+		else
+			return r == -EAGAIN ? 0 : stream_broken(c, "flows", r);
+	} while (!r && !end && --left);
+	return end ? stream_broken(c, "flows", 0) : r;
+}
+
+int bn_client_wait(const struct bn_client *c, bool keys, int64_t usec)
+{
+	struct pollfd fds[3] = {
+		{.fd = c->fd, .events = POLLIN},
+		{.fd = keys ? STDIN_FILENO : -1, .events = POLLIN},
+		{.fd = keys ? -1 : STDOUT_FILENO}, /* errors only */
+	};
+	const struct timespec timeout = {.tv_sec = usec / 1000000,
+					 .tv_nsec = usec % 1000000 * 1000};
+
+	if (interrupted)
+		return -EINTR;
+	if (ppoll(fds, 3, &timeout, &wait_mask) < 0 && errno != EINTR)
+		return -errno;
+	return interrupted ? -EINTR : fds[2].revents ? -EPIPE : 0;
+}
+
+void bn_client_close(struct bn_client *c)
+{
+	if (!c)
+		return;
+	client_done(c);
+	free(c);
 }

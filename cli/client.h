@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/uio.h>
 
 #include "command.h"
@@ -29,9 +30,24 @@ int bn_client_ask(const struct bn_call *call, const struct bn_ask *ask, json_t *
  * Asks for a stream. `line` gets every object, and its text without the newline; it returns 0 to
  * go on. Ends with 0 at the stream's end, on SIGINT, or when standard output has no reader.
  */
-int bn_client_stream(const struct bn_call *call, const struct bn_ask *ask,
-		     int (*line)(const json_t *object, const char *text, size_t len, void *user),
+typedef int (*bn_line_fn)(const json_t *object, const char *text, size_t len, void *user);
+int bn_client_stream(const struct bn_call *call, const struct bn_ask *ask, bn_line_fn line,
 		     void *user);
+
+/*
+ * A stream beside other things: open, wait, take what has arrived, close. Lines that this reader was
+ * too slow for are added to *lost, which must live as long. 0, or an exit code after having said why.
+ */
+struct bn_client;
+int bn_client_open(const struct bn_call *call, const struct bn_ask *ask, uint64_t *lost,
+		   struct bn_client **ret);
+int bn_client_take(struct bn_client *c, bn_line_fn line, void *user);
+void bn_client_close(struct bn_client *c);
+/*
+ * Until the stream has something, a key is pressed (with `keys`), a signal is caught, or the time is
+ * over. 0, -EINTR on SIGINT and SIGTERM, -EPIPE where standard output has no reader any more.
+ */
+int bn_client_wait(const struct bn_client *c, bool keys, int64_t usec);
 
 /* SIGINT and SIGTERM end a wait, SIGPIPE is an error of write(2). */
 void bn_client_signals(void);

@@ -107,6 +107,9 @@ const char *bn_call_option(const struct bn_call *call, const char *name);
 int bn_call_usage(const struct bn_call *call, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* --port as a number into `params`; BN_EXIT_USAGE after having said what is wrong with it. */
+int bn_call_port(const struct bn_call *call, json_t *params);
+
 /* Splits NS/NAME (both not empty); false: not of that form. `ret_namespace` is to be freed. */
 bool bn_split_name(const char *text, char **ret_namespace, const char **ret_name);
 
@@ -135,7 +138,9 @@ int bn_cmd_policy_get(struct bn_call *call);
 int bn_cmd_policy_trace(struct bn_call *call);
 int bn_cmd_svc_list(struct bn_call *call);
 int bn_cmd_svc_get(struct bn_call *call);
+int bn_cmd_why(struct bn_call *call);
 int bn_cmd_flows(struct bn_call *call);
+int bn_cmd_top(struct bn_call *call);
 int bn_cmd_ct_list(struct bn_call *call);
 int bn_cmd_nat_list(struct bn_call *call);
 int bn_cmd_map_list(struct bn_call *call);

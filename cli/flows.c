@@ -5,9 +5,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "client.h"
 #include "flow.h"
@@ -93,27 +91,13 @@ static int take_last(const struct bn_call *call, json_t *params)
 	return 0;
 }
 
-static bool want_color(const struct bn_call *call)
-{
-	const char *when = bn_call_option(call, "color");
-	const char *no_color = getenv("NO_COLOR");
-	const char *term = getenv("TERM");
-
-	if (when && strcasecmp(when, "always") == 0)
-		return true;
-	if (when && strcasecmp(when, "never") == 0)
-		return false;
-	return isatty(STDOUT_FILENO) && !(no_color && *no_color) && term &&
-	       strcmp(term, "dumb") != 0;
-}
-
 int bn_cmd_flows(struct bn_call *call)
 {
 	struct shower s = {
 		.call = call,
 		.style = {.numeric = bn_call_option(call, "numeric"),
 			  .wide = call->format == BN_FORMAT_WIDE,
-			  .color = want_color(call)},
+			  .color = bn_text_color(bn_call_option(call, "color"))},
 	};
 	json_t *params = json_object(), *filters = NULL;
 	int r;

@@ -259,3 +259,18 @@ void bn_call_done(struct bn_call *call)
 	free(call->values);
 	*call = (struct bn_call){0};
 }
+
+int bn_call_port(const struct bn_call *call, json_t *params)
+{
+	const char *text = bn_call_option(call, "port");
+	char *end;
+	long port;
+
+	if (!text)
+		return 0;
+	port = strtol(text, &end, 10);
+	if (*end || end == text || port < 1 || port > 65535)
+		return bn_call_usage(call, "--port '%s' is not a number from 1 to 65535", text);
+	json_object_set_new(params, "port", json_integer(port));
+	return 0;
+}

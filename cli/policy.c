@@ -194,21 +194,6 @@ static void print_trace(const json_t *answer, const char *from, const char *to)
 	putchar('\n');
 }
 
-static int trace_port(struct bn_call *call, json_t *params)
-{
-	const char *text = bn_call_option(call, "port");
-	char *end;
-	long port;
-
-	if (!text)
-		return 0;
-	port = strtol(text, &end, 10);
-	if (*end || end == text || port < 1 || port > 65535)
-		return bn_call_usage(call, "--port '%s' is not a number from 1 to 65535", text);
-	json_object_set_new(params, "port", json_integer(port));
-	return 0;
-}
-
 int bn_cmd_policy_trace(struct bn_call *call)
 {
 	const char *from = bn_call_option(call, "from"), *to = bn_call_option(call, "to");
@@ -221,7 +206,7 @@ int bn_cmd_policy_trace(struct bn_call *call)
 	if (!bn_call_option(call, "port") && !(protocol && !strcasecmp(protocol, "icmp")))
 		return bn_call_usage(call, "--port must be given for all protocols but icmp");
 	params = json_pack("{s:s,s:s,s:s*}", "from", from, "to", to, "protocol", protocol);
-	r = trace_port(call, params);
+	r = bn_call_port(call, params);
 	if (!r)
 		r = bn_client_ask(call, &(struct bn_ask)BN_ASK("policy.trace", params), &result);
 	if (!r && bn_output_is_table(call))

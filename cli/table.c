@@ -164,6 +164,26 @@ static const struct bn_option flows_options[] = {
 	{0},
 };
 
+static const struct bn_option top_options[] = {
+	{.name = "view",
+	 .arg = "VIEW",
+	 .help = "talkers (the default), services or drops",
+	 .complete = BN_COMPLETE_WORDS,
+	 .words = "talkers services drops"},
+	{.name = "sort",
+	 .arg = "COLUMN",
+	 .help = "by flows, new, packets, out (the default), in, dropped (that of drops), total or "
+		 "name",
+	 .complete = BN_COMPLETE_WORDS,
+	 .words = "flows new packets out in dropped total name"},
+	{.name = "interval",
+	 .arg = "SECONDS",
+	 .help = "between readings, 0.1 to 3600 (default: 2)"},
+	{.name = "once", .help = "one table, of one interval, and no screen"},
+	{.name = "rows", .arg = "N", .help = "at most so many without a screen (default: 20)"},
+	{0},
+};
+
 static const struct bn_command endpoint_commands[] = {
 	{.name = "add",
 	 .help = "attach a network namespace as a pod",
@@ -196,6 +216,13 @@ static const struct bn_command svc_commands[] = {
 	{0},
 };
 
+#define PROTOCOL_OPTION \
+	{.name = "protocol", \
+	 .arg = "PROTOCOL", \
+	 .help = "tcp, udp, sctp or icmp; tcp if left out", \
+	 .complete = BN_COMPLETE_WORDS, \
+	 .words = "tcp udp sctp icmp"}
+
 static const struct bn_option trace_options[] = {
 	{.name = "from",
 	 .arg = "NS/POD|IP",
@@ -206,11 +233,19 @@ static const struct bn_option trace_options[] = {
 	 .help = "to whom; an address may be a service's",
 	 .complete = BN_COMPLETE_POD},
 	{.name = "port", .arg = "PORT", .help = "the destination port, 1 to 65535"},
-	{.name = "protocol",
-	 .arg = "PROTOCOL",
-	 .help = "tcp, udp, sctp or icmp; tcp if left out",
-	 .complete = BN_COMPLETE_WORDS,
-	 .words = "tcp udp sctp icmp"},
+	PROTOCOL_OPTION,
+	{0},
+};
+
+static const struct bn_argument why_args[] = {
+	{.name = "NS/POD", .complete = BN_COMPLETE_POD},
+	{.name = "NS/POD|NS/SERVICE|IP[:PORT]", .optional = true, .complete = BN_COMPLETE_POD},
+	{0},
+};
+
+static const struct bn_option why_options[] = {
+	{.name = "port", .arg = "PORT", .help = "the destination port, 1 to 65535"},
+	PROTOCOL_OPTION,
 	{0},
 };
 
@@ -324,6 +359,43 @@ static const struct bn_command commands[] = {
 		     "bpfnet flows -f --service default/web -o json",
 	 .options = flows_options,
 	 .run = bn_cmd_flows},
+	{.name = "top",
+	 .help = "show live who talks to whom, services, and drops",
+	 .text = "A table that fills the screen: pairs of pods, services, or reasons of drops, with "
+		 "what they did in the last interval. Rates are those of whole flows: what a flow that "
+		 "came and went in between has carried is counted too. OUT is what the side sends that "
+		 "opened the flow, IN what comes back.\n\n"
+		 "Keys: t, s, d or Tab for the view, < and > or the arrows for the column that is sorted "
+		 "by, r to turn the order round, space to pause, + and - for the interval, j and k to "
+		 "move, h for help, q to quit.\n\n"
+		 "Without a terminal, with --once and with -o json the table is printed each interval "
+		 "instead; JSON is one object a line. Drops are the recorded ones: of more than drop-rate "
+		 "a second for one reason, 'bpfnet metrics' has the exact count.",
+	 .examples = "bpfnet top\n"
+		     "bpfnet top --view drops --interval 1\n"
+		     "bpfnet top --once --view services --sort new -o json",
+	 .options = top_options,
+	 .run = bn_cmd_top},
+	{.name = "why",
+	 .help = "say what is wrong with a pod, or between it and another end, and what to do",
+	 .text = "Walks the layers that a person would, and looks at each where it is in force: the "
+		 "pod is known, its interface is up at both ends and has the programs, its addresses "
+		 "and the routes are there, the MTU fits; the destination exists, and as a service has "
+		 "ready backends; policy of either end lets the flow pass, asked of the datapath "
+		 "itself as 'policy trace' does; what was dropped lately; the node is not degraded. "
+		 "The last line says in a sentence what is wrong first and what to do.\n\n"
+		 "The first argument is a pod of this node, who opens the flow. The second one is a pod, "
+		 "a service (svc/NS/SERVICE where a pod has that name too), or an address, IPv6 with a "
+		 "port in brackets. Without --port a service is asked about on all of its ports, and a "
+		 "pod on those by which services know it.\n\n"
+		 "Exit code: 0 nothing is wrong; 1 something is.",
+	 .examples = "bpfnet why default/client\n"
+		     "bpfnet why default/client default/web # a pod or a service\n"
+		     "bpfnet why default/client shop/db-0 --port 5432\n"
+		     "bpfnet why default/client '[2001:db8::1]:443'",
+	 .args = why_args,
+	 .options = why_options,
+	 .run = bn_cmd_why},
 	{.name = "ct", .help = "the flow table", .commands = ct_commands},
 	{.name = "nat", .help = "address translation", .commands = nat_commands},
 	{.name = "map", .help = "the datapath's maps", .commands = map_commands},

@@ -10,6 +10,8 @@
 void bn_text_clean(FILE *f, const char *s);
 /* Places the text takes on the screen, one a character. */
 size_t bn_text_width(const char *s);
+/* Whether standard output takes colours; `when` is auto (or NULL), always or never. */
+bool bn_text_color(const char *when);
 /* `bpfnet: ...` to standard error, cleaned; returns BN_EXIT_FAILED. */
 int bn_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Paragraphs separated by empty lines, filled to `width` places, each line indented. */

@@ -19,7 +19,7 @@ $(BUILD)/tests/unit/test-cli-%: tests/unit/test-cli-%.c $(CLI_LINK)
 	@mkdir -p $(@D)
 	$(call say,TEST,$@)
 	$(Q)$(CC) $(BN_CFLAGS) $(CLI_FLAGS) $(call pkg_cflags,$(PKGS_CLI) cmocka) $< $(CLI_LINK) \
-		-o $@ $(CFLAGS) $(call pkg_libs,$(PKGS_CLI) cmocka)
+		-o $@ $(CFLAGS) $(call pkg_libs,$(PKGS_CLI) cmocka) $(LIBS_CLI)
 
 -include $(UNIT_BIN:=.d)
 

@@ -4,8 +4,9 @@
 
 PKGS_MAPS := libbpf
 PKGS_LOADER := libbpf libmnl libsystemd jansson yaml-0.1 sqlite3 libxxhash libmicrohttpd
-PKGS_CLI := jansson yaml-0.1
+PKGS_CLI := jansson yaml-0.1 ncursesw
 LIBS_LOADER := -lm
+LIBS_CLI := -lm
 
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
 	-Wno-unused-parameter -Wno-missing-field-initializers -fms-extensions
@@ -56,7 +57,7 @@ $(BUILD)/bpfnetd: $(LOADER_OBJ) $(MAPS_OBJ)
 
 $(BUILD)/bpfnet: $(CLI_OBJ)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDHARDEN) $^ -o $@ $(LDFLAGS) $(call pkg_libs,$(PKGS_CLI))
+	$(Q)$(CC) $(CFLAGS) $(LDHARDEN) $^ -o $@ $(LDFLAGS) $(call pkg_libs,$(PKGS_CLI)) $(LIBS_CLI)
 
 -include $(MAPS_OBJ:.o=.d) $(LOADER_OBJ:.o=.d) $(CLI_OBJ:.o=.d)
 

@@ -92,6 +92,18 @@ NAT = [{"protocol": "TCP", "source": "10.0.0.2", "source_port": 40112, "destinat
         "to_destination": "10.0.0.3", "to_destination_port": 8080, "expires_s": 3600}]
 
 
+WHY = {"ok": False,
+       "layers": [
+           {"layer": "pod", "of": "default/client", "ok": True, "advice": None,
+            "text": "default/client is an endpoint of this node: bn1a2b and eth0, 10.0.0.2"},
+           {"layer": "policy", "of": "shop/web", "ok": False,
+            "text": "TCP from default/client to 10.0.0.3:8080 (shop/web-1) is denied: the ingress "
+                    "policy shop/web selects the receiver, and no rule allows it",
+            "advice": "allow it by a rule of shop/web"}],
+       "text": "TCP from default/client to 10.0.0.3:8080 (shop/web-1) is denied: the ingress policy "
+               "shop/web selects the receiver, and no rule allows it: allow it by a rule of shop/web"}
+
+
 def flow(event="opened", **more):
     f = {"time": "2026-11-23T09:20:11.123456789Z", "verdict": "FORWARDED", "event_type": event,
          "IP": {"source": "10.0.0.2", "destination": "10.0.0.3", "ipVersion": "IPv4"},
@@ -203,11 +215,14 @@ class Agent:
                 conn = self.socket.accept()[0]
             except OSError:
                 return
-            with conn:
-                try:
-                    self.answer(conn)
-                except (BrokenPipeError, ConnectionResetError):
-                    pass
+            threading.Thread(target=self.talk, args=(conn,), daemon=True).start()
+
+    def talk(self, conn):
+        with conn:
+            try:
+                self.answer(conn)
+            except (BrokenPipeError, ConnectionResetError):
+                pass
 
     def answer(self, conn):
         data, ancillary = conn.recvmsg(1 << 20, 1024)[:2]
@@ -239,7 +254,8 @@ class Agent:
         conn.sendall(b'{"ok":true,"stream":true}\n')
         for item in value:
             conn.sendall(json.dumps(item, separators=(",", ":")).encode() + b"\n")
-        self.hold.wait(10)
+        if request["method"] == "flows":
+            self.hold.wait(10)
         conn.sendall(b'{"end":true}\n')
 
 
@@ -249,7 +265,7 @@ METHODS = {
     "svc.list": [WEB, EMPTY], "svc.get": WEB, "flows": tuple(FLOWS), "ct.list": tuple(CT),
     "nat.list": tuple(NAT), "map.list": STATUS["maps"],
     "map.audit": AUDIT, "status": STATUS, "policy.list": [LOCKDOWN, OPEN], "policy.get": LOCKDOWN,
-    "policy.trace": TRACE,
+    "policy.trace": TRACE, "why": WHY,
     "metrics": "# TYPE bpfnet_up gauge\nbpfnet_up 1\n", "config": {"node-name": "n1", "device": ["eth0"]},
     "version": {"version": "0.2.0", "control": 1, "node": "n1", "kernel": "6.1.0"},
 }
@@ -436,6 +452,19 @@ def test_requests(agent):
         {"field": "port", "value": "80", "not": False}]
 
 
+def test_why(agent):
+    r = run("why", "default/client", "shop/web-1", "--port", "8080", run_dir=agent.dir, check=1)
+    golden("why", r.stdout)
+    assert r.stderr == "" and agent.requests[-1][0]["params"] == {
+        "from": "default/client", "to": "shop/web-1", "port": 8080}
+    r = run("why", "a/b", "-o", "json", run_dir=agent.dir, check=1)
+    assert json.loads(r.stdout) == WHY and agent.requests[-1][0]["params"] == {"from": "a/b"}
+    agent.methods["why"] = {"ok": True, "layers": WHY["layers"][:1], "text": "\033[31mnothing"}
+    r = run("why", "a/b", "10.0.0.1:53", "--protocol", "udp", run_dir=agent.dir, check=0)
+    assert r.stdout.endswith("\n\n\\x1b[31mnothing\n")
+    assert agent.requests[-1][0]["params"]["protocol"] == "udp"
+
+
 def test_endpoint_add_passes_the_namespace(agent):
     r = run("endpoint", "add", "default/client", "--netns", "/proc/self/ns/net", "--ip", "10.0.0.2",
             "--ip", "fd00::2", "--ifname", "eth9", run_dir=agent.dir, check=0)
@@ -463,7 +492,10 @@ WRONG = ["", "x", "svc", "svc x", "svc list x", "svc get", "svc get web", "svc g
          "endpoint add a/b --netns c --ip 1.2.3.400", "endpoint delete", "flows x", "flows --last 0",
          "flows --last -1", "flows --last x", "flows --since x", "flows --not",
          "flows --not --not --port 1", "flows --protocol smtp", "flows --verdict MAYBE",
-         "flows --color blue", "flows --last 1 --all", "completion", "completion ksh", "help x", "man x"]
+         "flows --color blue", "why", "why a", "why a/b c/d e/f", "why a/b/c", "why a/b --port 1",
+         "why a/b c/d --port 65536", "why a/b c/d --port x", "why a/b c/d --protocol x", "top x",
+         "top --view x", "top --sort x", "top --sort out --view drops", "top --sort total",
+         "top --interval 0", "top --interval x", "top --interval nan", "top --rows 0", "top --rows x", "flows --last 1 --all", "completion", "completion ksh", "help x", "man x"]
 
 
 @pytest.mark.parametrize("args", WRONG)
