@@ -34,13 +34,13 @@ unit-tests: $(UNIT_BIN)
 test: deps ## install what is missing, build, run every test but the virtual machines' (root)
 	$(Q)$(MAKE) all || { echo 'it does not build'; echo '0 passed, 1 failed'; exit 1; }
 	$(Q)$(MAKE) -k unit-tests program-tests || echo 'some tests do not build: counted as failed below'
-	$(Q)$(RUN_TESTS) unit program $(TRAFFIC_RUNS)
+	$(Q)$(RUN_TESTS) unit cli program $(TRAFFIC_RUNS)
 
 check: lint all unit-tests program-tests ## lint, unit and program tests, without installing
-	$(Q)$(RUN_TESTS) unit program
+	$(Q)$(RUN_TESTS) unit cli program
 
-check-unit: unit-tests ## unit tests
-	$(Q)$(RUN_TESTS) unit
+check-unit: all unit-tests ## unit tests, and what the commands print
+	$(Q)$(RUN_TESTS) unit cli
 
 check-program: program-tests ## program tests (root)
 	$(Q)$(RUN_TESTS) program

@@ -4,7 +4,8 @@
 
   tools/run-tests.py SUITE... [-- PYTEST-ARGUMENTS]
 
-Suites: unit, program (cmocka binaries under build/tests), e2e (pytest), e2e-node-off and
+Suites: unit, program (cmocka binaries under build/tests), cli (pytest: what the commands print, by
+golden texts and on a terminal), e2e (pytest), e2e-node-off and
 e2e-pod-off (the traffic tests again, without checksum offload), e2e-smoke (a few large tests, for
 slow machines). The last line is `N passed, N failed`; the exit code is 1 if anything failed.
 Logs: build/test/SUITE.log, or under BPFNET_TEST_LOGS.
@@ -25,7 +26,9 @@ LOGS = os.environ.get("BPFNET_TEST_LOGS") or os.path.join(BUILD, "test")
 TRAFFIC = ["test_services.py", "test_pods.py", "test_outside.py", "test_cluster.py", "test_nodeport.py",
            "test_host.py", "test_self.py"]
 E2E = {"e2e": ([""], "as-is"), "e2e-node-off": (TRAFFIC, "node-off"),
-       "e2e-pod-off": (TRAFFIC, "pod-off"), "e2e-smoke": (["test_smoke.py"], "as-is")}
+       "e2e-pod-off": (TRAFFIC, "pod-off"), "e2e-smoke": (["test_smoke.py"], "as-is"),
+       "cli": (["../unit/" + os.path.basename(f)
+                for f in sorted(glob.glob(os.path.join(ROOT, "tests/unit/test-*.py")))], "as-is")}
 LIMIT = 2400 * float(os.environ.get("BPFNET_TEST_SLOW", "1"))  # seconds, for one suite
 
 
@@ -125,7 +128,7 @@ def main(argv):
         suites, arguments = argv[:at], argv[at + 1:]
     if not suites or not set(suites) <= {"unit", "program", *E2E}:
         sys.exit(__doc__)
-    if any(s != "unit" for s in suites):
+    if not set(suites) <= {"unit", "cli"}:
         if os.geteuid() != 0:
             refuse("program and end-to-end tests need root: run as root or with sudo")
         if not os.path.exists("/sys/kernel/btf/vmlinux"):
