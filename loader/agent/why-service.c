@@ -138,7 +138,12 @@ static void note_port(struct look *l, const struct bn_frontend_spec *f)
 	char one[32];
 
 	snprintf(one, sizeof(one), "%u/%s", f->port, why_protocol(f->protocol));
-	if (strstr(l->ports, one) || strlen(l->ports) + strlen(one) + 3 > sizeof(l->ports))
+	/* 80/TCP is within 8080/TCP as well */
+	for (const char *at = strstr(l->ports, one); at; at = strstr(at + 1, one)) {
+		if (at == l->ports || at[-1] == ' ')
+			return;
+	}
+	if (strlen(l->ports) + strlen(one) + 3 > sizeof(l->ports))
 		return;
 	if (*l->ports)
 		strcat(l->ports, ", ");

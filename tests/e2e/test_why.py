@@ -169,6 +169,18 @@ def test_port_that_no_service_has(node):
     assert answer["text"].startswith("shop/web has no port 80/UDP")
 
 
+def test_ports_are_told_whole(node):
+    """One port's digits may be the end of another's."""
+    near = service_manifest("near", [(8080, 8080, "TCP", "a"), (80, 8080, "TCP", "b")],
+                            {"app": "web"}, ips=cluster_ips(3), namespace="shop")
+    node.apply(near)
+    try:
+        assert why(node, "default/front", "shop/near", "--port", 81)["text"].startswith(
+            "shop/near has no port 81/TCP: it has 8080/TCP, 80/TCP: ")
+    finally:
+        node.delete(near)
+
+
 def test_service_without_backend(node):
     answer = why(node, "default/front", "default/empty")
     assert answer["text"].startswith(
