@@ -344,6 +344,13 @@ static void mtu_layer(struct why *w, struct why_pod *p)
 			  "%s sends packets of up to %u bytes, but %s, the node's side, takes "
 			  "only %u: larger ones are lost without a word",
 			  p->key, peer->mtu, host->name, host->mtu);
+	else if (peer->mtu < host->mtu)
+		why_wrong(
+			w, "mtu", p->key,
+			why_text("'ip link set dev %s mtu %u'", host->name, peer->mtu),
+			"%s takes packets of up to %u bytes on %s, but %s, the node's side, sends "
+			"up to %u: larger ones from the node are lost without a word",
+			p->key, peer->mtu, peer->name, host->name, host->mtu);
 	else
 		why_ok(w, "mtu", p->key, "%u bytes on both sides", low);
 }

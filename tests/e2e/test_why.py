@@ -281,6 +281,19 @@ def test_mtu_lost_on_the_node(node, again):
     assert answer["wrong"] == ["mtu"]
 
 
+def test_mtu_lost_in_the_pod(node, again):
+    host = next(e["host_ifname"] for e in node.json("endpoint", "list") if e["pod"] == "other")
+    netns.ip(again.ns, "link set eth0 mtu 1400")
+    answer = why(node, again.key)
+    assert answer["text"] == (
+        f"default/other takes packets of up to 1400 bytes on eth0, but {host}, the node's side, "
+        f"sends up to 1500: larger ones from the node are lost without a word: 'ip link set dev "
+        f"{host} mtu 1400'")
+    assert answer["wrong"] == ["mtu"]
+    netns.ip(node.ns, f"link set {host} mtu 1400")
+    assert texts(why(node, again.key, code=0), "mtu") == ["1400 bytes on both sides"]
+
+
 def test_mtu_too_small(node, again):
     netns.ip(again.ns, "link set eth0 mtu 1200")
     answer = why(node, again.key)
