@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The checks and their listening sockets. All share one HTTP server (http.c), which finds the
+ * The checks and their listening sockets. All share one HTTP server, which finds the
  * service by the port that a request came to.
  */
 #include "health/health.h"
 
-#include "health/http.h"
+#include "address.h"
+#include "health/answer.h"
+#include "http/http.h"
 #include "log.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +23,10 @@
 #undef uthash_nonfatal_oom
 #define uthash_nonfatal_oom(element) (oom = true)
 
-#define HEALTH_BACKLOG 128
+#define HEALTH_CONNECTIONS_MAX 64
+#define HEALTH_PER_ADDRESS_MAX 16
+#define HEALTH_MEMORY_MAX 4096 /* bytes of a request's head */
+#define HEALTH_IDLE 5          /* seconds without progress; balancers keep connections */
 
 struct check {
 	char *namespace, *name;
@@ -41,8 +45,7 @@ struct bn_health {
 	sd_event *event;
 	struct bn_health_ops ops;
 	struct check *checks, *ports;
-	struct bn_health_http *http; /* while something listens */
-	int reserve_fd;              /* closed to take in and turn away what would not fit */
+	struct bn_http *http; /* while something listens */
 };
 
 /* ---- answering ---- */
@@ -67,8 +70,9 @@ bool bn_health_holds(const struct bn_health *health, uint16_t port)
 
 /* ---- listening ---- */
 
-static bool is_taken(const struct bn_health *health, int fd)
+static bool is_taken(void *user, int fd)
 {
+	const struct bn_health *health = user;
 	struct sockaddr_storage ss = {0};
 	socklen_t size = sizeof(ss);
 	union bn_addr addr;
@@ -84,59 +88,10 @@ static bool is_taken(const struct bn_health *health, int fd)
 
 static int on_accept(sd_event_source *source, int listener, uint32_t revents, void *user)
 {
-	struct check *c = user;
-	struct bn_health *health = c->health;
-	struct sockaddr_storage from;
-	socklen_t size = sizeof(from);
-	int fd;
+	const struct check *c = user;
 
-	fd = accept4(listener, (struct sockaddr *)&from, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd < 0 && (errno == EMFILE || errno == ENFILE) && health->reserve_fd >= 0) {
-		/* else the loop would be woken for it for ever */
-		close(health->reserve_fd);
-		fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-		if (fd >= 0)
-			close(fd);
-		health->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-		return 0;
-	}
-	if (fd < 0)
-		return 0;
-	if (is_taken(health, fd))
-		bn_health_http_add(health->http, fd, (struct sockaddr *)&from, size);
-	else
-		close(fd);
+	bn_http_accept(c->health->http, listener);
 	return 0;
-}
-
-/* IPv6 takes IPv4 in too; without it, IPv4 alone. */
-static int open_listener(uint16_t port)
-{
-	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
-	struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(port)};
-	int fd, type = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, on = 1, off = 0, r = 0;
-	bool v6 = true;
-
-	fd = socket(AF_INET6, type, 0);
-	if (fd < 0) {
-		v6 = false;
-		fd = socket(AF_INET, type, 0);
-	}
-	if (fd < 0)
-		return -errno;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) < 0)
-		r = -errno;
-	if (r == 0 && bind(fd, v6 ? (struct sockaddr *)&six : (struct sockaddr *)&four,
-			   v6 ? sizeof(six) : sizeof(four)) < 0)
-		r = -errno;
-	if (r == 0 && listen(fd, HEALTH_BACKLOG) < 0)
-		r = -errno;
-	if (r < 0) {
-		close(fd);
-		return r;
-	}
-	return fd;
 }
 
 static void stop(struct check *c)
@@ -153,15 +108,24 @@ static void stop(struct check *c)
 static int start(struct check *c)
 {
 	struct bn_health *health = c->health;
+	const struct bn_http_config config = {
+		.answer = bn_health_respond,
+		.admit = is_taken,
+		.user = health,
+		.connections = HEALTH_CONNECTIONS_MAX,
+		.per_address = HEALTH_PER_ADDRESS_MAX,
+		.memory = HEALTH_MEMORY_MAX,
+		.idle = HEALTH_IDLE,
+	};
 	bool oom = false;
 	int r;
 
 	if (!health->http) {
-		r = bn_health_http_new(health->event, health, &health->http);
+		r = bn_http_new(health->event, &config, &health->http);
 		if (r < 0)
 			return r;
 	}
-	r = open_listener(c->port);
+	r = bn_http_listen(&bn_addr_any6, c->port);
 	if (r < 0)
 		return r;
 	c->fd = r;
@@ -265,7 +229,7 @@ int bn_health_set(struct bn_health *health, const struct bn_health_service *serv
 	HASH_ITER(hh, health->checks, c, next)
 		listen_again(c);
 	if (!health->ports) {
-		bn_health_http_free(health->http);
+		bn_http_free(health->http);
 		health->http = NULL;
 	}
 	return r;
@@ -293,7 +257,6 @@ int bn_health_new(sd_event *event, const struct bn_health_ops *ops, struct bn_he
 		return -ENOMEM;
 	health->event = sd_event_ref(event);
 	health->ops = *ops;
-	health->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	*ret = health;
 	return 0;
 }
@@ -306,9 +269,7 @@ void bn_health_free(struct bn_health *health)
 		return;
 	HASH_ITER(hh, health->checks, c, next)
 		drop(c);
-	bn_health_http_free(health->http);
-	if (health->reserve_fd >= 0)
-		close(health->reserve_fd);
+	bn_http_free(health->http);
 	sd_event_unref(health->event);
 	free(health);
 }
