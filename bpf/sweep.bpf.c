@@ -8,10 +8,10 @@
 /* Sets that one run looks at: the verifier walks every one of them. */
 #define SWEEP_SETS 64
 
-__u32 bn_sweep_remove; /* whether expired flows go, or are only not counted */
-__u32 bn_sweep_next;   /* the set to go on with */
-__u64 bn_sweep_live;   /* entries seen alive, since the agent set this to 0 */
-__u64 bn_sweep_gone;   /* entries removed */
+__u32 bn_sweep_remove;             /* whether expired flows go, or are only not counted */
+__u32 bn_sweep_next;               /* the set to go on with */
+struct bn_flow_sums bn_sweep_sums; /* of what is alive, since the agent set this to 0 */
+__u64 bn_sweep_gone;               /* entries removed */
 
 /* The entry to put in, and jiffies that it has to live. */
 struct bn_flow_entry bn_adopt_entry;
@@ -58,6 +58,35 @@ BN_GLOBAL int sweep_entry(__u32 index, __u32 way)
 	return 1;
 }
 
+static __always_inline void sweep_add(const struct bn_flow_hot *f)
+{
+	struct bn_flow_sums *sums = &bn_sweep_sums;
+
+	sums->live++;
+	if (f->action == BN_ACT_DROP) {
+		sums->refused++;
+		return;
+	}
+	if (!(f->flags & BN_FLOW_COUNTED)) {
+		sums->packets += f->packets;
+		sums->bytes += f->bytes;
+	}
+	if (!(f->flags & BN_FLOW_ORIGIN))
+		return;
+	if (f->state & BN_FS_ESTABLISHED && !(f->state & BN_FS_CLOSING))
+		sums->established++;
+	else
+		sums->transient++;
+	if (!(f->flags & BN_FLOW_NAT))
+		return;
+	if (f->flags & BN_FLOW_HAIRPIN || (f->flags & BN_FLOW_MASQ && f->flags & BN_FLOW_SERVICE))
+		sums->both++;
+	else if (f->flags & BN_FLOW_MASQ)
+		sums->snat++;
+	else
+		sums->dnat++;
+}
+
 BN_GLOBAL int sweep_set(__u32 index)
 {
 	struct bn_flow_set *set = table_set(index);
@@ -69,7 +98,7 @@ BN_GLOBAL int sweep_set(__u32 index)
 		if (!set->tag[way])
 			continue;
 		if (!sweep_over(set, way, now))
-			bn_sweep_live++;
+			sweep_add(&set->entry[way].flow);
 		else if (bn_sweep_remove)
 			sweep_entry(index, way);
 	}

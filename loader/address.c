@@ -118,3 +118,15 @@ bool bn_cidr_contains(const struct bn_cidr *cidr, const union bn_addr *addr)
 		return false;
 	return same_prefix(&cidr->addr, addr, stored_prefix(cidr));
 }
+
+const char *bn_listen_format(const struct bn_listen *listen, char buf[BN_LISTEN_STRLEN])
+{
+	char addr[BN_ADDR_STRLEN];
+
+	if (!listen->port)
+		return strcpy(buf, "off");
+	snprintf(buf, BN_LISTEN_STRLEN,
+		 bn_addr_family(&listen->addr) == BN_IPV6 ? "[%s]:%u" : "%s:%u",
+		 bn_addr_format(&listen->addr, addr), listen->port);
+	return buf;
+}

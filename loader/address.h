@@ -19,6 +19,13 @@ struct bn_cidr {
 	uint8_t family; /* BN_IPV4 or BN_IPV6 */
 };
 
+/* Where to listen: ADDRESS:PORT, IPv6 in brackets. Port 0: nowhere, "off". */
+struct bn_listen {
+	union bn_addr addr;
+	uint16_t port;
+};
+#define BN_LISTEN_STRLEN (BN_ADDR_STRLEN + 8)
+
 /* 0.0.0.0 and :: */
 extern const union bn_addr bn_addr_any4, bn_addr_any6;
 
@@ -32,3 +39,6 @@ int bn_addr_family(const union bn_addr *addr);
 int bn_cidr_parse(const char *text, struct bn_cidr *ret);
 const char *bn_cidr_format(const struct bn_cidr *cidr, char buf[BN_CIDR_STRLEN]);
 bool bn_cidr_contains(const struct bn_cidr *cidr, const union bn_addr *addr);
+
+/* Returns buf. */
+const char *bn_listen_format(const struct bn_listen *listen, char buf[BN_LISTEN_STRLEN]);

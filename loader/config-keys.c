@@ -170,6 +170,10 @@ const struct bn_key bn_keys[] = {
 	NUMBER("flows", "drop-rate", drop_rate, 0, 1000000, 1000,
 	       "drop records a second, for each reason and CPU"),
 
+	NUMBER("metrics", "series", metrics_series, 1, 100000, 500,
+	       "services, backends and policies that one metric tells apart; what is beyond is "
+	       "counted as `other`"),
+
 	{.section = "services", .name = "node-port-range", .arg = "MIN-MAX",
 		.type = &bn_type_ports, .offset = AT(node_ports), .min = 1024,
 		.fallback = "30000-32767", .expects = "MIN-MAX, ports from 1024 to 65535",

@@ -327,8 +327,10 @@ int bn_drops_read(int fd, struct bn_drop_counter ret[BN_DROP_MAX])
 		if (bpf_map_lookup_elem(fd, &i, values))
 			r = -errno;
 		for (int c = 0; c < cpus && !r; c++) {
-			sums[i].packets += values[c].packets;
-			sums[i].bytes += values[c].bytes;
+			for (int d = 0; d < BN_DROPPED_WAYS; d++) {
+				sums[i].of[d].packets += values[c].of[d].packets;
+				sums[i].of[d].bytes += values[c].of[d].bytes;
+			}
 			sums[i].suppressed += values[c].suppressed;
 			sums[i].lost += values[c].lost;
 		}

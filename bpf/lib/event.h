@@ -90,6 +90,8 @@ BN_GLOBAL int event_closed(__u32 cause)
 	f = &s->ended.flow;
 	r = &s->ended_reply;
 	bn_count(BN_CNT_FLOWS_CLOSED, 1);
+	bn_count(BN_CNT_CLOSED_PACKETS, f->packets + r->packets);
+	bn_count(BN_CNT_CLOSED_BYTES, f->bytes + r->bytes);
 	if (!(bn_config.features & BN_FEATURE_EVENTS))
 		return 0;
 	e = event_reserve(BN_EVENT_FLOW_CLOSED, 0);
@@ -112,15 +114,23 @@ BN_GLOBAL int event_closed(__u32 cause)
 	return 0;
 }
 
+static __always_inline void drop_add(struct bn_drop_counter *c, __u32 hook, __u32 len)
+{
+	__u32 direction = bn_hook_direction(hook);
+
+	c->of[direction].packets++;
+	c->of[direction].bytes += len;
+}
+
 /* Counts a drop; says whether a record may be sent, at most event_rate a second per CPU. */
-static __always_inline bool drop_count(__u32 reason, __u32 len, __u32 now)
+static __always_inline bool drop_count(const struct bn_scratch *s, __u32 reason)
 {
 	struct bn_drop_counter *c = bpf_map_lookup_elem(&bn_drops, &reason);
+	__u32 now = s->pkt.now;
 
 	if (!c)
 		return false;
-	c->packets++;
-	c->bytes += len;
+	drop_add(c, s->pkt.hook, s->pkt.len);
 	if (now - c->window >= bn_config.hz) {
 		c->window = now;
 		c->sent = 0;
@@ -150,7 +160,7 @@ BN_GLOBAL int bn_drop(__u32 reason)
 	struct bn_scratch *s = bn_scratch_get();
 	struct bn_event *e;
 
-	if (!s || !drop_count(reason, s->pkt.len, s->pkt.now))
+	if (!s || !drop_count(s, reason))
 		return TC_ACT_SHOT;
 	e = event_reserve(BN_EVENT_DROP, s->pkt.hook);
 	if (!e) {
@@ -169,8 +179,7 @@ static __always_inline int bn_drop_quiet(struct bn_scratch *s, __u32 reason)
 	struct bn_drop_counter *c = bpf_map_lookup_elem(&bn_drops, &reason);
 
 	if (c) {
-		c->packets++;
-		c->bytes += s->pkt.len;
+		drop_add(c, s->pkt.hook, s->pkt.len);
 		c->suppressed++;
 	}
 	return TC_ACT_SHOT;

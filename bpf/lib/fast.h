@@ -185,8 +185,7 @@ static __always_inline int fast_refused(const struct bn_flow_hot *f, __u32 ifind
 	/* one that is to be reported goes the long way */
 	if (!c || now - c->window >= bn_config.hz || c->sent < bn_config.event_rate)
 		return BN_SLOW;
-	c->packets++;
-	c->bytes += len;
+	drop_add(c, hook, len);
 	c->suppressed++;
 	return TC_ACT_SHOT;
 }

@@ -24,31 +24,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int read_counters(void *user, __u64 ret[BN_CNT_MAX])
-{
-	struct bn_agent *a = user;
-	uint64_t values[BN_CNT_MAX];
-	int r = bn_counters_read(a->programs.maps[BN_MAP_bn_counters], values);
-
-	for (int i = 0; i < BN_CNT_MAX && !r; i++)
-		ret[i] = values[i];
-	return r;
-}
-
-static int read_drops(void *user, struct bn_drop_counter ret[BN_DROP_MAX])
-{
-	struct bn_agent *a = user;
-
-	return bn_drops_read(a->programs.maps[BN_MAP_bn_drops], ret);
-}
-
-static int read_lost(void *user, uint64_t *ret)
-{
-	const struct bn_agent *a = user;
-
-	return bn_counter_read(a->programs.maps[BN_MAP_bn_counters], BN_CNT_EVENTS_LOST, ret);
-}
-
 static int start_datapath(struct bn_agent *a, struct bn_error *err)
 {
 	const struct bn_agent_config *c = a->config;
@@ -177,7 +152,7 @@ static int start_flows(struct bn_agent *a, struct bn_error *err)
 		.node_name = a->config->node_name,
 		.names = a->names,
 		.history = a->config->flow_history,
-		.lost = read_lost,
+		.lost = bn_agent_events_lost,
 		.user = a,
 	};
 	int r;
@@ -185,25 +160,11 @@ static int start_flows(struct bn_agent *a, struct bn_error *err)
 	r = bn_observer_new(a->event, &config, &a->observer);
 	if (r < 0)
 		return bn_error_set(err, r, "can't read the datapath's events: %s", strerror(-r));
-	r = bn_metrics_new(&a->metrics);
-	if (r < 0)
-		return r;
-	a->metrics_datapath = (struct bn_metrics_datapath){read_counters, read_drops, a};
-	a->metrics_flows.observer = a->observer;
-	a->metrics_flows.names = a->names;
-	r = bn_metrics_add_datapath(a->metrics, &a->metrics_datapath);
-	if (r >= 0)
-		r = bn_metrics_add_flows(a->metrics, &a->metrics_flows);
-	if (r >= 0)
-		r = bn_metrics_add_agent(a->metrics);
-	if (r >= 0)
-		r = bn_metrics_register(a->metrics, bn_agent_collect_maps, a);
-	if (r >= 0)
-		r = bn_agent_sweep_start(a);
+	r = bn_agent_sweep_start(a);
 	if (r >= 0)
 		r = bn_agent_audit_start(a);
 	if (r >= 0)
-		r = bn_metrics_register(a->metrics, bn_agent_collect_audit, a);
+		r = bn_agent_metrics_start(a);
 	return r < 0 ? bn_error_set(err, r, "can't prepare metrics: %s", strerror(-r)) : 0;
 }
 
@@ -234,6 +195,7 @@ static int start_objects(struct bn_agent *a, struct bn_error *err)
 		.node_port_max = a->config->node_ports.max,
 		.commit = bn_agent_commit,
 		.pod_changed = bn_agent_pod_changed,
+		.applied = bn_agent_applied,
 		.host_port_free = host_port_free,
 		.user = a,
 	};
@@ -425,6 +387,7 @@ int bn_agent_start(struct bn_agent *a, const struct bn_agent_config *config, sd_
 void bn_agent_done(struct bn_agent *a)
 {
 	bn_server_free(a->server);
+	bn_agent_metrics_done(a);
 	stop_folders(a);
 	bn_agent_uplinks_done(a);
 	sd_event_source_unref(a->sweep);
@@ -435,7 +398,6 @@ void bn_agent_done(struct bn_agent *a)
 	bn_dry_run_free(a->dry_run);
 	bn_objects_free(a->objects);
 	bn_health_free(a->health);
-	bn_metrics_free(a->metrics);
 	bn_observer_free(a->observer);
 	bn_names_free(a->names);
 	bn_sysctl_free(a->sysctl);

@@ -96,6 +96,10 @@ struct bn_agent {
 	struct bn_metrics *metrics;
 	struct bn_metrics_datapath metrics_datapath;
 	struct bn_metrics_flows metrics_flows;
+	struct bn_series_set policy_series;
+	struct bn_histogram applies; /* changes of manifests */
+	uint64_t applies_refused;
+	uint64_t flow_entries; /* as of the last look at the flow table for metrics */
 	sd_event_source *sweep;
 	uint64_t opened_swept; /* flows opened before the last sweep */
 
@@ -243,7 +247,22 @@ json_t *bn_agent_reasons(struct bn_agent *a, json_t **ret_notes);
 int bn_agent_method_map_list(struct bn_request *r, void *user);
 /* What of the host gets in the way; *ret is to be emptied, also after an error. */
 int bn_agent_hostcheck(struct bn_agent *a, struct bn_hostcheck *ret);
-void bn_agent_collect_maps(struct bn_metrics_out *out, void *user);
+/* A map as it is now. `fills`: it has entries that come and go, and `entries` of `max` are there. */
+struct bn_map_state {
+	bool fills;
+	uint64_t entries, max, bytes;
+};
+/* `flows`: live entries of the flow table where they are known, or NULL. */
+void bn_agent_each_map(struct bn_agent *a, const uint64_t *flows,
+		       void (*fn)(void *user, int id, const struct bn_map_state *state),
+		       void *user);
+/* agent/metrics.c */
+int bn_agent_metrics_start(struct bn_agent *a);
+void bn_agent_metrics_done(struct bn_agent *a);
+/* Records that found the ring buffer full, since ever. */
+int bn_agent_events_lost(void *user, uint64_t *ret);
+/* For struct bn_objects_config. */
+void bn_agent_applied(void *user, int result, double seconds);
 /* agent/svc.c */
 int bn_agent_method_svc_list(struct bn_request *r, void *user);
 int bn_agent_method_svc_get(struct bn_request *r, void *user);

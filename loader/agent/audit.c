@@ -35,6 +35,7 @@ struct bn_agent_audit {
 	uint64_t runs;
 	uint64_t repaired[BN_AUDIT_MAX]; /* since the start */
 	uint64_t ended;                  /* when the last one did, CLOCK_MONOTONIC; 0: never */
+	uint64_t ended_real;             /* the same, CLOCK_REALTIME */
 	/* who asked: for the run under way, and for the one after it */
 	struct bn_request **asked, **next;
 	size_t n_asked, n_next;
@@ -167,6 +168,7 @@ static void finish(struct bn_agent *a)
 	au->last = au->now;
 	au->runs++;
 	sd_event_now(a->event, CLOCK_MONOTONIC, &au->ended);
+	sd_event_now(a->event, CLOCK_REALTIME, &au->ended_real);
 	sd_event_source_set_enabled(au->slice, SD_EVENT_OFF);
 	for (int i = 0; i < BN_AUDIT_MAX; i++) {
 		au->repaired[i] += bn_audit_repairs(&au->now.of[i]);
@@ -315,7 +317,12 @@ void bn_agent_collect_audit(struct bn_metrics_out *out, void *user)
 	const struct bn_agent *a = user;
 
 	bn_metric_u64(out, BN_METRIC_AUDITS, a->audit->runs, NULL);
-	for (int i = 0; i < BN_AUDIT_MAX; i++)
+	if (a->audit->runs)
+		bn_metric_f64(out, BN_METRIC_AUDIT_LAST, (double)a->audit->ended_real / 1e6, NULL);
+	for (int i = 0; i < BN_AUDIT_MAX; i++) {
 		bn_metric_u64(out, BN_METRIC_AUDIT_REPAIRS, a->audit->repaired[i], "map", names[i],
 			      NULL);
+		bn_metric_u64(out, BN_METRIC_AUDIT_FAILED, a->audit->last.of[i].failed, "map",
+			      names[i], NULL);
+	}
 }

@@ -11,78 +11,102 @@
 #include <string.h>
 #include <sys/utsname.h>
 
-/* Entries in use where somebody knows them without walking the map. */
-static uint64_t entries_of(struct bn_agent *a, int id, uint64_t max)
+/* A count where somebody has it without walking the map; false: nobody. */
+static bool known_entries(struct bn_agent *a, int id, uint64_t *ret)
 {
 	struct bn_services_usage usage;
-	uint64_t n = 0;
+	struct bn_policy_use policy;
 
 	bn_services_usage(a->services, &usage);
+	bn_policy_use(a->policy, &policy);
 	switch (id) {
 	case BN_MAP_bn_services:
-		return usage.frontends;
+		*ret = usage.frontends;
+		return true;
 	case BN_MAP_bn_service_slots:
-		return usage.slots;
+		*ret = usage.slots;
+		return true;
 	case BN_MAP_bn_backends:
-		return usage.backends;
+		*ret = usage.backends;
+		return true;
 	case BN_MAP_bn_maglev:
-		return usage.lines;
+		*ret = usage.lines;
+		return true;
 	case BN_MAP_bn_addresses:
-		return bn_addresses_count(a->addresses);
+		*ret = bn_addresses_count(a->addresses);
+		return true;
 	case BN_MAP_bn_endpoints:
-		return bn_endpoints_count(a->endpoints);
-	case BN_MAP_bn_flows:
-		return bn_flows_count(&a->programs, &n) ? 0 : n;
-	case BN_MAP_bn_events:
-		return max;
+		*ret = bn_endpoints_count(a->endpoints);
+		return true;
+	case BN_MAP_bn_policy:
+		*ret = policy.tables;
+		return true;
+	case BN_MAP_bn_policy_pages:
+		*ret = policy.pages;
+		return true;
+	case BN_MAP_bn_policy_ports:
+		*ret = policy.lines;
+		return true;
+	case BN_MAP_bn_policy_hits:
+		*ret = policy.rules;
+		return true;
+	case BN_MAP_bn_policy_cidrs:
+		*ret = policy.cidrs;
+		return true;
 	}
-	if (bn_map_count(a->programs.maps[id], &n))
-		return 0;
-	return n;
+	return false;
 }
 
-typedef void (*map_fn)(void *user, const char *name, uint64_t entries, uint64_t max,
-		       uint64_t bytes);
-
-static void each_map(struct bn_agent *a, map_fn fn, void *user)
+static bool map_state(struct bn_agent *a, int id, const uint64_t *flows, struct bn_map_state *ret)
 {
+	struct bn_flow_sums sums = {0};
+	struct bn_map_shape shape;
+	int fd = a->programs.maps[id];
+
+	*ret = (struct bn_map_state){0};
+	if (fd < 0 || bn_map_shape(fd, &shape))
+		return false;
+	bn_map_bytes(fd, &ret->bytes);
+	ret->max = shape.max_entries;
+	if (id == BN_MAP_bn_flows) {
+		ret->max *= BN_WAYS; /* a set has ways for several */
+		ret->fills = flows || !bn_flows_sum(&a->programs, &sums);
+		ret->entries = flows ? *flows : sums.live;
+	} else if (known_entries(a, id, &ret->entries)) {
+		ret->fills = true;
+	} else {
+		ret->fills = shape.type == BPF_MAP_TYPE_HASH ||
+			     shape.type == BPF_MAP_TYPE_LRU_HASH ||
+			     shape.type == BPF_MAP_TYPE_LPM_TRIE;
+		bn_map_count(fd, &ret->entries);
+	}
+	return true;
+}
+
+void bn_agent_each_map(struct bn_agent *a, const uint64_t *flows,
+		       void (*fn)(void *user, int id, const struct bn_map_state *state), void *user)
+{
+	struct bn_map_state state;
+
 	for (int i = 0; i < BN_MAP_MAX; i++) {
-		struct bn_map_shape shape;
-		uint64_t bytes = 0;
-
-		if (a->programs.maps[i] < 0 || bn_map_shape(a->programs.maps[i], &shape))
-			continue;
-		bn_map_bytes(a->programs.maps[i], &bytes);
-		/* a set has ways for several */
-		if (i == BN_MAP_bn_flows)
-			shape.max_entries *= BN_WAYS;
-		fn(user, bn_map_names[i], entries_of(a, i, shape.max_entries), shape.max_entries,
-		   bytes);
+		if (map_state(a, i, flows, &state))
+			fn(user, i, &state);
 	}
 }
 
-static void map_json(void *user, const char *name, uint64_t entries, uint64_t max, uint64_t bytes)
+static void map_json(void *user, int id, const struct bn_map_state *state)
 {
-	json_array_append_new(user, json_pack("{s:s, s:I, s:I, s:I}", "name", name, "entries",
-					      (json_int_t)entries, "max_entries", (json_int_t)max,
-					      "bytes", (json_int_t)bytes));
-}
-
-static void map_metric(void *user, const char *name, uint64_t entries, uint64_t max, uint64_t bytes)
-{
-	bn_metric_map(user, name, entries, max, bytes);
-}
-
-void bn_agent_collect_maps(struct bn_metrics_out *out, void *user)
-{
-	each_map(user, map_metric, out);
+	json_array_append_new(user,
+			      json_pack("{s:s, s:I, s:I, s:I}", "name", bn_map_names[id], "entries",
+					(json_int_t)state->entries, "max_entries",
+					(json_int_t)state->max, "bytes", (json_int_t)state->bytes));
 }
 
 int bn_agent_method_map_list(struct bn_request *r, void *user)
 {
 	json_t *maps = json_array();
 
-	each_map(user, map_json, maps);
+	bn_agent_each_map(user, NULL, map_json, maps);
 	bn_reply(r, maps);
 	return 0;
 }
@@ -205,7 +229,7 @@ int bn_agent_method_status(struct bn_request *r, void *user)
 	struct utsname u;
 
 	uname(&u);
-	each_map(a, map_json, maps);
+	bn_agent_each_map(a, NULL, map_json, maps);
 	bn_attach_list(&a->attach, attachment_json, attachments, NULL);
 	reasons = bn_agent_reasons(a, &notes);
 	features = json_pack("{s:s, s:b, s:i, s:b, s:b}", "attach",

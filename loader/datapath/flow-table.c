@@ -32,7 +32,7 @@ static int run(const struct bpf_program *program, uint32_t repeat)
 	return bpf_prog_test_run_opts(bpf_program__fd(program), &opts) ? -errno : 0;
 }
 
-static int walk(const struct bn_programs *p, bool remove, uint64_t *ret_live)
+static int walk(const struct bn_programs *p, bool remove, struct bn_flow_sums *ret)
 {
 	struct bn_sweep *skel = p->sweep;
 	uint32_t sets = p->node.flow_mask + 1;
@@ -40,21 +40,26 @@ static int walk(const struct bn_programs *p, bool remove, uint64_t *ret_live)
 
 	skel->bss->bn_sweep_remove = remove;
 	skel->bss->bn_sweep_next = 0;
-	skel->bss->bn_sweep_live = 0;
+	skel->bss->bn_sweep_sums = (struct bn_flow_sums){0};
 	r = run(skel->progs.bn_sweep, (sets + SETS_PER_RUN - 1) / SETS_PER_RUN);
 	if (!r)
-		*ret_live = skel->bss->bn_sweep_live;
+		*ret = skel->bss->bn_sweep_sums;
 	return r;
 }
 
 int bn_flows_sweep(const struct bn_programs *p, uint64_t *ret_live)
 {
-	return walk(p, true, ret_live);
+	struct bn_flow_sums sums;
+	int r = walk(p, true, &sums);
+
+	if (!r)
+		*ret_live = sums.live;
+	return r;
 }
 
-int bn_flows_count(const struct bn_programs *p, uint64_t *ret_live)
+int bn_flows_sum(const struct bn_programs *p, struct bn_flow_sums *ret)
 {
-	return walk(p, false, ret_live);
+	return walk(p, false, ret);
 }
 
 /*

@@ -19,8 +19,8 @@ uint32_t bn_flow_sets(uint32_t flows);
  * does. *ret_live: entries that stay.
  */
 int bn_flows_sweep(const struct bn_programs *p, uint64_t *ret_live);
-/* Entries that are alive. */
-int bn_flows_count(const struct bn_programs *p, uint64_t *ret_live);
+/* What is alive, added up in the kernel: a few milliseconds for a large table. */
+int bn_flows_sum(const struct bn_programs *p, struct bn_flow_sums *ret);
 /* Takes over what the table `fd`, of this ABI and another size, has and ours has not. */
 int bn_flows_adopt(const struct bn_programs *p, int fd);
 

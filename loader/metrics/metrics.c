@@ -83,12 +83,15 @@ static void put_label_value(struct bn_buf *b, const char *s)
 	}
 }
 
-static void put_head(struct bn_buf *b, enum bn_metric id, va_list ap)
+/* `suffix` and the label `le` are a histogram's, else "" and NULL. */
+static void put_head(struct bn_buf *b, enum bn_metric id, const char *suffix, const char *le,
+		     va_list ap)
 {
 	const char *label;
 	char before = '{';
 
 	bn_buf_puts(b, table[id].name);
+	bn_buf_puts(b, suffix);
 	while ((label = va_arg(ap, const char *))) {
 		bn_buf_putc(b, before);
 		bn_buf_puts(b, label);
@@ -97,30 +100,20 @@ static void put_head(struct bn_buf *b, enum bn_metric id, va_list ap)
 		bn_buf_putc(b, '"');
 		before = ',';
 	}
+	if (le) {
+		bn_buf_putc(b, before);
+		bn_buf_puts(b, "le=\"");
+		bn_buf_puts(b, le);
+		bn_buf_putc(b, '"');
+		before = ',';
+	}
 	bn_buf_puts(b, before == ',' ? "} " : " ");
 }
 
-void bn_metric_u64(struct bn_metrics_out *out, enum bn_metric id, uint64_t value, ...)
+static void put_f64(struct bn_buf *b, double value)
 {
-	struct bn_buf *b = &out->samples[id];
-	va_list ap;
-
-	va_start(ap, value);
-	put_head(b, id, ap);
-	va_end(ap);
-	bn_buf_u64(b, value);
-	bn_buf_putc(b, '\n');
-}
-
-void bn_metric_f64(struct bn_metrics_out *out, enum bn_metric id, double value, ...)
-{
-	struct bn_buf *b = &out->samples[id];
 	char number[64];
-	va_list ap;
 
-	va_start(ap, value);
-	put_head(b, id, ap);
-	va_end(ap);
 	if (isnan(value))
 		snprintf(number, sizeof(number), "NaN\n");
 	else if (isinf(value))
@@ -128,6 +121,74 @@ void bn_metric_f64(struct bn_metrics_out *out, enum bn_metric id, double value, 
 	else
 		snprintf(number, sizeof(number), "%.15g\n", value);
 	bn_buf_puts(b, number);
+}
+
+static void put_u64(struct bn_buf *b, uint64_t value)
+{
+	bn_buf_u64(b, value);
+	bn_buf_putc(b, '\n');
+}
+
+void bn_metric_u64(struct bn_metrics_out *out, enum bn_metric id, uint64_t value, ...)
+{
+	va_list ap;
+
+	va_start(ap, value);
+	put_head(&out->samples[id], id, "", NULL, ap);
+	va_end(ap);
+	put_u64(&out->samples[id], value);
+}
+
+void bn_metric_f64(struct bn_metrics_out *out, enum bn_metric id, double value, ...)
+{
+	va_list ap;
+
+	va_start(ap, value);
+	put_head(&out->samples[id], id, "", NULL, ap);
+	va_end(ap);
+	put_f64(&out->samples[id], value);
+}
+
+static const double bounds[] = BN_HISTOGRAM_BOUNDS;
+_Static_assert(sizeof(bounds) / sizeof(bounds[0]) == BN_HISTOGRAM_BUCKETS - 1, "and one above");
+
+void bn_histogram_add(struct bn_histogram *h, double seconds)
+{
+	size_t i = 0;
+
+	while (i < BN_HISTOGRAM_BUCKETS - 1 && seconds > bounds[i])
+		i++;
+	h->bucket[i]++;
+	h->sum += seconds;
+}
+
+void bn_metric_histogram(struct bn_metrics_out *out, enum bn_metric id,
+			 const struct bn_histogram *h, ...)
+{
+	struct bn_buf *b = &out->samples[id];
+	uint64_t count = 0;
+	char le[32];
+	va_list ap;
+
+	for (size_t i = 0; i < BN_HISTOGRAM_BUCKETS; i++) {
+		count += h->bucket[i];
+		if (i < BN_HISTOGRAM_BUCKETS - 1)
+			snprintf(le, sizeof(le), "%g", bounds[i]);
+		else
+			snprintf(le, sizeof(le), "+Inf");
+		va_start(ap, h);
+		put_head(b, id, "_bucket", le, ap);
+		va_end(ap);
+		put_u64(b, count);
+	}
+	va_start(ap, h);
+	put_head(b, id, "_sum", NULL, ap);
+	va_end(ap);
+	put_f64(b, h->sum);
+	va_start(ap, h);
+	put_head(b, id, "_count", NULL, ap);
+	va_end(ap);
+	put_u64(b, count);
 }
 
 int bn_metrics_text(struct bn_metrics *m, char **ret, size_t *ret_len)

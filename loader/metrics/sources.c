@@ -31,35 +31,68 @@ static const struct {
 	{BN_CNT_REJECTS, BN_METRIC_REJECTS},
 };
 
-static void collect_datapath(struct bn_metrics_out *out, void *user)
+static void collect_drops(struct bn_metrics_out *out, const struct bn_metrics_datapath *d)
 {
-	struct bn_metrics_datapath *d = user;
-	__u64 values[BN_CNT_MAX] = {0};
+	static const char *const directions[BN_DROPPED_WAYS] = {
+		[BN_DROPPED_EGRESS] = "egress", [BN_DROPPED_INGRESS] = "ingress"};
 	struct bn_drop_counter drops[BN_DROP_MAX] = {0};
 
-	if (d->counters(d->user, values) == 0) {
-		for (size_t i = 0; i < sizeof(counters) / sizeof(*counters); i++)
-			bn_metric_u64(out, counters[i].metric, values[counters[i].counter], NULL);
-		bn_metric_u64(out, BN_METRIC_EVENTS_LOST, values[BN_CNT_EVENTS_LOST], "stage",
-			      "ring-buffer", NULL);
-		bn_metric_u64(out, BN_METRIC_FLOW_EVENTS_LOST, values[BN_CNT_LOST_OPENED], "type",
-			      "opened", NULL);
-		bn_metric_u64(out, BN_METRIC_FLOW_EVENTS_LOST, values[BN_CNT_LOST_CLOSED], "type",
-			      "closed", NULL);
-	}
 	if (d->drops(d->user, drops) < 0)
 		return;
 	for (unsigned int i = BN_DROP_NONE + 1; i < BN_DROP_MAX; i++) {
 		const char *reason = bn_drop_reason_label(i);
 
-		bn_metric_u64(out, BN_METRIC_DROP_PACKETS, drops[i].packets, "reason", reason,
-			      NULL);
-		bn_metric_u64(out, BN_METRIC_DROP_BYTES, drops[i].bytes, "reason", reason, NULL);
+		for (unsigned int way = 0; way < BN_DROPPED_WAYS; way++) {
+			bn_metric_u64(out, BN_METRIC_DROP_PACKETS, drops[i].of[way].packets,
+				      "reason", reason, "direction", directions[way], NULL);
+			bn_metric_u64(out, BN_METRIC_DROP_BYTES, drops[i].of[way].bytes, "reason",
+				      reason, "direction", directions[way], NULL);
+		}
 		bn_metric_u64(out, BN_METRIC_EVENTS_SUPPRESSED, drops[i].suppressed, "reason",
 			      reason, NULL);
 		bn_metric_u64(out, BN_METRIC_DROP_EVENTS_LOST, drops[i].lost, "reason", reason,
 			      NULL);
 	}
+}
+
+/* A flow that closes between the two readings is in neither of them for once. */
+static uint64_t at_least(uint64_t *told, uint64_t now)
+{
+	if (now > *told)
+		*told = now;
+	return *told;
+}
+
+static void collect_datapath(struct bn_metrics_out *out, void *user)
+{
+	struct bn_metrics_datapath *d = user;
+	__u64 values[BN_CNT_MAX] = {0};
+	struct bn_flow_sums sums = {0};
+
+	collect_drops(out, d);
+	if (d->counters(d->user, values) < 0)
+		return;
+	for (size_t i = 0; i < sizeof(counters) / sizeof(*counters); i++)
+		bn_metric_u64(out, counters[i].metric, values[counters[i].counter], NULL);
+	bn_metric_u64(out, BN_METRIC_EVENTS_LOST, values[BN_CNT_EVENTS_LOST], "stage",
+		      "ring-buffer", NULL);
+	bn_metric_u64(out, BN_METRIC_FLOW_EVENTS_LOST, values[BN_CNT_LOST_OPENED], "type", "opened",
+		      NULL);
+	bn_metric_u64(out, BN_METRIC_FLOW_EVENTS_LOST, values[BN_CNT_LOST_CLOSED], "type", "closed",
+		      NULL);
+	if (d->flows(d->user, &sums) < 0)
+		return;
+	bn_metric_u64(out, BN_METRIC_PACKETS,
+		      at_least(&d->packets, values[BN_CNT_CLOSED_PACKETS] + sums.packets), NULL);
+	bn_metric_u64(out, BN_METRIC_BYTES,
+		      at_least(&d->bytes, values[BN_CNT_CLOSED_BYTES] + sums.bytes), NULL);
+	bn_metric_u64(out, BN_METRIC_FLOWS, sums.established, "state", "established", NULL);
+	bn_metric_u64(out, BN_METRIC_FLOWS, sums.transient, "state", "transient", NULL);
+	bn_metric_u64(out, BN_METRIC_FLOWS, sums.refused, "state", "refused", NULL);
+	bn_metric_u64(out, BN_METRIC_NAT_FLOWS, sums.dnat, "nat", "dnat", NULL);
+	bn_metric_u64(out, BN_METRIC_NAT_FLOWS, sums.snat, "nat", "snat", NULL);
+	bn_metric_u64(out, BN_METRIC_NAT_FLOWS, sums.both, "nat", "dnat,snat", NULL);
+	bn_metric_u64(out, BN_METRIC_NAT_PORTS, d->nat_ports, NULL);
 }
 
 int bn_metrics_add_datapath(struct bn_metrics *m, struct bn_metrics_datapath *datapath)
@@ -73,6 +106,7 @@ static void count_flow(void *user, const struct bn_flow_record *record)
 
 	if (record->event.header.type == BN_EVENT_FLOW_CLOSED)
 		f->ended[record->event.cause]++;
+	bn_metrics_services_count(f, record);
 }
 
 static void collect_flows(struct bn_metrics_out *out, void *user)
@@ -102,10 +136,21 @@ static void collect_flows(struct bn_metrics_out *out, void *user)
 	bn_metric_u64(out, BN_METRIC_NAMES, n.addresses, "kind", "address", NULL);
 	bn_metric_u64(out, BN_METRIC_NAMES, n.services, "kind", "frontend", NULL);
 	bn_metric_u64(out, BN_METRIC_NAMES, n.removed, "kind", "removed", NULL);
+	bn_metrics_services_collect(out, f);
 }
 
-int bn_metrics_add_flows(struct bn_metrics *m, struct bn_metrics_flows *flows)
+void bn_metrics_flows_done(struct bn_metrics_flows *flows)
 {
+	bn_series_done(&flows->connections);
+	bn_series_done(&flows->handshakes);
+}
+
+int bn_metrics_add_flows(struct bn_metrics *m, struct bn_metrics_flows *flows, size_t series)
+{
+	int r = bn_metrics_services_init(flows, series);
+
+	if (r < 0)
+		return r;
 	bn_observer_set_sink(flows->observer, count_flow, flows);
 	return bn_metrics_register(m, collect_flows, flows);
 }
@@ -165,24 +210,27 @@ static uint64_t open_fds(void)
 static void collect_agent(struct bn_metrics_out *out, void *user)
 {
 	struct rusage usage;
+	struct rlimit limit;
 	uint64_t n;
 	double start = start_time();
 
 	bn_metric_u64(out, BN_METRIC_BUILD_INFO, 1, "version", BN_VERSION, NULL);
 	if (start > 0)
-		bn_metric_f64(out, BN_METRIC_AGENT_START, start, NULL);
+		bn_metric_f64(out, BN_METRIC_PROCESS_START, start, NULL);
 	if (getrusage(RUSAGE_SELF, &usage) == 0)
-		bn_metric_f64(out, BN_METRIC_AGENT_CPU,
+		bn_metric_f64(out, BN_METRIC_PROCESS_CPU,
 			      (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
 				      (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) /
 					      1e6,
 			      NULL);
 	n = resident_bytes();
 	if (n)
-		bn_metric_u64(out, BN_METRIC_AGENT_RESIDENT, n, NULL);
+		bn_metric_u64(out, BN_METRIC_PROCESS_RESIDENT, n, NULL);
 	n = open_fds();
 	if (n)
-		bn_metric_u64(out, BN_METRIC_AGENT_FDS, n, NULL);
+		bn_metric_u64(out, BN_METRIC_PROCESS_FDS, n, NULL);
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
+		bn_metric_u64(out, BN_METRIC_PROCESS_MAX_FDS, limit.rlim_cur, NULL);
 }
 
 int bn_metrics_add_agent(struct bn_metrics *m)
@@ -190,10 +238,12 @@ int bn_metrics_add_agent(struct bn_metrics *m)
 	return bn_metrics_register(m, collect_agent, NULL);
 }
 
-void bn_metric_map(struct bn_metrics_out *out, const char *map, uint64_t entries,
+void bn_metric_map(struct bn_metrics_out *out, const char *map, bool fills, uint64_t entries,
 		   uint64_t max_entries, uint64_t bytes)
 {
+	bn_metric_u64(out, BN_METRIC_MAP_BYTES, bytes, "map", map, NULL);
+	if (!fills)
+		return;
 	bn_metric_u64(out, BN_METRIC_MAP_ENTRIES, entries, "map", map, NULL);
 	bn_metric_u64(out, BN_METRIC_MAP_MAX_ENTRIES, max_entries, "map", map, NULL);
-	bn_metric_u64(out, BN_METRIC_MAP_BYTES, bytes, "map", map, NULL);
 }

@@ -42,6 +42,11 @@ struct bn_objects_config {
 	 */
 	void (*pod_changed)(void *user, const char *namespace, const char *name);
 	/*
+	 * After each apply, delete or change of a folder: how it ended, and how long it took from
+	 * its being taken in to the datapath's having it. May be NULL.
+	 */
+	void (*applied)(void *user, int result, double seconds);
+	/*
 	 * Whether no socket of the host's holds a port of an address, or of 0.0.0.0 or ::. Asked
 	 * before a node port or host port comes into use. NULL: it never does.
 	 */

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define TRANSACTION_TRIM 1000 /* objects after which freed memory goes back to the system */
 
@@ -31,6 +32,7 @@ struct transaction {
 	size_t file;  /* at hand */
 	size_t bad;   /* entry's input that was the cause of a failure */
 	bool emptied; /* a namespace, of all that was in it */
+	struct timespec began;
 };
 
 /* ---- staging ---- */
@@ -496,6 +498,7 @@ static int begin(struct transaction *t, struct bn_error *err)
 {
 	int r;
 
+	clock_gettime(CLOCK_MONOTONIC, &t->began);
 	if (!t->objects->started)
 		return bn_error_set(err, -EAGAIN,
 				    "cannot change objects: bpfnetd is still starting, try again");
@@ -507,6 +510,19 @@ static int begin(struct transaction *t, struct bn_error *err)
 	if (r < 0)
 		release(t);
 	return r;
+}
+
+static void tell_applied(const struct transaction *t, int result)
+{
+	const struct bn_objects_config *config = &t->objects->config;
+	struct timespec now;
+
+	if (!config->applied)
+		return;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	config->applied(config->user, result,
+			(double)(now.tv_sec - t->began.tv_sec) +
+				(double)(now.tv_nsec - t->began.tv_nsec) / 1e9);
 }
 
 /* After staging, which gave r: finishes or undoes, and always releases. */
@@ -531,6 +547,7 @@ static int end(struct transaction *t, int r, json_t **ret_results, struct bn_err
 	} else {
 		json_decref(list);
 	}
+	tell_applied(t, r);
 	release(t);
 	return r;
 }

@@ -3,7 +3,9 @@
 #include "policy/internal.h"
 
 #include <bpf/bpf.h>
+#include <bpfnet/access.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 static json_int_t hits_of(const struct bn_policy *p, uint32_t rule)
@@ -126,4 +128,70 @@ json_t *bn_policy_json(struct bn_policy *p, const char *namespace, const char *n
 		return list;
 	json_decref(list);
 	return NULL;
+}
+
+void bn_policy_use(const struct bn_policy *p, struct bn_policy_use *ret)
+{
+	struct bn_space_use space = bn_space_use(p->space);
+
+	*ret = (struct bn_policy_use){
+		.tables = space.tables,
+		.pages = space.pages,
+		.lines = space.lines,
+		.rules = bn_registry_count(p->rule_numbers),
+		.cidrs = (uint32_t)p->prefixes.n,
+	};
+}
+
+static void tell(const struct policy *policy, const uint64_t *hits,
+		 void (*fn)(void *user, const char *namespace, const char *name,
+			    enum bn_policy_direction direction, bool allowed, uint64_t flows),
+		 void *user)
+{
+	const struct bn_policy_spec *spec = &policy->spec;
+	uint64_t sums[2]; /* denied, allowed */
+
+	for (unsigned int d = 0; d < BN_POLICY_DIRECTIONS; d++) {
+		if (!spec->selects[d])
+			continue;
+		/* no NetworkPolicy: its rules deny, not their absence */
+		sums[false] = policy->deny[d] ? hits[policy->deny[d]] : 0;
+		sums[true] = 0;
+		for (size_t i = 0; i < spec->n_rules[d]; i++) {
+			if (spec->rules[d][i].action != BN_ACTION_PASS)
+				sums[spec->rules[d][i].action == BN_ACTION_ACCEPT] +=
+					hits[policy->rules[d][i].number];
+		}
+		fn(user, spec->namespace, spec->name, d, true, sums[true]);
+		fn(user, spec->namespace, spec->name, d, false, sums[false]);
+	}
+}
+
+int bn_policy_each_verdict(struct bn_policy *p,
+			   void (*fn)(void *user, const char *namespace, const char *name,
+				      enum bn_policy_direction direction, bool allowed,
+				      uint64_t flows),
+			   void *user)
+{
+	const struct policy *policy;
+	const struct namespace *ns;
+	uint64_t *hits;
+	int r;
+
+	if (!bn_registry_count(p->rule_numbers))
+		return 0;
+	hits = calloc(p->config.rules, sizeof(*hits));
+	if (!hits)
+		return -ENOMEM;
+	/* all at once: one by one they would be a system call each */
+	r = bn_array_read(p->config.hits_fd, 0, p->config.rules, hits, 0);
+	if (!r) {
+		LIST_FOREACH(policy, &p->cluster, entry)
+			tell(policy, hits, fn, user);
+		for (ns = p->namespaces; ns; ns = ns->hh.next)
+			LIST_FOREACH(policy, &ns->policies, entry)
+				tell(policy, hits, fn, user);
+	}
+	free(hits);
+	return r;
 }

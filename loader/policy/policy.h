@@ -96,5 +96,21 @@ const char *bn_policy_problem(const struct bn_policy *policy);
 int bn_policy_rule_name(const struct bn_policy *policy, uint32_t verdict,
 			struct bn_policy_rule_name *ret);
 
+/* What of the maps is in use. */
+struct bn_policy_use {
+	uint32_t tables, pages, lines, rules, cidrs;
+};
+void bn_policy_use(const struct bn_policy *policy, struct bn_policy_use *ret);
+
+/*
+ * Flows that each policy in force has allowed, and denied: by its rules or, where it is a
+ * NetworkPolicy, because none does. Since these rules are; namespace "": it has none. 0 or -errno.
+ */
+int bn_policy_each_verdict(struct bn_policy *policy,
+			   void (*fn)(void *user, const char *namespace, const char *name,
+				      enum bn_policy_direction direction, bool allowed,
+				      uint64_t flows),
+			   void *user);
+
 /* `policy list` and `policy get`: an array; namespace "": those without. NULL: out of memory. */
 json_t *bn_policy_json(struct bn_policy *policy, const char *namespace, const char *name);

@@ -95,16 +95,31 @@ BN_ASSERT_AT(struct bn_event, packets, 120);
  * but for flows while BN_FEATURE_EVENTS is off.
  */
 
+/* Which way a dropped packet went: out of a pod or the node itself, or towards a pod or from outside. */
+enum bn_dropped {
+	BN_DROPPED_EGRESS = 0,
+	BN_DROPPED_INGRESS = 1,
+	BN_DROPPED_WAYS,
+};
+
+static inline __attribute__((always_inline)) __u32 bn_hook_direction(__u32 hook)
+{
+	return hook == BN_HOOK_FROM_POD || hook == BN_HOOK_FROM_HOST ? BN_DROPPED_EGRESS
+								      : BN_DROPPED_INGRESS;
+}
+
 /* bn_drops: per-CPU array by reason. */
 struct bn_drop_counter {
-	__u64 packets;
-	__u64 bytes;
+	struct {
+		__u64 packets;
+		__u64 bytes;
+	} of[BN_DROPPED_WAYS];
 	__u64 suppressed; /* without a record: over the rate limit, or chatter that never has one */
 	__u32 window;     /* jiffies when the current window began */
 	__u32 sent;       /* records of the current window */
 	__u64 lost;       /* records that found the ring buffer full */
 };
-BN_ASSERT_SIZE(struct bn_drop_counter, 40);
+BN_ASSERT_SIZE(struct bn_drop_counter, 56);
 
 /* bn_counters: per-CPU array of __u64, by enum bn_counter. */
 enum bn_counter {
@@ -122,5 +137,7 @@ enum bn_counter {
 	BN_CNT_REJECTS = 11,        /* resets and ICMP unreachables answered */
 	BN_CNT_LOST_OPENED = 12,    /* of BN_CNT_EVENTS_LOST: flows that opened */
 	BN_CNT_LOST_CLOSED = 13,    /* and flows that ended */
+	BN_CNT_CLOSED_PACKETS = 14, /* of flows that have closed, both directions */
+	BN_CNT_CLOSED_BYTES = 15,
 	BN_CNT_MAX,
 };

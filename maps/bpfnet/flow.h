@@ -164,6 +164,15 @@ static inline __attribute__((always_inline)) __u32 bn_flow_home(__u64 hash, __u3
 	return (__u32)hash & mask;
 }
 
+/* What stands in the table, as bpf/sweep.bpf.c adds it up. */
+struct bn_flow_sums {
+	__u64 live; /* entries, of which a flow has two */
+	/* flows, each in one of these; closing ones are transient */
+	__u64 established, transient, refused;
+	__u64 dnat, snat, both; /* flows whose destination, source or both are translated */
+	__u64 packets, bytes;   /* of entries whose end is not in BN_CNT_CLOSED_... */
+};
+
 /* From the home to the other set, and back. */
 static inline __attribute__((always_inline)) __u32 bn_flow_other(__u32 set, __u32 tag, __u32 mask)
 {

@@ -3,7 +3,7 @@
 import json
 import re
 
-SAMPLE = re.compile(r"(bpfnet_\w+)(?:\{(.*)\})? (\S+)$")
+SAMPLE = re.compile(r"(\w+)(?:\{(.*)\})? (\S+)$")
 
 
 def samples(node):
@@ -22,8 +22,8 @@ class Account:
         self.before, self.after = before, after
 
     def of(self, metric, labels=None):
-        """Of the sample with these labels; without, of all of the metric's."""
-        keys = [k for k in self.after if k[0] == metric and labels in (None, k[1])]
+        """Of the samples whose labels begin with these; without, of all of the metric's."""
+        keys = [k for k in self.after if k[0] == metric and (not labels or f"{k[1]},".startswith(f"{labels},"))]
         assert keys, f"no {metric}{{{labels}}}"
         return int(sum(self.after[k] - self.before.get(k, 0) for k in keys))
 

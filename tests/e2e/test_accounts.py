@@ -259,7 +259,7 @@ def test_rubbish_and_half_messages(node):
                                          (b'{"v":1,"method":"flows"}\n', None)))
 def test_a_gigabyte(node, begin, code):
     """Without a line's end; as a body; behind a request whose answer nobody reads. None is kept."""
-    before = samples(node)["bpfnet_agent_resident_memory_bytes", ""]
+    before = samples(node)["process_resident_memory_bytes", ""]
     with _connect(node) as s:
         s.settimeout(2)
         s.send(begin)
@@ -267,7 +267,7 @@ def test_a_gigabyte(node, begin, code):
             assert _pour(s, b"x" * 65536, GIGABYTE) < GIGABYTE
         if code:
             assert code in _answer(s)
-        grown = samples(node)["bpfnet_agent_resident_memory_bytes", ""] - before
+        grown = samples(node)["process_resident_memory_bytes", ""] - before
         assert grown < 8 << 20, f"{grown} bytes more in memory"
         _serves(node)
 

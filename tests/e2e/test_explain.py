@@ -150,7 +150,7 @@ def test_trace_of_other_ends(node):
 def test_trace_changes_nothing(node):
     def state():
         metrics = [line for line in node.bpfnet("metrics").stdout.splitlines()
-                   if line.startswith(("bpfnet_drops", "bpfnet_flows_opened", "bpfnet_forwarded"))]
+                   if line.startswith(("bpfnet_drop_", "bpfnet_flows_opened", "bpfnet_packets_total"))]
         return (metrics, node.json("policy", "list"), len(node.flows()),
                 len(node.lines("ct", "list")))
     trace(node, "default/front", "shop/web-0")

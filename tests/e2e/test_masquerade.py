@@ -26,9 +26,9 @@ def node(module_node, tmp_path_factory):
 
 def dropped(node):
     """Packets for want of a port, as the metric counts them."""
-    found = re.search(r'^bpfnet_drop_packets_total\{reason="nat-ports-exhausted"\} (\d+)$',
-                      node.bpfnet("metrics").stdout, re.M)
-    return int(found[1]) if found else 0
+    return sum(map(int, re.findall(
+        r'^bpfnet_drop_packets_total\{reason="nat-ports-exhausted",direction="egress"\} (\d+)$',
+        node.bpfnet("metrics").stdout, re.M)))
 
 
 def taken(banners):

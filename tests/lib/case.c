@@ -205,23 +205,46 @@ static void check_output(struct run *run, const struct bn_packet *in, const stru
 	}
 }
 
+/* What the records of flows that closed add up to. */
+static __u64 closed_sum(const struct bn_rig *rig, bool bytes)
+{
+	__u64 sum = 0;
+
+	for (unsigned int i = 0; i < rig->n_events && i < BN_RIG_EVENTS; i++) {
+		const struct bn_event *e = &rig->events[i];
+
+		if (e->header.type == BN_EVENT_FLOW_CLOSED)
+			sum += bytes ? e->bytes + e->reply_bytes : e->packets + e->reply_packets;
+	}
+	return sum;
+}
+
 static void check_counts(struct run *run, const struct bn_counts *before,
 			 const struct bn_counts *after)
 {
 	for (unsigned int i = 0; i < BN_CNT_MAX; i++) {
-		__u64 seen = after->counter[i] - before->counter[i];
+		__u64 seen = after->counter[i] - before->counter[i], want = run->s->count[i];
 
-		if (i != BN_CNT_FORWARDED_PACKETS && seen != run->s->count[i])
+		if (i == BN_CNT_CLOSED_PACKETS)
+			want = closed_sum(run->rig, false);
+		else if (i == BN_CNT_CLOSED_BYTES)
+			want = closed_sum(run->rig, true);
+		if (i != BN_CNT_FORWARDED_PACKETS && seen != want)
 			fprintf(complain(run), "%s: counted %llu, should be %llu\n",
-				bn_rig_counter_name(i), seen, run->s->count[i]);
+				bn_rig_counter_name(i), seen, want);
 	}
-	for (unsigned int i = 0; i < BN_DROP_MAX; i++) {
-		__u64 seen = after->drop[i] - before->drop[i];
-		__u64 want = run->s->reason && i == run->s->reason;
+	for (unsigned int way = 0; way < BN_DROPPED_WAYS; way++) {
+		for (unsigned int i = 0; i < BN_DROP_MAX; i++) {
+			__u64 seen = after->dropped[way][i] - before->dropped[way][i];
+			__u64 want = run->s->reason && i == run->s->reason &&
+				     way == bn_hook_direction(run->s->hook);
 
-		if (seen != want)
-			fprintf(complain(run), "drops %s: counted %llu, should be %llu\n",
-				bn_rig_drop_label(i), seen, want);
+			if (seen != want)
+				fprintf(complain(run),
+					"drops %s, %s: counted %llu, should be %llu\n",
+					bn_rig_drop_label(i), way ? "ingress" : "egress", seen,
+					want);
+		}
 	}
 }
 

@@ -56,6 +56,8 @@ const char *bn_rig_drop_label(__u8 reason)
 const char *bn_rig_counter_name(unsigned int counter)
 {
 	static const char *const counters[BN_CNT_MAX] = {
+		[BN_CNT_CLOSED_PACKETS] = "packets of closed flows",
+		[BN_CNT_CLOSED_BYTES] = "bytes of closed flows",
 		[BN_CNT_FLOWS_OPENED] = "flows opened",
 		[BN_CNT_FLOWS_CLOSED] = "flows closed",
 		[BN_CNT_FLOWS_PROMOTED] = "entries promoted",

@@ -90,8 +90,12 @@ void bn_rig_counts(const struct bn_rig *rig, struct bn_counts *ret)
 	for (__u32 i = 0; i < BN_DROP_MAX; i++) {
 		if (bpf_map_lookup_elem(bn_rig_map(rig, "bn_drops"), &i, drops))
 			bn_rig_die("bn_drops", errno);
-		for (int cpu = 0; cpu < rig->cpus; cpu++)
-			ret->drop[i] += drops[cpu].packets;
+		for (int cpu = 0; cpu < rig->cpus; cpu++) {
+			for (int way = 0; way < BN_DROPPED_WAYS; way++) {
+				ret->dropped[way][i] += drops[cpu].of[way].packets;
+				ret->drop[i] += drops[cpu].of[way].packets;
+			}
+		}
 	}
 	free(drops);
 	free(counters);

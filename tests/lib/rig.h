@@ -198,6 +198,7 @@ struct bn_mac bn_rig_own_mac(const struct bn_rig *rig, int device);
 struct bn_counts {
 	__u64 counter[BN_CNT_MAX];
 	__u64 drop[BN_DROP_MAX];
+	__u64 dropped[BN_DROPPED_WAYS][BN_DROP_MAX];
 };
 void bn_rig_counts(const struct bn_rig *rig, struct bn_counts *ret);
 const char *bn_rig_drop_label(__u8 reason);

@@ -39,7 +39,8 @@ static struct account account_read(const struct bn_rig *rig)
 		if (bpf_map_lookup_elem(bn_rig_map(rig, "bn_drops"), &i, drops))
 			bn_rig_die("bn_drops", errno);
 		for (int cpu = 0; cpu < rig->cpus; cpu++) {
-			a.drop[i].packets += drops[cpu].packets;
+			for (int way = 0; way < BN_DROPPED_WAYS; way++)
+				a.drop[i].of[way].packets += drops[cpu].of[way].packets;
 			a.drop[i].suppressed += drops[cpu].suppressed;
 			a.drop[i].lost += drops[cpu].lost;
 		}
@@ -47,6 +48,15 @@ static struct account account_read(const struct bn_rig *rig)
 	free(drops);
 	free(counters);
 	return a;
+}
+
+static __u64 dropped(const struct account *a, __u32 reason)
+{
+	__u64 packets = 0;
+
+	for (int way = 0; way < BN_DROPPED_WAYS; way++)
+		packets += a->drop[reason].of[way].packets;
+	return packets;
 }
 
 /* As if nothing had been dropped for a second. */
@@ -117,8 +127,8 @@ static const char *balance(struct bn_rig *rig, const struct account *before)
 	for (__u32 i = 0; i < BN_DROP_MAX && !wrong; i++) {
 		after.drop[i].lost -= before->drop[i].lost;
 		lost += after.drop[i].lost;
-		wrong = differs(bn_rig_drop_label((__u8)i),
-				after.drop[i].packets - before->drop[i].packets, records.drop[i],
+		wrong = differs(bn_rig_drop_label((__u8)i), dropped(&after, i) - dropped(before, i),
+				records.drop[i],
 				after.drop[i].suppressed - before->drop[i].suppressed,
 				after.drop[i].lost);
 	}
@@ -201,7 +211,7 @@ static const char *chatter(struct bn_rig *rig, int family)
 	bn_rig_run_fd(rig, bpf_program__fd(bn_rig_program(rig, s.hook)), rig->dev[s.device].ifindex,
 		      0, &in, 10, &result);
 	after = account_read(rig);
-	if (after.drop[BN_DROP_NEIGHBOUR].packets - before.drop[BN_DROP_NEIGHBOUR].packets != 10)
+	if (dropped(&after, BN_DROP_NEIGHBOUR) - dropped(&before, BN_DROP_NEIGHBOUR) != 10)
 		return "not dropped";
 	return balance(rig, &before);
 }

@@ -160,7 +160,7 @@ static const char *flood(struct bn_rig *rig, int family)
 	}
 	bpf_map_lookup_elem(fd, &reason, c);
 	for (int cpu = 0; cpu < rig->cpus; cpu++) {
-		packets += c[cpu].packets;
+		packets += c[cpu].of[BN_DROPPED_EGRESS].packets;
 		suppressed += c[cpu].suppressed;
 	}
 	free(c);

@@ -44,7 +44,7 @@ static int setup(void **state)
 	f->flows.observer = f->observer;
 	f->flows.names = f->names;
 	assert_int_equal(bn_metrics_new(&f->metrics), 0);
-	assert_int_equal(bn_metrics_add_flows(f->metrics, &f->flows), 0);
+	assert_int_equal(bn_metrics_add_flows(f->metrics, &f->flows, 10), 0);
 	assert_int_equal(
 		bn_server_method(f->server, "flows", BN_ACCESS_READ, bn_flows_method, f->observer),
 		0);
@@ -64,6 +64,7 @@ static int teardown(void **state)
 	bn_observer_stats(f->observer, &s);
 	assert_int_equal(s.readers, 0);
 	bn_metrics_free(f->metrics);
+	bn_metrics_flows_done(&f->flows);
 	bn_observer_free(f->observer);
 	bn_names_free(f->names);
 	sd_event_unref(f->loop);
