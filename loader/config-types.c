@@ -447,6 +447,47 @@ static void clear_protocol_ports(void *field)
 	((struct bn_protocol_ports *)field)->n = 0;
 }
 
+/* ADDRESS:PORT, IPv6 in brackets, or off. */
+static int read_listen(const struct bn_key *key, void *field, const char *text,
+		       enum bn_value_form form)
+{
+	const char *colon = strrchr(text, ':');
+	struct bn_listen listen = {0};
+	char host[BN_ADDR_STRLEN + 2], *addr = host;
+	uint64_t port;
+	size_t n;
+	int family;
+
+	if (!strcmp(plain_switch(text, form), "off")) {
+		*(struct bn_listen *)field = listen;
+		return 0;
+	}
+	n = colon ? (size_t)(colon - text) : 0;
+	if (!n || n >= sizeof(host) || !digits(colon + 1, strlen(colon + 1), UINT16_MAX, &port) ||
+	    !port)
+		return -EINVAL;
+	memcpy(host, text, n);
+	host[n] = '\0';
+	if (*host == '[') {
+		if (host[n - 1] != ']')
+			return -EINVAL;
+		host[n - 1] = '\0';
+		addr++;
+	}
+	if (bn_addr_parse(addr, &listen.addr, &family) < 0 || (family == BN_IPV6) != (addr > host))
+		return -EINVAL;
+	listen.port = (uint16_t)port;
+	*(struct bn_listen *)field = listen;
+	return 0;
+}
+
+static json_t *show_listen(const struct bn_key *key, const void *field)
+{
+	char text[BN_LISTEN_STRLEN];
+
+	return json_string(bn_listen_format(field, text));
+}
+
 const struct bn_key_type bn_type_path = {false, read_path, show_string, clear_string};
 const struct bn_key_type bn_type_paths = {true, read_path_item, show_strings, clear_strings};
 const struct bn_key_type bn_type_path_none = {false, read_path_none, show_string, clear_string};
@@ -463,3 +504,4 @@ const struct bn_key_type bn_type_choice = {false, read_choice, show_choice, NULL
 const struct bn_key_type bn_type_switch = {false, read_switch, show_choice, NULL};
 const struct bn_key_type bn_type_number = {false, read_number, show_number, NULL};
 const struct bn_key_type bn_type_ports = {false, read_ports, show_ports, NULL};
+const struct bn_key_type bn_type_listen = {false, read_listen, show_listen, NULL};

@@ -16,6 +16,7 @@ extern const struct bn_key_type bn_type_on_off;         /* bool */
 extern const struct bn_key_type bn_type_choice;         /* an enum, by key->choices */
 extern const struct bn_key_type bn_type_switch;         /* likewise, with on and off among them */
 extern const struct bn_key_type bn_type_number;         /* uint32_t */
+extern const struct bn_key_type bn_type_listen;         /* struct bn_listen */
 extern const struct bn_key_type bn_type_ports;          /* struct bn_port_range */
 extern const struct bn_key_type bn_type_protocol_ports; /* struct bn_protocol_ports */
 

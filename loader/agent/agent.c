@@ -354,6 +354,9 @@ static int start(struct bn_agent *a, const struct bn_agent_config *config, sd_ev
 	r = start_server(a, err);
 	if (r < 0)
 		return r;
+	r = bn_agent_metrics_listen(a);
+	if (r < 0)
+		return bn_error_set(err, r, "can't prepare to serve metrics: %s", strerror(-r));
 	report_host(a);
 	a->live = true;
 	malloc_trim(0);

@@ -21,6 +21,7 @@
 #include "error.h"
 #include "flows/names.h"
 #include "flows/observer.h"
+#include "metrics/listen.h"
 #include "metrics/sources.h"
 #include "net/attach.h"
 #include "net/endpoints.h"
@@ -100,6 +101,7 @@ struct bn_agent {
 	struct bn_histogram applies; /* changes of manifests */
 	uint64_t applies_refused;
 	uint64_t flow_entries; /* as of the last look at the flow table for metrics */
+	struct bn_metrics_listen *metrics_listen; /* NULL: nobody is served */
 	sd_event_source *sweep;
 	uint64_t opened_swept; /* flows opened before the last sweep */
 
@@ -258,6 +260,8 @@ void bn_agent_each_map(struct bn_agent *a, const uint64_t *flows,
 		       void *user);
 /* agent/metrics.c */
 int bn_agent_metrics_start(struct bn_agent *a);
+/* Where the configuration wants it: when there is something to tell. */
+int bn_agent_metrics_listen(struct bn_agent *a);
 void bn_agent_metrics_done(struct bn_agent *a);
 /* Records that found the ring buffer full, since ever. */
 int bn_agent_events_lost(void *user, uint64_t *ret);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What the agent's parts have to say in metrics. */
+/* What the agent's parts have to say in metrics, and where these are served. */
 #include "agent/agent.h"
 
 #include "datapath/flow-table.h"
@@ -174,8 +174,17 @@ int bn_agent_metrics_start(struct bn_agent *a)
 	return r < 0 ? r : bn_metrics_register(a->metrics, bn_agent_collect_audit, a);
 }
 
+int bn_agent_metrics_listen(struct bn_agent *a)
+{
+	if (!a->config->metrics_listen.port)
+		return 0;
+	return bn_metrics_listen_new(a->event, a->metrics, &a->config->metrics_listen,
+				     &a->metrics_listen);
+}
+
 void bn_agent_metrics_done(struct bn_agent *a)
 {
+	bn_metrics_listen_free(a->metrics_listen);
 	bn_metrics_free(a->metrics);
 	bn_metrics_flows_done(&a->metrics_flows);
 	bn_series_done(&a->policy_series);

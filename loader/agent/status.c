@@ -186,6 +186,7 @@ json_t *bn_agent_reasons(struct bn_agent *a, json_t **ret_notes)
 {
 	struct reasons rs = {.array = json_array()};
 	struct bn_hostcheck check = BN_HOSTCHECK_INIT;
+	char text[BN_LISTEN_STRLEN];
 
 	*ret_notes = json_array();
 	if (a->refused)
@@ -206,6 +207,11 @@ json_t *bn_agent_reasons(struct bn_agent *a, json_t **ret_notes)
 		add_reason(&rs, json_sprintf("what policies select is closed: %s",
 					     bn_policy_problem(a->policy)));
 	bn_health_problems(a->health, health_reason, &rs);
+	if (bn_metrics_listen_error(a->metrics_listen))
+		add_reason(&rs,
+			   json_sprintf("metrics aren't served on %s: %s",
+					bn_listen_format(&a->config->metrics_listen, text),
+					strerror(-bn_metrics_listen_error(a->metrics_listen))));
 	for (size_t i = 0; i < a->n_uplinks; i++) {
 		if (!a->uplinks[i].attached)
 			add_reason(&rs, json_sprintf("device %s: no program is attached",

@@ -118,6 +118,7 @@ static void test_defaults(void **state)
 	assert_int_equal(c->node_ports.max, 32767);
 	assert_int_equal(c->node_port_addresses.cidrs.n, 0);
 	assert_false(c->node_port_addresses.primary);
+	assert_int_equal(c->metrics_listen.port, 0);
 	assert_int_equal(c->log_level, BN_LOG_INFO);
 	assert_int_equal(c->log_format, BN_LOG_TEXT);
 	done(&result);
@@ -125,6 +126,7 @@ static void test_defaults(void **state)
 
 static void test_options(void **state)
 {
+	char listen[BN_LISTEN_STRLEN];
 	struct result result =
 		parse_good(NULL, "--node-name=a.b-1 --run-dir /r/ --state-dir /s --bpffs /b "
 				 "--manifests /m --manifests /n --device eth0 --device eth0 "
@@ -143,6 +145,23 @@ static void test_options(void **state)
 
 	result = parse_good(NULL, "--node-name a --masquerade ipv6");
 	assert_int_equal(result.config.masquerade, BN_MASQUERADE_IPV6);
+	done(&result);
+
+	result = parse_good(NULL, "--node-name a --metrics-listen 127.0.0.1:9962");
+	assert_string_equal(bn_listen_format(&result.config.metrics_listen, listen),
+			    "127.0.0.1:9962");
+	done(&result);
+	result = parse_good("metrics-listen: \"[fd00::1]:65535\"\nmetrics: {series: 7}\n",
+			    "--node-name a");
+	assert_string_equal(bn_listen_format(&result.config.metrics_listen, listen),
+			    "[fd00::1]:65535");
+	assert_int_equal(result.config.metrics_series, 7);
+	done(&result);
+	result = parse_good("metrics-listen: 0.0.0.0:1\n", "--node-name a --metrics-listen off");
+	assert_string_equal(bn_listen_format(&result.config.metrics_listen, listen), "off");
+	done(&result);
+	result = parse_good("metrics-listen: off\n", "--node-name a");
+	assert_int_equal(result.config.metrics_listen.port, 0);
 	done(&result);
 
 	result = parse_good(NULL, "--log-format json --pod-cidr 10.1.0.0/16 --socket-group 12 "
@@ -207,6 +226,23 @@ static void test_bad_options(void **state)
 		{"--socket-group no-such-group", "no such group"},
 		{"--log-level loud", "error, warning, info or debug"},
 		{"--log-format xml", "text or json"},
+		{"--metrics-listen 9962", "ADDRESS:PORT, an IPv6 address in brackets, or off"},
+		{"--metrics-listen :9962", "ADDRESS:PORT, an IPv6 address in brackets, or off"},
+		{"--metrics-listen 1.2.3.4", "in brackets, or off"},
+		{"--metrics-listen 1.2.3.4:", "in brackets, or off"},
+		{"--metrics-listen 1.2.3.4:0", "in brackets, or off"},
+		{"--metrics-listen 1.2.3.4:65536", "in brackets, or off"},
+		{"--metrics-listen 1.2.3.4:80x", "in brackets, or off"},
+		{"--metrics-listen 1.2.3:80", "in brackets, or off"},
+		{"--metrics-listen [1.2.3.4]:80", "in brackets, or off"},
+		{"--metrics-listen ::1:80", "in brackets, or off"},
+		{"--metrics-listen [::1]", "in brackets, or off"},
+		{"--metrics-listen [::1:80", "in brackets, or off"},
+		{"--metrics-listen []:80", "in brackets, or off"},
+		{"--metrics-listen [::ffff:1.2.3.4]:80", "in brackets, or off"},
+		{"--metrics-listen localhost:80", "in brackets, or off"},
+		{"--metrics-listen on", "in brackets, or off"},
+		{"--metrics-listen [fe80::1%lo]:80", "in brackets, or off"},
 		{"--flows 3", "--flows"},
 		{"--flows 4", "--flows"},
 	};
@@ -417,7 +453,8 @@ static void test_json_round_trip(void **state)
 {
 	struct result first = parse_good("maps: {flows: 77}\nnat: {ports: 2000-3000}\n"
 					 "manifests: [/a b]\ndevice: [x0]\n",
-					 "--node-name n --socket-group 12 --masquerade off"),
+					 "--node-name n --socket-group 12 --masquerade off "
+					 "--metrics-listen [::]:9962"),
 		      second;
 	json_t *a = bn_agent_config_json(&first.config), *b;
 	char *text = json_dumps(a, JSON_INDENT(2));

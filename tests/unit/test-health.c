@@ -5,9 +5,7 @@
 #include "health/health.h"
 
 #include <address.h>
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 
 #define TURNS_MAX 20000 /* of the loop that a reply may take */
@@ -49,24 +47,6 @@ static void set(const char *name, uint16_t port, size_t local)
 	assert_int_equal(bn_health_set(health, &service, 1), 0);
 }
 
-/* A connection, or -errno. */
-static int dial(const char *host, uint16_t port)
-{
-	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
-	struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(port)};
-	bool v6 = strchr(host, ':');
-	int fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	inet_pton(v6 ? AF_INET6 : AF_INET, host,
-		  v6 ? (void *)&six.sin6_addr : (void *)&four.sin_addr);
-	if (connect(fd, v6 ? (struct sockaddr *)&six : (struct sockaddr *)&four,
-		    v6 ? sizeof(six) : sizeof(four)) < 0) {
-		close(fd);
-		return -errno;
-	}
-	return fd;
-}
-
 /* Sends, and lets the loop run until the reply has `until` in it or the connection ends. */
 static const char *talk(int fd, const char *request, const char *until)
 {
@@ -94,7 +74,7 @@ static const char *talk(int fd, const char *request, const char *until)
 static void expect(const char *host, uint16_t port, const char *request, const char *status,
 		   const char *body)
 {
-	int fd = dial(host, port);
+	int fd = tn_dial(host, port);
 	const char *reply;
 
 	assert_true(fd >= 0);
@@ -122,8 +102,8 @@ static void test_answers(void **state)
 	assert_true(bn_health_holds(health, 30500));
 	set("web", 0, 0);
 	assert_false(bn_health_holds(health, 30500));
-	assert_int_equal(dial("127.0.0.1", 30500), -ECONNREFUSED);
-	assert_int_equal(dial("::1", 30500), -ECONNREFUSED);
+	assert_int_equal(tn_dial("127.0.0.1", 30500), -ECONNREFUSED);
+	assert_int_equal(tn_dial("::1", 30500), -ECONNREFUSED);
 }
 
 static void test_ports_move(void **state)
@@ -133,7 +113,7 @@ static void test_ports_move(void **state)
 
 	set("a", 30501, 1);
 	set("b", 30502, 2);
-	fd = dial("127.0.0.1", 30501);
+	fd = tn_dial("127.0.0.1", 30501);
 	assert_true(tn_has(talk(fd, GET, END), "\"name\": \"a\""));
 	assert_int_equal(bn_health_set(health, both, 2), 0);
 	expect("127.0.0.1", 30501, GET, "200", "\"name\": \"b\"");
@@ -144,7 +124,7 @@ static void test_ports_move(void **state)
 	assert_int_equal(bn_health_set(health, both, 2), 0);
 	assert_string_equal(talk(fd, GET, NULL), "");
 	close(fd);
-	assert_int_equal(dial("127.0.0.1", 30501), -ECONNREFUSED);
+	assert_int_equal(tn_dial("127.0.0.1", 30501), -ECONNREFUSED);
 	expect("::1", 30502, GET, "200", "\"name\": \"a\"");
 }
 
@@ -188,22 +168,22 @@ static void test_strangers(void **state)
 	set("a", 30501, 1);
 	refuse = "127.0.0.2";
 	expect("127.0.0.1", 30501, GET, "200", NULL);
-	fd = dial("127.0.0.2", 30501);
+	fd = tn_dial("127.0.0.2", 30501);
 	assert_true(fd >= 0);
 	assert_string_equal(talk(fd, GET, NULL), "");
 	close(fd);
-	fd = dial("127.0.0.1", 30501);
+	fd = tn_dial("127.0.0.1", 30501);
 	assert_null(strstr(talk(fd, "GET\r\n\r\n", END), "200 OK"));
 	close(fd);
 	memset(head, 'a', sizeof(head) - 1);
 	head[sizeof(head) - 1] = '\0';
 	memcpy(head, "GET /", 5);
-	fd = dial("127.0.0.1", 30501);
+	fd = tn_dial("127.0.0.1", 30501);
 	assert_null(strstr(talk(fd, head, END), "200 OK"));
 	close(fd);
 	/* one address can't take all connections: the others are closed at once */
 	for (int i = 0; i < 40; i++)
-		fds[i] = dial("127.0.0.1", 30501);
+		fds[i] = tn_dial("127.0.0.1", 30501);
 	for (int i = 0; i < 40; i++)
 		open += *talk(fds[i], GET, END) != '\0';
 	assert_in_range(open, 1, 39);

@@ -8,7 +8,10 @@
 #include "error.h"
 #include "net/netns.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -119,4 +123,22 @@ static inline int tn_fresh_node(void **state)
 		return -1;
 	tn_sh(-1, "ip link set lo up; rm -rf " TN_STATE "/*");
 	return 0;
+}
+
+/* A TCP connection from where this process is, the caller's, or -errno. `port` in host order. */
+static inline int tn_dial(const char *host, uint16_t port)
+{
+	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+	struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(port)};
+	bool v6 = strchr(host, ':');
+	int fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	inet_pton(v6 ? AF_INET6 : AF_INET, host,
+		  v6 ? (void *)&six.sin6_addr : (void *)&four.sin_addr);
+	if (connect(fd, v6 ? (struct sockaddr *)&six : (struct sockaddr *)&four,
+		    v6 ? sizeof(six) : sizeof(four)) < 0) {
+		close(fd);
+		return -errno;
+	}
+	return fd;
 }
