@@ -10,6 +10,7 @@ MANDIR ?= $(PREFIX)/share/man
 BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
 ZSHCOMPDIR ?= $(PREFIX)/share/zsh/site-functions
 FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
+DATADIR ?= $(PREFIX)/share/bpfnet
 CONFIG := $(DESTDIR)$(SYSCONFDIR)/bpfnet/bpfnetd.yaml
 
 GENERATED := $(BUILD)/install
@@ -33,6 +34,8 @@ install: all install-files ## install under DESTDIR and PREFIX; a changed config
 	$(INSTALL) -D -m 0644 $(GENERATED)/completion/zsh $(DESTDIR)$(ZSHCOMPDIR)/_bpfnet
 	$(INSTALL) -D -m 0644 $(GENERATED)/completion/fish $(DESTDIR)$(FISHCOMPDIR)/bpfnet.fish
 	$(INSTALL) -D -m 0644 $(GENERATED)/bpfnetd.service $(DESTDIR)$(UNITDIR)/bpfnetd.service
+	$(INSTALL) -D -m 0644 contrib/grafana/bpfnet.json $(DESTDIR)$(DATADIR)/grafana/bpfnet.json
+	$(INSTALL) -D -m 0644 contrib/prometheus/bpfnet.rules.yml $(DESTDIR)$(DATADIR)/prometheus/bpfnet.rules.yml
 	$(INSTALL) -d -m 0755 $(DESTDIR)$(SYSCONFDIR)/bpfnet/manifests
 	@test -e $(CONFIG) || $(INSTALL) -m 0644 systemd/bpfnetd.yaml $(CONFIG)
 
@@ -42,6 +45,8 @@ uninstall: ## remove what install laid down (first `bpfnetd --uninstall`, which 
 		$(DESTDIR)$(MANDIR)/man8/bpfnetd.8
 	rm -f $(DESTDIR)$(BASHCOMPDIR)/bpfnet $(DESTDIR)$(ZSHCOMPDIR)/_bpfnet \
 		$(DESTDIR)$(FISHCOMPDIR)/bpfnet.fish $(DESTDIR)$(UNITDIR)/bpfnetd.service
+	rm -f $(DESTDIR)$(DATADIR)/grafana/bpfnet.json $(DESTDIR)$(DATADIR)/prometheus/bpfnet.rules.yml
+	@rmdir $(DESTDIR)$(DATADIR)/grafana $(DESTDIR)$(DATADIR)/prometheus $(DESTDIR)$(DATADIR) 2>/dev/null || :
 	@if cmp -s systemd/bpfnetd.yaml $(CONFIG); then rm -f $(CONFIG); fi
 	-@rmdir $(DESTDIR)$(SYSCONFDIR)/bpfnet/manifests $(DESTDIR)$(SYSCONFDIR)/bpfnet 2>/dev/null || \
 		echo 'kept $(DESTDIR)$(SYSCONFDIR)/bpfnet: it has files of yours'

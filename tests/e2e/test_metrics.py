@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics of a real agent, as HTTP and the socket give them: each says what was done."""
+"""Metrics as a real Prometheus scrapes them from a real agent, and what is shipped to make use of
+them: every query of the dashboard and of the alerts asks for metrics that there are."""
+import glob
 import json
 import os
 import re
@@ -8,14 +10,60 @@ import subprocess
 import time
 
 import pytest
+import yaml
 
+import harness
 import netns
 import peers
 from harness import FAMILIES, NODE, WORLD, cluster_ips, eventually, service_manifest
 from policies import cluster_policy, denied_tcp, policy
 
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+RULES = f"{ROOT}/contrib/prometheus/bpfnet.rules.yml"
 PORT = 9962
 VIP = dict(zip(FAMILIES, cluster_ips(1)))
+NAME = re.compile(r"\b(?:bpfnet|process)_[a-z_]+")
+
+PROMETHEUS = """
+global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}
+rule_files: [{rules}]
+scrape_configs:
+  - job_name: bpfnet
+    static_configs: [{{targets: ["{target}"]}}]
+"""
+
+
+class Prometheus:
+    """In the world, which scrapes the node every second."""
+
+    def __init__(self, node):
+        self.ns, folder = node.world, os.path.join(node.dir, "prometheus")
+        os.makedirs(folder)
+        config = os.path.join(folder, "prometheus.yml")
+        with open(config, "w") as f:
+            f.write(PROMETHEUS.format(rules=RULES, target=f"[{NODE[6]}]:{PORT}"))
+        with open(os.path.join(folder, "log"), "w") as log:
+            node.popen(self.ns, "prometheus", f"--config.file={config}",
+                       f"--storage.tsdb.path={folder}/data", "--web.listen-address=127.0.0.1:9090",
+                       stdout=log, stderr=log)
+        eventually(lambda: self.ask("up"), "Prometheus has scraped once", 60)
+
+    def get(self, path, **parameters):
+        args = [a for k, v in parameters.items() for a in ("--data-urlencode", f"{k}={v}")]
+        r = netns.run(self.ns, "curl", "-sS", "-f", "-m", "10", "-G", *args,
+                      f"http://127.0.0.1:9090/api/v1/{path}", check=False)
+        return json.loads(r.stdout) if r.returncode == 0 else None
+
+    def ask(self, query):
+        answer = self.get("query", query=query)
+        if answer is None:
+            return None
+        assert answer["status"] == "success", f"{query}: {answer}"
+        return answer["data"]["result"]
+
+    def value(self, query):
+        result = self.ask(query)
+        return float(result[0]["value"][1]) if result else None
 
 
 def scrape(node, host=NODE[4]):
@@ -61,6 +109,11 @@ def node(module_node, tmp_path_factory):
             policy("web", {"app": "web"}, ingress=[{}]))
     n.json("map", "audit")
     return n
+
+
+@pytest.fixture(scope="module")
+def prometheus(node):
+    return Prometheus(node)
 
 
 def test_promtool(node):
@@ -204,3 +257,133 @@ def test_port_is_taken(make_node):
     held.close()
     eventually(lambda: node.status() == 0, "metrics are served")
     assert "bpfnet_build_info" in scrape(node)
+
+
+def dashboard_queries():
+    for path in glob.glob(f"{ROOT}/contrib/grafana/*.json"):
+        with open(path) as f:
+            dashboard = json.load(f)
+        for panel in dashboard["panels"]:
+            for target in panel.get("targets", []):
+                yield f"{panel['title']} {target['refId']}", target["expr"]
+
+
+def alerts():
+    with open(RULES) as f:
+        return [rule for group in yaml.safe_load(f)["groups"] for rule in group["rules"]]
+
+
+def bound(query):
+    return query.replace("$__rate_interval", "10s").replace("$instance", ".*")
+
+
+def known(node):
+    time.sleep(1.1)
+    return set(re.findall(r"^# TYPE (\S+)", scrape(node), re.M))
+
+
+def test_dashboard(node, prometheus):
+    """Each panel shows something where there is traffic."""
+    traffic(node)  # a service that nobody has used has no series
+    names, missing = known(node), []
+    queries = dict(dashboard_queries())
+    assert len(queries) > 30
+    for query in queries.values():
+        for name in NAME.findall(query):
+            assert name in names or re.sub("_(bucket|sum|count)$", "", name) in names, name
+    node.apply(policy("web", {"app": "web"}, ingress=[{}]))
+    deadline = time.monotonic() + 60 * harness.SLOW
+    while True:
+        traffic(node)
+        node.apply(policy("web", {"app": "web"}, ingress=[{}]))
+        missing = []
+        for title, query in queries.items():
+            result = prometheus.ask(bound(query))
+            if not any(r["value"][1] != "NaN" for r in result):
+                missing.append(title)
+        if not missing or time.monotonic() > deadline:
+            break
+    assert not missing, f"nothing to show: {missing}"
+    # and the picture is of what was done
+    assert prometheus.value('sum(rate(bpfnet_service_connections_total{service="web"}[10s]))') > 0
+    assert 0 < prometheus.value('histogram_quantile(0.5, sum by (le) '
+                                '(rate(bpfnet_service_handshake_seconds_bucket[10s])))') < 1
+    assert prometheus.value('bpfnet_map_entries{map="bn_endpoints"}') == 3
+
+
+def test_rules(node, prometheus):
+    """Prometheus takes the rules, and each asks for what there is."""
+    r = subprocess.run(["promtool", "check", "rules", RULES], text=True, capture_output=True)
+    assert r.returncode == 0, r.stdout + r.stderr
+    loaded = {rule["name"]: rule for g in prometheus.get("rules")["data"]["groups"]
+              for rule in g["rules"]}
+    traffic(node)
+    names = known(node)
+    for alert in alerts():
+        rule = loaded[alert["alert"]]
+        assert rule.get("lastError", "") == ""
+        prometheus.ask(alert["expr"])
+        for name in NAME.findall(alert["expr"]):
+            assert name in names or re.sub("_(bucket|sum|count)$", "", name) in names, name
+        # the text names no label that the result has not
+        left = re.split(r" (?:==|>) [\d.]+$", alert["expr"].strip())[0]
+        result = prometheus.ask(left)
+        assert result, f"{alert['alert']}: no value for {left}"
+        used = set(re.findall(r"\$labels\.(\w+)", json.dumps(alert["annotations"])))
+        assert used <= set(result[0]["metric"]), alert["alert"]
+
+
+# what makes each alert fire within an hour, in promtool's notation: series and values a minute
+FIRES = {
+    "BpfnetAgentDown": ['up{job="bpfnet",instance="a"}', "0x60"],
+    "BpfnetAgentRestarting": ['process_start_time_seconds{job="bpfnet",instance="a"}', "1+1x60"],
+    "BpfnetMapNearlyFull": ['bpfnet_map_entries{map="bn_flows",instance="a"}', "95x60",
+                            'bpfnet_map_max_entries{map="bn_flows",instance="a"}', "100x60"],
+    "BpfnetFlowTableCrowded": ['bpfnet_flows_full_total{instance="a"}', "0+1x60"],
+    "BpfnetFlowsRefused": ['bpfnet_drop_packets_total{reason="flow-table-full",instance="a"}', "0+1x60"],
+    "BpfnetNatPortsExhausted": ['bpfnet_drop_packets_total{reason="nat-ports-exhausted",instance="a"}',
+                                "0+1x60"],
+    "BpfnetServiceWithoutBackend": ['bpfnet_drop_packets_total{reason="service-no-backend",instance="a"}',
+                                    "0+1x60"],
+    "BpfnetHandshakesSlow": ['bpfnet_service_handshake_seconds_bucket{instance="a",le="1"}', "0x60",
+                             'bpfnet_service_handshake_seconds_bucket{instance="a",le="2.5"}', "0+1x60",
+                             'bpfnet_service_handshake_seconds_bucket{instance="a",le="+Inf"}', "0+1x60"],
+    "BpfnetDatapathFault": ['bpfnet_drop_packets_total{reason="internal",instance="a"}', "0+1x60"],
+    "BpfnetEventsLost": ['bpfnet_events_lost_total{stage="ring-buffer",instance="a"}', "0+1x60"],
+    "BpfnetLabelsOverflow": ['bpfnet_metrics_other_total{metric="m",instance="a"}', "0+1x60"],
+    "BpfnetDrift": ['bpfnet_audit_repairs_total{map="bn_flows",instance="a"}', "0x50 1x10"],
+    "BpfnetDriftNotRepaired": ['bpfnet_audit_unrepaired_entries{map="bn_flows",instance="a"}', "1x60"],
+    "BpfnetChangesSlow": ['bpfnet_apply_duration_seconds_bucket{instance="a",le="5"}', "0x60",
+                          'bpfnet_apply_duration_seconds_bucket{instance="a",le="10"}', "0+1x60",
+                          'bpfnet_apply_duration_seconds_bucket{instance="a",le="+Inf"}', "0+1x60"],
+    "BpfnetChangesRefused": ['bpfnet_apply_refused_total{instance="a"}', "0+1x60"],
+    "BpfnetAgentFilesLow": ['process_open_fds{instance="a"}', "90x60",
+                            'process_max_fds{instance="a"}', "100x60",
+                            'bpfnet_build_info{version="1",instance="a"}', "1x60"],
+}
+
+
+def test_alerts_fire(tmp_path):
+    """Each by what it is about, and none by a healthy node's numbers."""
+    assert set(FIRES) == {a["alert"] for a in alerts()}
+    quiet = {s: "0x60" if "_total" in s or "unrepaired" in s else "1x60"
+             for fires in FIRES.values() for s in fires[::2]}
+    quiet['process_max_fds{instance="a"}'] = "100x60"
+    quiet['bpfnet_map_max_entries{map="bn_flows",instance="a"}'] = "100x60"
+    tests = []
+    for alert in alerts():
+        series = FIRES[alert["alert"]]
+        tests.append({"interval": "1m", "name": alert["alert"],
+                      "input_series": [{"series": s, "values": v}
+                                       for s, v in zip(series[::2], series[1::2])],
+                      "promql_expr_test": [{"expr": f'count(ALERTS{{alertname="{alert["alert"]}",'
+                                                    f'alertstate="firing"}})',
+                                            "eval_time": "58m",
+                                            "exp_samples": [{"labels": "{}", "value": 1}]}]})
+    tests.append({"interval": "1m", "name": "healthy",
+                  "input_series": [{"series": s, "values": v} for s, v in quiet.items()],
+                  "promql_expr_test": [{"expr": "count(ALERTS)", "eval_time": "58m", "exp_samples": []}]})
+    path = tmp_path / "alerts.yml"
+    path.write_text(json.dumps({"rule_files": [RULES], "evaluation_interval": "1m", "tests": tests}))
+    r = subprocess.run(["promtool", "test", "rules", str(path)], text=True, capture_output=True)
+    assert r.returncode == 0, r.stdout + r.stderr
