@@ -165,10 +165,14 @@ if [ "${ID:-}/$codename" = debian/bookworm ] && ! { libbpf_new_enough && install
 	install -t bookworm-backports libbpf-dev bpftool
 fi
 packages=$(want)
-# nginx's package would start a server of the machine's own; the tests run theirs in namespaces
+# their packages would start servers of the machine's own, now and at every boot: the tests run theirs
+# in namespaces
+servers=
+installed nginx-light || servers="$servers nginx"
+installed prometheus || servers="$servers prometheus"
 policy=/usr/sbin/policy-rc.d
 placed=
-if [ ! -e $policy ] && ! installed nginx-light; then
+if [ ! -e $policy ] && [ -n "$servers" ]; then
 	printf '#!/bin/sh\nexit 101\n' >$policy
 	chmod 755 $policy
 	placed=yes
@@ -177,6 +181,10 @@ fi
 # shellcheck disable=SC2086
 install $packages
 [ -z "$placed" ] || rm -f $policy
+if [ -n "$servers" ] && command -v systemctl >/dev/null; then
+	# shellcheck disable=SC2086
+	systemctl disable -q $servers || echo "deps: can't disable the services$servers" >&2
+fi
 libbpf_new_enough ||
 	fail "libbpf-dev is $(dpkg-query -W -f '${Version}' libbpf-dev), but $LIBBPF_MIN or later is needed"
 echo "deps: done"
