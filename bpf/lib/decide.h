@@ -218,9 +218,15 @@ static __always_inline void decide_begin(struct bn_scratch *s)
 	f->packets = 1;
 	f->bytes = s->pkt.len;
 	f->in_ifindex = hook_has_device(s->pkt.hook) ? s->pkt.ifindex : 0;
+	s->clock = 0;
+	if (bn_config.features & BN_FEATURE_EVENTS)
+		s->clock = bpf_ktime_get_ns();
 	if (s->pkt.tuple.protocol == IPPROTO_TCP) {
-		if (s->pkt.tcp_flags & TCP_SYN)
+		f->tcp_flags = s->pkt.tcp_flags;
+		if (s->pkt.tcp_flags & TCP_SYN) {
 			f->state = BN_FS_SYN;
+			bn_handshake_begin(&f->hot, s->clock);
+		}
 		if (s->pkt.tcp_flags & TCP_FIN)
 			f->state |= BN_FS_FIN;
 		if (s->pkt.tcp_flags & TCP_RST)

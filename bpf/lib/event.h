@@ -4,7 +4,7 @@
 
 #include "lib/packet.h"
 
-static __always_inline struct bn_event *event_reserve(__u8 type, __u8 hook)
+static __always_inline struct bn_event *event_reserve(__u8 type, __u8 hook, __u64 time)
 {
 	struct bn_event *e = bpf_ringbuf_reserve(&bn_events, sizeof(*e), 0);
 
@@ -17,7 +17,7 @@ static __always_inline struct bn_event *event_reserve(__u8 type, __u8 hook)
 	e->header.type = type;
 	e->header.size = sizeof(*e);
 	e->hook = hook;
-	e->time = bpf_ktime_get_ns();
+	e->time = time;
 	return e;
 }
 
@@ -68,7 +68,7 @@ static __always_inline void event_opened(struct bn_scratch *s)
 
 	if (!(bn_config.features & BN_FEATURE_EVENTS))
 		return;
-	e = event_reserve(BN_EVENT_FLOW_OPENED, s->pkt.hook);
+	e = event_reserve(BN_EVENT_FLOW_OPENED, s->pkt.hook, s->clock);
 	if (!e) {
 		bn_count(BN_CNT_LOST_OPENED, 1);
 		return;
@@ -78,8 +78,13 @@ static __always_inline void event_opened(struct bn_scratch *s)
 	event_submit(s, e);
 }
 
-/* Reports the end of the flow in s->ended and s->ended_reply. */
-BN_GLOBAL int event_closed(__u32 cause)
+#define EVENT_CLOSED_BY(who) ((who) << 8)
+
+/*
+ * Reports the end of the flow in s->ended and s->ended_reply. `how`: enum bn_close_cause and
+ * EVENT_CLOSED_BY() an enum bn_closed_by.
+ */
+BN_GLOBAL int event_closed(__u32 how)
 {
 	struct bn_scratch *s = bn_scratch_get();
 	const struct bn_flow *f, *r;
@@ -94,19 +99,25 @@ BN_GLOBAL int event_closed(__u32 cause)
 	bn_count(BN_CNT_CLOSED_BYTES, f->bytes + r->bytes);
 	if (!(bn_config.features & BN_FEATURE_EVENTS))
 		return 0;
-	e = event_reserve(BN_EVENT_FLOW_CLOSED, 0);
+	e = event_reserve(BN_EVENT_FLOW_CLOSED, 0, bpf_ktime_get_ns());
 	if (!e) {
 		bn_count(BN_CNT_LOST_CLOSED, 1);
 		return 0;
 	}
-	e->cause = (__u8)cause;
+	e->cause = (__u8)how;
+	e->closed_by = (__u8)(how >> 8);
 	e->tuple = s->ended.key;
 	event_target(e, f);
 	e->state = f->state;
 	e->duration = (__u32)((__u64)(s->pkt.now - f->created) * 1000 / bn_config.hz);
 	e->packets = f->packets;
 	e->bytes = f->bytes;
-	e->handshake = s->ended.key.protocol == IPPROTO_TCP ? f->handshake : 0;
+	if (s->ended.key.protocol == IPPROTO_TCP) {
+		if (f->state & BN_FS_ESTABLISHED)
+			e->handshake = bn_handshake_get(&f->hot);
+		e->tcp_flags = f->tcp_flags;
+		e->reply_tcp_flags = r->tcp_flags;
+	}
 	e->reply_state = r->state;
 	e->reply_packets = r->packets;
 	e->reply_bytes = r->bytes;
@@ -162,7 +173,7 @@ BN_GLOBAL int bn_drop(__u32 reason)
 
 	if (!s || !drop_count(s, reason))
 		return TC_ACT_SHOT;
-	e = event_reserve(BN_EVENT_DROP, s->pkt.hook);
+	e = event_reserve(BN_EVENT_DROP, s->pkt.hook, bpf_ktime_get_ns());
 	if (!e) {
 		drop_lost(reason);
 		return TC_ACT_SHOT;

@@ -376,6 +376,8 @@ static __always_inline int fast_flow(void *ctx, const struct bn_frame *frame,
 	f->packets++;
 	f->bytes += len;
 	f->last_seen = now;
+	if (protocol == IPPROTO_TCP)
+		f->tcp_flags |= p.tcp_flags;
 
 	if (hook == BN_HOOK_XDP)
 		hop_set(mac, p.eth);

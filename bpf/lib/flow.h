@@ -116,6 +116,18 @@ BN_GLOBAL int flow_delete(void)
 	return 0;
 }
 
+/* By whom, if the packet in hand shows it: it is the reset, or the second FIN. */
+static __always_inline __u32 flow_closed_by(const struct bn_scratch *s, __u8 cause)
+{
+	bool source = s->fwd.flags & BN_FLOW_ORIGIN;
+
+	if (cause == BN_CLOSE_RST)
+		return source ? BN_CLOSED_BY_SOURCE : BN_CLOSED_BY_DESTINATION;
+	if (cause == BN_CLOSE_FIN)
+		return source ? BN_CLOSED_BY_DESTINATION : BN_CLOSED_BY_SOURCE;
+	return BN_CLOSED_BY_NOBODY;
+}
+
 /*
  * Reports the flow's end, once: whichever direction the packet in hand belongs to. `own` and
  * `opposite` are its live entries.
@@ -123,6 +135,8 @@ BN_GLOBAL int flow_delete(void)
 static __always_inline void flow_report_closed(struct bn_scratch *s, struct bn_place *own,
 					       struct bn_place *opposite, __u8 cause)
 {
+	const __u32 who = flow_closed_by(s, cause);
+
 	if (s->fwd.flags & BN_FLOW_COUNTED)
 		return;
 	s->fwd.flags |= BN_FLOW_COUNTED;
@@ -139,7 +153,7 @@ static __always_inline void flow_report_closed(struct bn_scratch *s, struct bn_p
 			return;
 		s->ended_reply = s->fwd;
 	}
-	event_closed(cause);
+	event_closed(cause | EVENT_CLOSED_BY(who));
 }
 
 /*
@@ -193,6 +207,7 @@ static __always_inline void flow_close(struct bn_scratch *s)
 		f->packets = s->fwd.packets;
 		f->bytes = s->fwd.bytes;
 		f->last_seen = s->fwd.last_seen;
+		f->tcp_flags = s->fwd.tcp_flags;
 		gone += table_change(&own, TABLE_RELEASE, mine,
 				     s->pkt.now + flow_life(&s->fwd, IPPROTO_TCP)) == 2;
 	}
@@ -209,10 +224,21 @@ static __always_inline bool flow_lasting(const struct bn_scratch *s, const struc
 	       s->pkt.now - s->fwd.created >= 2 * bn_config.hz;
 }
 
-/* Milliseconds would be jiffies' resolution; the handshake is told in microseconds of those. */
+/*
+ * How long ago the SYN was, of which the entry has as many bits of the clock as it has room for:
+ * jiffies tell when those have come round.
+ */
 static __always_inline __u32 flow_handshake(const struct bn_scratch *s)
 {
-	return (__u32)((__u64)(s->pkt.now - s->fwd.created) * 1000000 / bn_config.hz);
+	__u32 begun = bn_handshake_get(&s->fwd.hot), now, us;
+
+	if (!begun || !(bn_config.features & BN_FEATURE_EVENTS))
+		return 0;
+	if (s->pkt.now - s->fwd.created >= BN_HANDSHAKE_MAX / 1000000 * bn_config.hz)
+		return BN_HANDSHAKE_MAX;
+	now = (__u32)(bpf_ktime_get_ns() / 1000);
+	us = (now - begun) & BN_HANDSHAKE_MAX;
+	return us ? us : 1;
 }
 
 /* Whether the packet in hand may be the one that shows a flow's second end. */
@@ -242,6 +268,8 @@ BN_GLOBAL int flow_track(void)
 	s->fwd.packets++;
 	s->fwd.bytes += s->pkt.len;
 	s->fwd.last_seen = s->pkt.now;
+	if (tcp)
+		s->fwd.tcp_flags |= flags;
 	flow_peer_key(&s->peer, &s->pkt.tuple, &s->fwd);
 	news = (flags & TCP_FIN ? BN_FS_FIN : 0) | (flags & TCP_RST ? BN_FS_RST : 0);
 	if (tcp && (s->fwd.state & news) != news) {
@@ -254,6 +282,8 @@ BN_GLOBAL int flow_track(void)
 	f->packets = s->fwd.packets;
 	f->bytes = s->fwd.bytes;
 	f->last_seen = s->fwd.last_seen;
+	if (tcp)
+		f->tcp_flags = s->fwd.tcp_flags;
 	if (tcp && flags & TCP_SYN && !(s->fwd.state & (BN_FS_SYN | BN_FS_CLOSING))) {
 		s->fwd.state |= BN_FS_SYN;
 		f->state |= BN_FS_SYN;
@@ -263,7 +293,9 @@ BN_GLOBAL int flow_track(void)
 		if (peer && (tcp ? peer->packets && !(peer->state & BN_FS_CLOSING)
 				 : flow_lasting(s, peer))) {
 			if (tcp && s->fwd.flags & BN_FLOW_ORIGIN)
-				f->handshake = flow_handshake(s);
+				bn_handshake_set(f, flow_handshake(s));
+			else if (tcp)
+				bn_handshake_set(peer, 0); /* of its end nobody knows */
 			flow_promote(s, &place, &opposite);
 			return 0;
 		}

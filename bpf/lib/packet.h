@@ -147,6 +147,7 @@ struct bn_scratch {
 	__u32 placed_set; /* where table_insert() put the last entry; ~0: nowhere yet */
 	__u32 placed_way;
 	__u32 syn_was_new; /* the last SYN's flow was not in the table */
+	__u64 clock;       /* CLOCK_MONOTONIC, ns, when the packet's decision began; 0: not asked */
 	__u64 event_woken; /* when a record last woke the agent: CLOCK_MONOTONIC, ns */
 	__u32 verdict
 		[BN_POLICY_DIRECTIONS]; /* of policy, by BN_VERDICT_...; 0: not asked, or denied */

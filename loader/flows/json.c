@@ -136,11 +136,18 @@ static void put_ip(struct bn_buf *b, const struct bn_event *e, const union bn_ad
 static const char *const tcp_flag_names[8] = {"FIN", "SYN", "RST", "PSH",
 					      "ACK", "URG", "ECE", "CWR"};
 
-static void put_tcp_flags(struct bn_buf *b, uint8_t flags)
+const char *bn_tcp_flag_label(unsigned int bit)
+{
+	return tcp_flag_names[bit & 7];
+}
+
+static void put_tcp_flags(struct bn_buf *b, const char *key, uint8_t flags)
 {
 	bool first = true;
 
-	put_lit(b, ",\"flags\":{");
+	put_lit(b, ",\"");
+	bn_buf_puts(b, key);
+	put_lit(b, "\":{");
 	for (unsigned int i = 0; i < 8; i++) {
 		if (!(flags & (1u << i)))
 			continue;
@@ -186,7 +193,8 @@ static void put_l4(struct bn_buf *b, const struct bn_event *e, __be16 dport)
 	switch (e->tuple.protocol) {
 	case IPPROTO_TCP:
 		put_ports(b, "TCP", e, dport);
-		put_tcp_flags(b, e->tcp_flags);
+		put_tcp_flags(b, "flags",
+			      e->header.type == BN_EVENT_FLOW_CLOSED ? 0 : e->tcp_flags);
 		bn_buf_putc(b, '}');
 		break;
 	case IPPROTO_UDP:
@@ -323,7 +331,14 @@ static void put_totals(struct bn_buf *b, const struct bn_event *e)
 	put_number(b, "duration_ms", e->duration);
 	if (e->handshake)
 		put_number(b, "handshake_us", e->handshake);
+	if (e->tuple.protocol == IPPROTO_TCP) {
+		put_tcp_flags(b, "tcp_flags", e->tcp_flags);
+		put_tcp_flags(b, "reply_tcp_flags", e->reply_tcp_flags);
+	}
 	put_string(b, "close_cause", bn_close_cause_label(e->cause));
+	if (e->closed_by)
+		put_string(b, "closed_by",
+			   e->closed_by == BN_CLOSED_BY_SOURCE ? "source" : "destination");
 }
 
 static void put_nat(struct bn_buf *b, const struct bn_event *e, bool translated)

@@ -3,7 +3,7 @@
  * A flow as one line of JSON, with the field names of Hubble's flow where it has them.
  *
  *   time               RFC 3339, nanoseconds, UTC
- *   verdict            FORWARDED, DROPPED
+ *   verdict            FORWARDED, DROPPED, AUDIT
  *   drop_reason, drop_reason_desc
  *                      number and label of the drop reason (maps/bpfnet/drop_reasons.h)
  *   event_type         opened, closed, drop
@@ -25,9 +25,13 @@
  *                      one that the packet went to (the service's frontend)
  *   translated         ip, port: the source that the receiver sees, where it is not the sender's
  *                      (IP.source_xlated is the same address, as Hubble has it)
- *   packets, bytes, reply_packets, reply_bytes, duration_ms, handshake_us, close_cause
- *                      of closed flows; handshake_us where a handshake was seen; close_cause is
- *                      fin, rst, expired, evicted or stale
+ *   packets, bytes, reply_packets, reply_bytes, duration_ms, handshake_us, tcp_flags,
+ *   reply_tcp_flags, close_cause, closed_by
+ *                      of closed flows; handshake_us where a handshake was seen, at most 16777215;
+ *                      tcp_flags are those that any packet of the direction has had (l4's own are
+ *                      empty here); close_cause is fin, rst, expired, evicted or stale; closed_by is
+ *                      the end, source or destination, whose FIN or RST began it, left out without
+ *                      one
  *
  * What users of `hubble observe` expect of a flow to a service holds here: source is the client,
  * IP.destination, the port and destination are the backend chosen, destination_service the
@@ -58,5 +62,7 @@ void bn_flow_json_lost(struct bn_buf *buf, enum bn_lost_source source, uint64_t 
 const char *bn_drop_reason_label(unsigned int reason);
 /* The cause of a flow's end; "unknown" out of range. */
 const char *bn_close_cause_label(unsigned int cause);
+/* "FIN" to "CWR", by bit of the TCP header, 0 to 7. */
+const char *bn_tcp_flag_label(unsigned int bit);
 /* "host", "world", "remote-node" or "unknown" for reserved identities, NULL for others. */
 const char *bn_identity_label(uint32_t identity);

@@ -84,6 +84,8 @@ int bn_event_check(const void *data, size_t size, struct bn_event *ret)
 		return -EBADMSG;
 	if (e.header.type == BN_EVENT_FLOW_CLOSED && e.cause == 0)
 		return -EBADMSG;
+	if (e.closed_by > BN_CLOSED_BY_DESTINATION)
+		return -EBADMSG;
 	/* A drop may come before the IP header could be read; a flow never does. */
 	if (e.tuple.family != BN_IPV4 && e.tuple.family != BN_IPV6 &&
 	    (e.tuple.family != 0 || e.header.type != BN_EVENT_DROP))

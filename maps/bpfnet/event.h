@@ -35,6 +35,13 @@ enum bn_close_cause {
 	BN_CLOSE_STALE = 5,   /* its decision no longer holds and none took its place */
 };
 
+/* Which end closed a flow first, bn_event.closed_by of BN_EVENT_FLOW_CLOSED. */
+enum bn_closed_by {
+	BN_CLOSED_BY_NOBODY = 0, /* its time was over, or nobody knows */
+	BN_CLOSED_BY_SOURCE = 1, /* the end that opened it */
+	BN_CLOSED_BY_DESTINATION = 2,
+};
+
 struct bn_event_header {
 	__u8 version; /* BN_EVENT_VERSION */
 	__u8 type;    /* enum bn_event_type */
@@ -64,11 +71,14 @@ struct bn_event {
 	__u32 src_identity;            /* 96 */
 	__u32 dst_identity;            /* 100 */
 	__u32 service;                 /* 104 service id, 0: none */
-	__u32 length;                  /* 108 of this packet, from the IP header on */
-	__u8 tcp_flags;                /* 112 of this packet */
+	union { /* 108 */
+		__u32 length;         /* of this packet, from the IP header on */
+		__u8 reply_tcp_flags; /* closed: that the reply direction has shown */
+	};
+	__u8 tcp_flags;                /* 112 of this packet; closed: that its direction has shown */
 	__u8 state;                    /* 113 enum bn_flow_state of the origin, closed flows */
 	__u8 reply_state;              /* 114 the same of the reply direction */
-	__u8 pad;                      /* 115 */
+	__u8 closed_by;                /* 115 closed: enum bn_closed_by */
 	union { /* 116 */
 		__u32 duration;       /* closed: milliseconds since opened */
 		__u32 egress_verdict; /* opened, drop: BN_VERDICT_...; 0: no policy's affair */
@@ -78,7 +88,7 @@ struct bn_event {
 	__u64 reply_packets;           /* 136 closed: reply direction */
 	__u64 reply_bytes;             /* 144 */
 	union { /* 152 */
-		__u32 handshake;       /* closed: microseconds, 0: none seen */
+		__u32 handshake;       /* closed: microseconds, at most BN_HANDSHAKE_MAX; 0: none seen */
 		__u32 ingress_verdict; /* opened, drop */
 	};
 	__u32 backend;                 /* 156 index, valid with BN_FLOW_BACKEND */

@@ -79,10 +79,13 @@ struct bn_flow_hot {
 	__u8 flags;        /* 65  enum bn_flow_flag */
 	__u8 state;        /* 66  enum bn_flow_state */
 	__u8 zero;         /* 67  always: see table_touch() */
-	union { /* 68  origin only */
+	union { /* 68 */
 		__u32 reason;        /* enum bn_drop_reason of BN_ACT_DROP */
-		__u32 handshake;     /* TCP: microseconds from SYN to the handshake's end */
-		__u32 backend_epoch; /* others: bn_epochs.backends when backend_gen was compared */
+		__u32 backend_epoch; /* not TCP: bn_epochs.backends when backend_gen was compared */
+		struct {             /* TCP */
+			__u8 handshake[3]; /* origin: see bn_handshake_get(); low byte first */
+			__u8 tcp_flags;    /* 71  of all of this direction's packets */
+		};
 	};
 	__u64 packets; /* 72  of this direction */
 	__u64 bytes;   /* 80  of this direction, from the IP header on */
@@ -91,7 +94,35 @@ BN_ASSERT_SIZE(struct bn_flow_hot, 88);
 BN_ASSERT_AT(struct bn_flow_hot, l3_delta, 36);
 BN_ASSERT_AT(struct bn_flow_hot, in_ifindex, 44);
 BN_ASSERT_AT(struct bn_flow_hot, action, 64);
+BN_ASSERT_AT(struct bn_flow_hot, tcp_flags, 71);
 BN_ASSERT_AT(struct bn_flow_hot, packets, 72);
+
+/*
+ * Microseconds from a connection's SYN to the handshake's end, BN_HANDSHAKE_MAX for that long or
+ * longer, 0: none seen. Until the flow is established, the clock's low bits at the SYN, or 0 if it
+ * was not looked at.
+ */
+#define BN_HANDSHAKE_MAX 0xffffffu
+
+static inline __attribute__((always_inline)) __u32 bn_handshake_get(const struct bn_flow_hot *f)
+{
+	return f->handshake[0] | (__u32)f->handshake[1] << 8 | (__u32)f->handshake[2] << 16;
+}
+
+static inline __attribute__((always_inline)) void bn_handshake_set(struct bn_flow_hot *f, __u32 us)
+{
+	f->handshake[0] = (__u8)us;
+	f->handshake[1] = (__u8)(us >> 8);
+	f->handshake[2] = (__u8)(us >> 16);
+}
+
+/* `clock`: CLOCK_MONOTONIC at the SYN, ns, or 0. */
+static inline __attribute__((always_inline)) void bn_handshake_begin(struct bn_flow_hot *f, __u64 clock)
+{
+	__u32 us = (__u32)(clock / 1000) & BN_HANDSHAKE_MAX;
+
+	bn_handshake_set(f, clock && !us ? 1 : us);
+}
 
 /* What only others need. */
 struct bn_flow_cold {

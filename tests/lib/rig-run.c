@@ -148,6 +148,18 @@ void bn_rig_flows_each(const struct bn_rig *rig,
 	free(sets);
 }
 
+void bn_rig_flows_change(struct bn_rig *rig, void (*fn)(struct bn_flow_entry *e))
+{
+	struct bn_flow_set *sets = sets_read(rig);
+
+	for (__u32 i = 0; i <= rig->config.flow_mask; i++)
+		for (int way = 0; way < BN_WAYS; way++)
+			if (sets[i].tag[way])
+				fn(&sets[i].entry[way]);
+	sets_write(rig, sets);
+	free(sets);
+}
+
 enum bn_where bn_rig_flow(const struct bn_rig *rig, const struct bn_tuple *key, struct bn_flow *ret)
 {
 	__u64 hash = bn_hash_tuple(rig->config.hash_key, key);

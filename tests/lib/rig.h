@@ -157,6 +157,8 @@ enum bn_where bn_rig_flow(const struct bn_rig *rig, const struct bn_tuple *key,
 void bn_rig_flows_each(const struct bn_rig *rig,
 		       void (*fn)(const struct bn_flow_entry *e, enum bn_where where, void *data),
 		       void *data);
+/* The same, and what it changes is written back. */
+void bn_rig_flows_change(struct bn_rig *rig, void (*fn)(struct bn_flow_entry *e));
 /* Established entries. */
 __u32 bn_rig_flows_count(const struct bn_rig *rig);
 /* Puts established entries into every way that takes one, but for `spare` of each set. */

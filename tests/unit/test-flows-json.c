@@ -127,6 +127,9 @@ static void test_closed_v6(void **state)
 	e.reply_bytes = UINT64_MAX;
 	e.duration = 12;
 	e.handshake = 345;
+	e.tcp_flags = 0x13;
+	e.reply_tcp_flags = 0x16;
+	e.closed_by = BN_CLOSED_BY_DESTINATION;
 	assert_line(*state, &e,
 		    TIME_TEXT
 		    "\"verdict\":\"FORWARDED\",\"event_type\":\"closed\","
@@ -139,7 +142,9 @@ static void test_closed_v6(void **state)
 		    "\"node_name\":\"node-a\",\"original\":{\"ip\":\"fd96::10\",\"port\":80},"
 		    "\"packets\":6,\"bytes\":700,\"reply_packets\":5,"
 		    "\"reply_bytes\":9223372036854775807,\"duration_ms\":12,\"handshake_us\":345,"
-		    "\"close_cause\":\"fin\","
+		    "\"tcp_flags\":{\"FIN\":true,\"SYN\":true,\"ACK\":true},"
+		    "\"reply_tcp_flags\":{\"SYN\":true,\"RST\":true,\"ACK\":true},"
+		    "\"close_cause\":\"fin\",\"closed_by\":\"destination\","
 		    "\"Summary\":\"TCP closed: fin, 6 packets out, 5 back\"}");
 }
 

@@ -60,6 +60,8 @@ static void test_malformed_records(void **state)
 		{"hook beyond", offsetof(struct bn_event, hook), BN_HOOK_TO_UPLINK + 1},
 		{"unknown reason", offsetof(struct bn_event, reason), BN_DROP_MAX},
 		{"unknown cause", offsetof(struct bn_event, cause), BN_CLOSE_STALE + 1},
+		{"unknown closer", offsetof(struct bn_event, closed_by),
+		 BN_CLOSED_BY_DESTINATION + 1},
 		{"no family", offsetof(struct bn_event, tuple.family), 0},
 		{"unknown family", offsetof(struct bn_event, tuple.family), 10},
 	};
