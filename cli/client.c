@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Talks to the agent. Invariants: never blocks but in one ppoll(), where signals are let in, so
- * that an interrupt is never missed; output is flushed before every wait, so that what is shown
- * is current and still written in large pieces; an agent that answers before it has taken the
- * whole body is heard.
+ * Talks to the agent. Invariants: never blocks but in bn_wait(); an agent that answers before it
+ * has taken the whole body is heard.
  */
 #include "client.h"
 
@@ -11,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,9 +17,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "lines.h"
 #include "text.h"
+#include "wait.h"
 
-#define READ_SIZE (64u << 10)
 #define TAKE_MAX 20000 /* lines at once: keys and the clock want their turn */
 #define LINE_MAX_BYTES ((size_t)BN_CONTROL_REPLY_MAX + (1u << 20))
 
@@ -33,35 +31,9 @@ struct bn_client {
 	bool hasty;     /* don't wait for more of it: -EAGAIN */
 	uint64_t *lost; /* counts the lines that are missing, borrowed; NULL: they are told */
 	int fd;
-	char *data; /* received; the next line begins at `start` */
-	size_t start;
-	size_t end;
-	size_t capacity;
+	struct bn_lines lines;
+	struct bn_wait_stream stream;
 };
-
-static volatile sig_atomic_t interrupted;
-static sigset_t wait_mask;
-
-static void on_signal(int number)
-{
-	interrupted = 1;
-}
-
-void bn_client_signals(void)
-{
-	struct sigaction action = {.sa_handler = on_signal};
-	sigset_t block;
-
-	signal(SIGPIPE, SIG_IGN);
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
-	sigemptyset(&block);
-	sigaddset(&block, SIGINT);
-	sigaddset(&block, SIGTERM);
-	sigprocmask(SIG_BLOCK, &block, &wait_mask);
-	sigdelset(&wait_mask, SIGINT);
-	sigdelset(&wait_mask, SIGTERM);
-}
 
 static int client_fail(const struct bn_client *c, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -82,31 +54,10 @@ static int client_fail(const struct bn_client *c, const char *format, ...)
 	return BN_EXIT_FAILED;
 }
 
-/*
- * Waits for events on the socket. 0, -EINTR, or, of a stream, -EPIPE where nobody reads it any
- * more and -EIO where it can't be written (main() says why).
- */
+/* Waits for events on the socket, as bn_wait() does. */
 static int client_wait(struct bn_client *c, short events)
 {
-	struct pollfd fds[2] = {
-		{.fd = c->fd, .events = events},
-		{.fd = c->streaming ? STDOUT_FILENO : -1}, /* errors only */
-	};
-
-	if (c->streaming && (fflush(stdout) == EOF || ferror(stdout)))
-		return -EIO;
-	while (!interrupted) {
-		if (ppoll(fds, 2, NULL, &wait_mask) < 0) {
-			if (errno == EINTR)
-				continue;
-			return -errno;
-		}
-		if (fds[1].revents)
-			return -EPIPE;
-		if (fds[0].revents)
-			return 0;
-	}
-	return -EINTR;
+	return bn_wait(c->fd, events, c->streaming ? &c->stream : NULL);
 }
 
 static int client_connect(struct bn_client *c)
@@ -181,54 +132,19 @@ static int client_send(struct bn_client *c, const char *data, size_t size, int p
 	return 0;
 }
 
+static int on_wait(struct bn_lines *lines)
+{
+	struct bn_client *c = lines->user;
+
+	return c->hasty ? bn_wait_none(c->fd) : client_wait(c, POLLIN);
+}
+
 /* The next line, valid until the next call. 1, 0 at the end, -errno. */
 static int client_line(struct bn_client *c, char **ret_line, size_t *ret_len)
 {
-	size_t scanned = c->start;
+	int r = bn_lines_next(&c->lines, ret_line, ret_len);
 
-	for (;;) {
-		char *newline = c->data ? memchr(c->data + scanned, '\n', c->end - scanned) : NULL;
-		ssize_t n;
-
-		if (newline) {
-			*ret_line = c->data + c->start;
-			*ret_len = (size_t)(newline - *ret_line);
-			c->start += *ret_len + 1;
-			return 1;
-		}
-		if (c->start > 0) {
-			memmove(c->data, c->data + c->start, c->end - c->start);
-			c->end -= c->start;
-			c->start = 0;
-		}
-		scanned = c->end;
-		if (c->end > LINE_MAX_BYTES)
-			return -EMSGSIZE;
-		if (c->capacity - c->end < READ_SIZE) {
-			size_t capacity = c->capacity ? c->capacity * 2 : 2 * READ_SIZE;
-			char *data = realloc(c->data, capacity);
-
-			if (!data)
-				return -ENOMEM;
-			c->data = data;
-			c->capacity = capacity;
-		}
-		n = recv(c->fd, c->data + c->end, c->capacity - c->end, 0);
-		if (n < 0 && errno == EAGAIN && c->hasty)
-			return -EAGAIN;
-		if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-			int r = client_wait(c, POLLIN);
-
-			if (r < 0)
-				return r;
-			continue;
-		}
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			return 0;
-		c->end += (size_t)n;
-	}
+	return r == BN_LINE_LONG ? -EMSGSIZE : r;
 }
 
 static int client_send_all(struct bn_client *c, const struct bn_ask *ask)
@@ -310,13 +226,19 @@ static void client_done(struct bn_client *c)
 {
 	if (c->fd >= 0)
 		close(c->fd);
-	free(c->data);
+	bn_lines_done(&c->lines);
 }
 
 static int client_begin(struct bn_client *c, const struct bn_ask *ask, json_t **ret)
 {
 	int r = client_connect(c);
 
+	c->lines = (struct bn_lines){
+		.fd = c->fd,
+		.max = LINE_MAX_BYTES,
+		.wait = on_wait,
+		.user = c,
+	};
 	if (!r)
 		r = client_send_all(c, ask);
 	if (!r)
@@ -382,6 +304,7 @@ int bn_client_stream(const struct bn_call *call, const struct bn_ask *ask, bn_li
 	r = client_begin(&c, ask, &answer);
 	json_decref(answer);
 	c.streaming = true;
+	c.stream = (struct bn_wait_stream){ask->idle, user};
 	while (!r && !end) {
 		r = client_line(&c, &text, &len);
 		if (r > 0)
@@ -435,19 +358,7 @@ int bn_client_take(struct bn_client *c, bn_line_fn line, void *user)
 
 int bn_client_wait(const struct bn_client *c, bool keys, int64_t usec)
 {
-	struct pollfd fds[3] = {
-		{.fd = c->fd, .events = POLLIN},
-		{.fd = keys ? STDIN_FILENO : -1, .events = POLLIN},
-		{.fd = keys ? -1 : STDOUT_FILENO}, /* errors only */
-	};
-	const struct timespec timeout = {.tv_sec = usec / 1000000,
-					 .tv_nsec = usec % 1000000 * 1000};
-
-	if (interrupted)
-		return -EINTR;
-	if (ppoll(fds, 3, &timeout, &wait_mask) < 0 && errno != EINTR)
-		return -errno;
-	return interrupted ? -EINTR : fds[2].revents ? -EPIPE : 0;
+	return bn_wait_key(c->fd, keys, usec);
 }
 
 void bn_client_close(struct bn_client *c)

@@ -15,8 +15,9 @@ struct bn_ask {
 	json_t *params;           /* borrowed; may be NULL */
 	const struct iovec *body; /* sent one after the other */
 	size_t n_body;
-	int fd;     /* sent along; -1: none */
-	bool quiet; /* don't say why it failed */
+	int fd;                   /* sent along; -1: none */
+	bool quiet;               /* don't say why it failed */
+	void (*idle)(void *user); /* of a stream: nothing has come for a moment; or NULL */
 };
 
 #define BN_ASK(m, p) {.method = (m), .params = (p), .fd = -1}
@@ -43,11 +44,5 @@ int bn_client_open(const struct bn_call *call, const struct bn_ask *ask, uint64_
 		   struct bn_client **ret);
 int bn_client_take(struct bn_client *c, bn_line_fn line, void *user);
 void bn_client_close(struct bn_client *c);
-/*
- * Until the stream has something, a key is pressed (with `keys`), a signal is caught, or the time is
- * over. 0, -EINTR on SIGINT and SIGTERM, -EPIPE where standard output has no reader any more.
- */
+/* Waits for more of it, as bn_wait_key() does. */
 int bn_client_wait(const struct bn_client *c, bool keys, int64_t usec);
-
-/* SIGINT and SIGTERM end a wait, SIGPIPE is an error of write(2). */
-void bn_client_signals(void);

@@ -20,7 +20,8 @@ enum {
 /* What may stand in a place, for completion. */
 enum bn_complete {
 	BN_COMPLETE_NONE,
-	BN_COMPLETE_WORDS, /* one of `words`, separated by spaces */
+	BN_COMPLETE_WORDS,      /* one of `words`, separated by spaces */
+	BN_COMPLETE_WORDS_OPEN, /* likewise, but others may stand there, too */
 	BN_COMPLETE_FILE,
 	BN_COMPLETE_FOLDER,
 	BN_COMPLETE_NETNS,
@@ -81,6 +82,10 @@ enum bn_format {
 	BN_FORMAT_WIDE,
 	BN_FORMAT_JSON,
 	BN_FORMAT_YAML,
+	/* of `flows` alone */
+	BN_FORMAT_COMPACT,
+	BN_FORMAT_JSONPB,
+	BN_FORMAT_DICT,
 };
 
 /* A command line, taken apart. */
@@ -92,6 +97,7 @@ struct bn_call {
 	struct bn_value *values; /* in the order given */
 	size_t n_values;
 	const char *run_dir;
+	const char *output; /* as given; NULL: not */
 	enum bn_format format;
 	bool no_headers;
 	bool help;

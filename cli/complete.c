@@ -53,9 +53,13 @@ static void complete_commands(const struct completion *c, const struct bn_comman
 
 static void complete_options(const struct completion *c, const struct bn_option *options)
 {
+	const struct bn_command *command = bn_call_command(&c->call);
+
 	for (const struct bn_option *o = options; o && o->name; o++) {
 		char word[64];
 
+		if (bn_option_find(command, o->name, strlen(o->name)) != o)
+			continue;
 		snprintf(word, sizeof(word), "--%s", o->name);
 		candidate(c, word, o->help);
 	}
@@ -139,6 +143,7 @@ static void complete_place(struct completion *c, enum bn_complete what, const ch
 	case BN_COMPLETE_COMMAND:
 		break;
 	case BN_COMPLETE_WORDS:
+	case BN_COMPLETE_WORDS_OPEN:
 		complete_words(c, words);
 		break;
 	case BN_COMPLETE_FILE:

@@ -38,22 +38,22 @@ static void color(FILE *f, const struct bn_flow_style *style, const char *code)
 }
 
 /* RFC 3339 in, local time out; as it is where it can't be read. */
-static void print_time(FILE *f, const char *text)
+void bn_flow_print_time(FILE *f, const json_t *flow)
 {
+	const char *text = text_of(flow, "time");
 	int64_t ns = 0;
 	struct tm tm;
 	time_t sec;
 	char when[32];
 
-	if (!text || !bn_time_parse(text, 0, &ns)) {
+	if (!text || !bn_time_parse_point(text, &ns)) {
 		bn_text_clean(f, text ? text : "-");
-		fputs(": ", f);
 		return;
 	}
 	sec = (time_t)(ns / 1000000000);
 	localtime_r(&sec, &tm);
 	strftime(when, sizeof(when), "%b %e %H:%M:%S", &tm);
-	fprintf(f, "%s.%03d: ", when, (int)(ns / 1000000 % 1000));
+	fprintf(f, "%s.%03d", when, (int)(ns / 1000000 % 1000));
 }
 
 /* The layer-4 object and its name ("TCP"), NULL where there is none. */
@@ -71,7 +71,7 @@ static const json_t *layer4(const json_t *flow, const char **ret_name)
 	return NULL;
 }
 
-static void print_end(FILE *f, const json_t *flow, bool source, const struct bn_flow_style *style)
+void bn_flow_print_end(FILE *f, const json_t *flow, bool source, const struct bn_flow_style *style)
 {
 	const json_t *end = json_object_get(flow, source ? "source" : "destination");
 	const char *ip = text_of(json_object_get(flow, "IP"), source ? "source" : "destination");
@@ -91,16 +91,40 @@ static void print_end(FILE *f, const json_t *flow, bool source, const struct bn_
 		bn_output_address(f, ip, port);
 	}
 	color(f, style, "0");
-	if (style->wide && json_object_get(end, "identity"))
-		fprintf(f, "(ID:%lld)", (long long)int_of(end, "identity"));
+}
+
+/* SYN,ACK; false, and nothing: there are none. */
+static bool print_flags(FILE *f, const json_t *flags, const char *before)
+{
+	const char *flag;
+	const json_t *v;
+	bool any = false;
+
+	json_object_foreach((json_t *)flags, flag, v) {
+		if (!json_is_true(v))
+			continue;
+		fputs(any ? "," : before, f);
+		bn_text_clean(f, flag);
+		any = true;
+	}
+	return any;
+}
+
+void bn_flow_print_flags(FILE *f, const json_t *flow)
+{
+	bool any = print_flags(f, json_object_get(flow, "tcp_flags"), "");
+
+	if (any)
+		fputs(" out", f);
+	if (print_flags(f, json_object_get(flow, "reply_tcp_flags"), any ? ", " : ""))
+		fputs(" in", f);
 }
 
 /* TCP SYN,ACK; ICMPv4 type 8; protocol 47 */
 static void print_layer4(FILE *f, const json_t *flow)
 {
-	const char *name, *flag, *separator = " ";
+	const char *name;
 	const json_t *l4 = layer4(flow, &name);
-	const json_t *v;
 
 	if (!name) {
 		fputs("no transport header", f);
@@ -111,13 +135,7 @@ static void print_layer4(FILE *f, const json_t *flow)
 		fprintf(f, " %lld", (long long)json_integer_value(l4));
 	if (json_object_get(l4, "type"))
 		fprintf(f, " type %lld", (long long)int_of(l4, "type"));
-	json_object_foreach(json_object_get(l4, "flags"), flag, v) {
-		if (!json_is_true(v))
-			continue;
-		fputs(separator, f);
-		bn_text_clean(f, flag);
-		separator = ",";
-	}
+	print_flags(f, json_object_get(l4, "flags"), " ");
 }
 
 static void print_bytes(FILE *f, json_int_t n)
@@ -133,11 +151,15 @@ static void print_bytes(FILE *f, json_int_t n)
 
 static void print_closed(FILE *f, const json_t *flow)
 {
-	const char *cause = text_of(flow, "close_cause");
+	const char *cause = text_of(flow, "close_cause"), *by = text_of(flow, "closed_by");
 
 	if (cause) {
 		fputc(' ', f);
 		bn_text_clean(f, cause);
+	}
+	if (by) {
+		fputs(" by ", f);
+		bn_text_clean(f, by);
 	}
 	fprintf(f, ", %lld packets ", (long long)int_of(flow, "packets"));
 	print_bytes(f, int_of(flow, "bytes"));
@@ -148,34 +170,47 @@ static void print_closed(FILE *f, const json_t *flow)
 		fprintf(f, ", handshake %lld us", (long long)int_of(flow, "handshake_us"));
 }
 
-static void print_service(FILE *f, const json_t *flow)
+static const json_t *service_of(const json_t *flow)
 {
 	const json_t *service = json_object_get(flow, "destination_service");
+
+	return service ? service : json_object_get(flow, "source_service");
+}
+
+static bool has_service(const json_t *flow)
+{
+	return service_of(flow) || json_object_get(flow, "original");
+}
+
+bool bn_flow_print_service(FILE *f, const json_t *flow)
+{
+	const json_t *service = service_of(flow);
 	const json_t *original = json_object_get(flow, "original");
 
-	if (!service)
-		service = json_object_get(flow, "source_service");
 	if (!service && !original)
-		return;
-	fputs("; service", f);
+		return false;
 	if (service) {
-		fputc(' ', f);
-		bn_text_clean(f,
-			      text_of(service, "namespace") ? text_of(service, "namespace") : "");
+		const char *namespace = text_of(service, "namespace");
+		const char *name = text_of(service, "name");
+
+		bn_text_clean(f, namespace ? namespace : "");
 		fputc('/', f);
-		bn_text_clean(f, text_of(service, "name") ? text_of(service, "name") : "");
+		bn_text_clean(f, name ? name : "");
 	}
 	if (original) {
-		fputc(' ', f);
+		if (service)
+			fputc(' ', f);
 		bn_output_address(f, text_of(original, "ip"), int_of(original, "port"));
 	}
+	return true;
 }
 
 /*
- * Of what was denied, by which policy; of what was allowed, in wide lines. No rule of a
- * NetworkPolicy denies: what none allows is denied by default.
+ * No rule of a NetworkPolicy denies: what none allows is denied by default. `n`: how much stands
+ * before it already; returns how much there is then.
  */
-static void print_rules(FILE *f, const json_t *flow, const char *direction, bool allowed)
+static size_t print_rules(FILE *f, const json_t *flow, const char *direction, bool allowed,
+			  const char *separator, size_t n)
 {
 	const json_t *rule, *list;
 	char key[32];
@@ -188,7 +223,7 @@ static void print_rules(FILE *f, const json_t *flow, const char *direction, bool
 		const char *own = text_of(rule, "rule");
 		const json_t *index = json_object_get(rule, "index");
 
-		fprintf(f, "; %s ", direction);
+		fprintf(f, "%s%s ", n++ ? separator : "", direction);
 		if (!json_is_integer(index))
 			fputs("no rule: default deny by ", f);
 		if (namespace) {
@@ -204,60 +239,87 @@ static void print_rules(FILE *f, const json_t *flow, const char *direction, bool
 			fputc('"', f);
 		}
 	}
+	return n;
 }
 
-static void print_labels(FILE *f, const json_t *flow, const char *end)
+bool bn_flow_print_rules(FILE *f, const json_t *flow, bool allowed, const char *separator)
 {
-	const json_t *labels = json_object_get(json_object_get(flow, end), "labels");
+	static const char *const directions[] = {"egress", "ingress"};
+	size_t n = 0;
 
-	if (json_array_size(labels) == 0)
-		return;
-	fprintf(f, "; %s ", end);
-	bn_output_value(f, labels);
+	for (int i = 0; i < 2; i++) {
+		n = print_rules(f, flow, directions[i], false, separator, n);
+		if (allowed)
+			n = print_rules(f, flow, directions[i], true, separator, n);
+	}
+	return n > 0;
 }
 
-void bn_flow_print(FILE *f, const json_t *flow, const struct bn_flow_style *style)
+bool bn_flow_print_reason(FILE *f, const json_t *flow)
+{
+	const char *reason = text_of(flow, "drop_reason_desc");
+
+	if (!reason || !*reason)
+		return false;
+	bn_text_clean(f, reason);
+	if (strcmp(reason, "spoofed-source") == 0) {
+		/* the end is named by its device */
+		fputc(' ', f);
+		bn_output_address(f, text_of(json_object_get(flow, "IP"), "source"), 0);
+	}
+	return true;
+}
+
+void bn_flow_print_verdict(FILE *f, const json_t *flow, const struct bn_flow_style *style)
 {
 	const char *verdict = text_of(flow, "verdict");
-	const char *reason = text_of(flow, "drop_reason_desc");
-	const char *event = text_of(flow, "event_type");
-	bool reply = json_is_true(json_object_get(flow, "is_reply"));
 	bool dropped = verdict && strcmp(verdict, "DROPPED") == 0;
 	bool audited = verdict && strcmp(verdict, "AUDIT") == 0;
 
-	print_time(f, text_of(flow, "time"));
-	print_end(f, flow, !reply, style);
-	fputs(reply ? " <- " : " -> ", f);
-	print_end(f, flow, reply, style);
-	fputc(' ', f);
 	color(f, style, dropped ? RED : audited ? YELLOW : GREEN);
 	bn_text_clean(f, verdict ? verdict : "-");
 	color(f, style, "0");
-	fputs(" (", f);
-	if (reason && *reason) {
-		bn_text_clean(f, reason);
-		if (strcmp(reason, "spoofed-source") == 0) {
-			/* the end is named by its device */
-			fputc(' ', f);
-			bn_output_address(f, text_of(json_object_get(flow, "IP"), "source"), 0);
-		}
-		fputs("; ", f);
-	}
+}
+
+void bn_flow_print_packet(FILE *f, const json_t *flow, bool type)
+{
+	const char *event = text_of(flow, "event_type");
+
 	print_layer4(f, flow);
-	if (event && strcmp(event, "drop") != 0) {
+	if (type && event && strcmp(event, "drop") != 0) {
 		fputc(' ', f);
 		bn_text_clean(f, event);
 	}
 	if (event && strcmp(event, "closed") == 0)
 		print_closed(f, flow);
-	print_service(f, flow);
-	print_rules(f, flow, "egress", false);
-	print_rules(f, flow, "ingress", false);
-	if (style->wide) {
-		print_rules(f, flow, "egress", true);
-		print_rules(f, flow, "ingress", true);
-		print_labels(f, flow, "source");
-		print_labels(f, flow, "destination");
+}
+
+/* Service and rules, each behind a semicolon. */
+static void print_more(FILE *f, const json_t *flow)
+{
+	if (has_service(flow)) {
+		fputs("; service ", f);
+		bn_flow_print_service(f, flow);
 	}
+	print_rules(f, flow, "egress", false, "; ", 1);
+	print_rules(f, flow, "ingress", false, "; ", 1);
+}
+
+void bn_flow_print(FILE *f, const json_t *flow, const struct bn_flow_style *style)
+{
+	bool reply = json_is_true(json_object_get(flow, "is_reply"));
+
+	bn_flow_print_time(f, flow);
+	fputs(": ", f);
+	bn_flow_print_end(f, flow, !reply, style);
+	fputs(reply ? " <- " : " -> ", f);
+	bn_flow_print_end(f, flow, reply, style);
+	fputc(' ', f);
+	bn_flow_print_verdict(f, flow, style);
+	fputs(" (", f);
+	if (bn_flow_print_reason(f, flow))
+		fputs("; ", f);
+	bn_flow_print_packet(f, flow, true);
+	print_more(f, flow);
 	fputs(")\n", f);
 }

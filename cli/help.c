@@ -50,7 +50,8 @@ static void print_item(FILE *f, const char *item, const char *help)
 	}
 }
 
-static void print_options(FILE *f, const char *title, const struct bn_option *options)
+static void print_options(FILE *f, const struct bn_command *c, const char *title,
+			  const struct bn_option *options)
 {
 	if (!options || !options->name)
 		return;
@@ -59,6 +60,9 @@ static void print_options(FILE *f, const char *title, const struct bn_option *op
 		char item[64];
 		char letter[5] = "";
 
+		/* the command's own stands in place of a common one */
+		if (bn_option_find(c, o->name, strlen(o->name)) != o)
+			continue;
 		if (o->letter)
 			snprintf(letter, sizeof(letter), "-%c, ", o->letter);
 		snprintf(item, sizeof(item), "%s--%s%s%s", letter, o->name, o->arg ? " " : "",
@@ -84,8 +88,8 @@ void bn_help_print(FILE *f, const struct bn_command *const *path, int depth)
 		if (!s->hidden)
 			print_item(f, s->name, s->help);
 	}
-	print_options(f, "Options", c->options);
-	print_options(f, "Common options", bn_common_options);
+	print_options(f, c, "Options", c->options);
+	print_options(f, c, "Common options", bn_common_options);
 	if (c->examples) {
 		fputs("\nExamples:\n", f);
 		for (const char *p = c->examples; *p; p += strcspn(p, "\n"), p += *p == '\n')

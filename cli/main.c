@@ -10,9 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client.h"
 #include "command.h"
 #include "text.h"
+#include "wait.h"
 
 static int run(struct bn_call *call, int argc, char **argv)
 {
@@ -61,7 +61,7 @@ int main(int argc, char **argv)
 	int r;
 
 	open_usual_descriptors();
-	bn_client_signals();
+	bn_wait_signals();
 	r = run(&call, argc, argv);
 	bn_call_done(&call);
 	errno = EIO; /* where an earlier write failed, its own is lost */

@@ -49,9 +49,12 @@ static void put_paragraphs(FILE *f, const char *text)
 	}
 }
 
-static void put_options(FILE *f, const struct bn_option *options)
+/* `c`: whose options of its own stand in place of common ones of their name. */
+static void put_options(FILE *f, const struct bn_command *c, const struct bn_option *options)
 {
 	for (const struct bn_option *o = options; o && o->name; o++) {
+		if (bn_option_find(c, o->name, strlen(o->name)) != o)
+			continue;
 		fputs(".TP\n", f);
 		if (o->letter)
 			fprintf(f, "\\fB\\-%c\\fR, ", o->letter);
@@ -126,14 +129,14 @@ static void put_title(FILE *f, const char *page, const char *help)
 	fputs("\n.SH SYNOPSIS\n", f);
 }
 
-static void put_rest(FILE *f, bool status)
+static void put_rest(FILE *f, const struct bn_command *c)
 {
 	fputs(".SH COMMON OPTIONS\nThese may stand before or behind the command.\n", f);
-	put_options(f, bn_common_options);
+	put_options(f, c, bn_common_options);
 	fputs(".SH EXIT STATUS\n.TP\n0\nDone.\n.TP\n1\nFailed; standard error says what was attempted, "
 	      "on what, why, and what to try.\n.TP\n2\nWrong usage.\n",
 	      f);
-	if (status)
+	if (c == &bn_root || c->run == bn_cmd_status)
 		fputs(".TP\n3\nOnly of \\fBbpfnet status\\fR: degraded.\n", f);
 }
 
@@ -158,7 +161,7 @@ static void print_root(FILE *f)
 		put_all(f, c->help);
 		fputs(".\n", f);
 	}
-	put_rest(f, true);
+	put_rest(f, &bn_root);
 	fputs(".SH ENVIRONMENT\n.TP\n\\fBNO_COLOR\\fR\nWhere it is set and not empty, nothing is "
 	      "coloured unless \\fB\\-\\-color always\\fR says so.\n"
 	      ".SH FILES\n.TP\n\\fI/run/bpfnet/bpfnet.sock\\fR\nThe agent\\(aqs socket.\n"
@@ -191,12 +194,12 @@ static void print_command(FILE *f, const struct bn_command *c)
 		fputs(".\n", f);
 		if (s->text)
 			put_paragraphs(f, s->text);
-		put_options(f, s->options);
+		put_options(f, s, s->options);
 		put_examples(f, s);
 	}
 	if (c->options && c->options->name) {
 		fputs(".SH OPTIONS\n", f);
-		put_options(f, c->options);
+		put_options(f, c, c->options);
 	}
 	if (c->examples) {
 		fputs(".SH EXAMPLES\n", f);
@@ -206,7 +209,7 @@ static void print_command(FILE *f, const struct bn_command *c)
 		fputs(".SH DROP REASONS\n", f);
 		bn_reasons_each(put_reason, f);
 	}
-	put_rest(f, c->run == bn_cmd_status);
+	put_rest(f, c);
 	fputs(".SH SEE ALSO\n\\fBbpfnet\\fR(1), \\fBbpfnetd\\fR(8)\n", f);
 }
 

@@ -205,11 +205,15 @@ int bn_rows_add(struct bn_rows *rows, const json_t *row)
 		return 0;
 	case BN_FORMAT_YAML:
 		return bn_output_yaml(stdout, row, true);
-	case BN_FORMAT_TABLE:
-	case BN_FORMAT_WIDE:
-		break;
+	default:
+		return rows_add_table(rows, row);
 	}
-	return rows_add_table(rows, row);
+}
+
+void bn_rows_flush(struct bn_rows *rows)
+{
+	if (!rows->flowing && rows->n_held)
+		rows_flow(rows);
 }
 
 void bn_rows_end(struct bn_rows *rows, bool failed)

@@ -24,6 +24,8 @@ int bn_output(const struct bn_call *call, const struct bn_column *columns, const
 struct bn_rows;
 struct bn_rows *bn_rows_new(const struct bn_call *call, const struct bn_column *columns);
 int bn_rows_add(struct bn_rows *rows, const json_t *row);
+/* Shows what is still being measured. */
+void bn_rows_flush(struct bn_rows *rows);
 /* `failed`: what has not been shown stays unshown, not even a header. */
 void bn_rows_end(struct bn_rows *rows, bool failed);
 

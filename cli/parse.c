@@ -106,34 +106,50 @@ static bool is_word(const char *words, const char *word)
 	return false;
 }
 
-static int take_common(struct bn_call *call, const struct bn_option *o, const char *value)
+/*
+ * Which formats there are is the command's affair, and its name may be still to come. The first
+ * word of its list is what it writes unless told otherwise.
+ */
+static int choose_format(struct bn_call *call)
 {
-	static const char *const formats[] = {"table", "wide", "json", "yaml"};
+	static const char *const formats[] = {
+		[BN_FORMAT_TABLE] = "table",     [BN_FORMAT_WIDE] = "wide",
+		[BN_FORMAT_JSON] = "json",       [BN_FORMAT_YAML] = "yaml",
+		[BN_FORMAT_COMPACT] = "compact", [BN_FORMAT_JSONPB] = "jsonpb",
+		[BN_FORMAT_DICT] = "dict",
+	};
+	const char *words = bn_option_find(bn_call_command(call), "output", 6)->words;
+	const char *word = call->output ? call->output : words;
+	size_t n = call->output ? strlen(word) : strcspn(words, " ");
 
+	if (call->output && !is_word(words, word))
+		return bn_call_usage(call, "'--output %s' is none of: %s", word, words);
+	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+		if (strlen(formats[i]) == n && strncasecmp(word, formats[i], n) == 0)
+			call->format = (enum bn_format)i;
+	}
+	return 0;
+}
+
+static bool take_common(struct bn_call *call, const struct bn_option *o, const char *value)
+{
 	if (strcmp(o->name, "help") == 0)
 		call->help = true;
 	else if (strcmp(o->name, "run-dir") == 0)
 		call->run_dir = value;
 	else if (strcmp(o->name, "no-headers") == 0)
 		call->no_headers = true;
+	else if (strcmp(o->name, "output") == 0)
+		call->output = value;
 	else
-		for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
-			if (strcasecmp(value, formats[i]) == 0)
-				call->format = (enum bn_format)i;
-		}
-	return 0;
+		return false;
+	return true;
 }
 
 static int take_option(struct bn_call *call, const struct bn_option *o, const char *value)
 {
-	for (const struct bn_option *c = bn_common_options; c->name; c++) {
-		if (c != o)
-			continue;
-		if (c->complete == BN_COMPLETE_WORDS && !is_word(c->words, value))
-			return bn_call_usage(call, "'--%s %s' is none of: %s", c->name, value,
-					     c->words);
-		return take_common(call, c, value);
-	}
+	if (take_common(call, o, value))
+		return 0;
 	if (!o->repeat && bn_call_option(call, o->name))
 		return bn_call_usage(call, "option '--%s' is given twice", o->name);
 	if (o->complete == BN_COMPLETE_WORDS && !is_word(o->words, value))
@@ -248,6 +264,8 @@ int bn_call_parse(struct bn_call *call, int argc, char **argv)
 		else
 			r = parse_short(call, argc, argv, &i);
 	}
+	if (!r)
+		r = choose_format(call);
 	if (r || call->help)
 		return r;
 	return check_args(call);

@@ -91,6 +91,13 @@ static const struct bn_option namespace_options[] = {
 #define POD_FILTER(n, text) \
 	{.name = n, .arg = "[NS/]POD", .help = text, .repeat = true, .complete = BN_COMPLETE_POD}
 #define FILTER(n, a, text) {.name = n, .arg = a, .help = text, .repeat = true}
+#define IDENTITY_FILTER(n, text) \
+	{.name = n, \
+	 .arg = "IDENTITY", \
+	 .help = text, \
+	 .repeat = true, \
+	 .complete = BN_COMPLETE_WORDS_OPEN, \
+	 .words = "unknown host world remote-node"}
 
 static const struct bn_option flows_options[] = {
 	{.name = "follow", .letter = 'f', .help = "go on with flows as they happen, until Ctrl-C"},
@@ -132,12 +139,22 @@ static const struct bn_option flows_options[] = {
 	FILTER("port", "PORT", "either end has this port"),
 	FILTER("from-port", "PORT", "the source has"),
 	FILTER("to-port", "PORT", "the destination has"),
+	IDENTITY_FILTER("identity", "either end has this identity, a number or one of the names"),
+	IDENTITY_FILTER("from-identity", "the source has"),
+	IDENTITY_FILTER("to-identity", "the destination has"),
 	{.name = "protocol",
 	 .arg = "PROTOCOL",
 	 .help = "tcp, udp, sctp, icmp (both families), icmpv4 or icmpv6",
 	 .repeat = true,
 	 .complete = BN_COMPLETE_WORDS,
 	 .words = "tcp udp sctp icmp icmpv4 icmpv6"},
+	{.name = "tcp-flags",
+	 .arg = "FLAGS",
+	 .help = "TCP with these flags, several with commas: of the packet, or, where a flow has "
+		 "closed, of any packet of one direction",
+	 .repeat = true,
+	 .complete = BN_COMPLETE_WORDS_OPEN,
+	 .words = "FIN SYN RST PSH ACK URG ECE CWR"},
 	{.name = "verdict",
 	 .arg = "VERDICT",
 	 .help = "forwarded, dropped or audit",
@@ -155,6 +172,18 @@ static const struct bn_option flows_options[] = {
 	 .repeat = true,
 	 .complete = BN_COMPLETE_SERVICE},
 	{.name = "not", .help = "turns the next filter around", .repeat = true},
+	{.name = "input",
+	 .arg = "FILE",
+	 .help = "stored flows, as -o json or jsonpb wrote them, instead of the agent's; - is standard "
+		 "input",
+	 .complete = BN_COMPLETE_FILE},
+	{.name = "output",
+	 .letter = 'o',
+	 .arg = "FORMAT",
+	 .help = "compact (a line for each flow, the default), table, wide, json (an object a line), "
+		 "jsonpb (the same as Hubble's API wraps it), dict or yaml",
+	 .complete = BN_COMPLETE_WORDS,
+	 .words = "compact table wide json jsonpb dict yaml"},
 	{.name = "numeric", .help = "addresses instead of names"},
 	{.name = "color",
 	 .arg = "WHEN",
@@ -353,10 +382,15 @@ static const struct bn_command commands[] = {
 	 .text = "Shows what the datapath decided: a line when a flow opens, one when it closes, one "
 		 "for each drop with its reason. Without --last, --since, --until or --follow these "
 		 "are the last 20; with --follow alone only those to come.\n\n"
-		 "Filters: values of one filter are alternatives, different filters must all match.",
+		 "Filters: values of one filter are alternatives, different filters must all match.\n\n"
+		 "With --input, no agent is asked: all flows of the file that match are shown, or the "
+		 "--last N of them. Lines that are no flows are named and left out, and make the exit "
+		 "code 1.\n\n"
+		 "Ctrl-C ends it, and so does a reader that closes the pipe, with exit code 0.",
 	 .examples = "bpfnet flows -f --pod default/client\n"
 		     "bpfnet flows --since 5m --verdict dropped --not --protocol icmp\n"
-		     "bpfnet flows -f --service default/web -o json",
+		     "bpfnet flows -f --service default/web -o json > flows.json\n"
+		     "bpfnet flows --input flows.json --tcp-flags RST -o table",
 	 .options = flows_options,
 	 .run = bn_cmd_flows},
 	{.name = "top",

@@ -54,6 +54,35 @@ void bn_text_clean(FILE *f, const char *s)
 	}
 }
 
+bool bn_text_is_clean(const char *s)
+{
+	for (size_t n; *s; s += n) {
+		uint32_t c = 0;
+
+		n = decode((const unsigned char *)s, &c);
+		if (n == 0 || is_control(c))
+			return false;
+	}
+	return true;
+}
+
+void bn_text_clean_json(FILE *f, const char *s, size_t len)
+{
+	const char *end = s + len;
+
+	while (s < end) {
+		uint32_t c = 0;
+		size_t n = decode((const unsigned char *)s, &c);
+
+		/* what is no character is none of a JSON text; a raw tab stands outside of strings */
+		if (n && n <= (size_t)(end - s) && !is_control(c))
+			fwrite(s, 1, n, f);
+		else if (n && c >= 0x20)
+			fprintf(f, "\\u%04x", c);
+		s += n ? n : 1;
+	}
+}
+
 size_t bn_text_width(const char *s)
 {
 	size_t n = 0;

@@ -88,7 +88,7 @@ static bool parse_zone(const char *p, bool *ret_local, long *ret_offset)
 	return true;
 }
 
-static bool parse_point(const char *text, int64_t *ret)
+bool bn_time_parse_point(const char *text, int64_t *ret)
 {
 	struct tm tm = {.tm_isdst = -1};
 	int64_t fraction = 0;
@@ -129,5 +129,5 @@ bool bn_time_parse(const char *text, int64_t now_ns, int64_t *ret)
 		*ret = now_ns > span ? now_ns - span : 0;
 		return true;
 	}
-	return parse_point(text, ret);
+	return bn_time_parse_point(text, ret);
 }

@@ -91,12 +91,16 @@ int bn_output_yaml(FILE *f, const json_t *value, bool in_list)
 {
 	yaml_emitter_t e;
 	yaml_event_t event;
+	char *text;
 	bool ok;
 
 	if (!yaml_emitter_initialize(&e))
 		return bn_fail("out of memory");
 	yaml_emitter_set_output_file(&e, f);
-	yaml_emitter_set_unicode(&e, 1);
+	/* libyaml writes direction marks as they are, or escapes all that is not ASCII */
+	text = json_dumps(value, JSON_ENCODE_ANY);
+	yaml_emitter_set_unicode(&e, text && bn_text_is_clean(text));
+	free(text);
 	yaml_emitter_set_width(&e, -1);
 	ok = yaml_stream_start_event_initialize(&event, YAML_UTF8_ENCODING) &&
 	     yaml_emitter_emit(&e, &event) &&

@@ -21,6 +21,14 @@ $(BUILD)/tests/unit/test-cli-%: tests/unit/test-cli-%.c $(CLI_LINK)
 	$(Q)$(CC) $(BN_CFLAGS) $(CLI_FLAGS) $(call pkg_cflags,$(PKGS_CLI) cmocka) $< $(CLI_LINK) \
 		-o $@ $(CFLAGS) $(call pkg_libs,$(PKGS_CLI) cmocka) $(LIBS_CLI)
 
+# what the agent and the command must say the same of
+$(BUILD)/tests/unit/test-flows-stored: tests/unit/test-flows-stored.c $(UNIT_LINK) $(CLI_LINK)
+	@mkdir -p $(@D)
+	$(call say,TEST,$@)
+	$(Q)$(CC) $(BN_CFLAGS) $(LOADER_FLAGS) -Icli -Itests $(call pkg_cflags,$(PKGS_LOADER) cmocka) $< \
+		$(UNIT_LINK) $(CLI_LINK) -o $@ $(CFLAGS) \
+		$(call pkg_libs,$(PKGS_LOADER) $(PKGS_CLI) cmocka) $(LIBS_LOADER) $(LIBS_CLI)
+
 -include $(UNIT_BIN:=.d)
 
 # KERNELS: which kernels check-kernels boots; PYTEST_ARGS: for check-e2e, such as "-k hairpin -x"

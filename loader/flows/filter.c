@@ -25,7 +25,9 @@ enum field_kind {
 	KIND_LABEL,
 	KIND_IP,
 	KIND_PORT,
+	KIND_IDENTITY,
 	KIND_PROTOCOL,
+	KIND_TCP_FLAGS,
 	KIND_VERDICT,
 	KIND_DROP_REASON,
 };
@@ -54,7 +56,11 @@ static const struct field {
 	{"port", KIND_PORT, END_EITHER},
 	{"from-port", KIND_PORT, END_FROM},
 	{"to-port", KIND_PORT, END_TO},
+	{"identity", KIND_IDENTITY, END_EITHER},
+	{"from-identity", KIND_IDENTITY, END_FROM},
+	{"to-identity", KIND_IDENTITY, END_TO},
 	{"protocol", KIND_PROTOCOL, END_EITHER},
+	{"tcp-flags", KIND_TCP_FLAGS, END_EITHER},
 	{"verdict", KIND_VERDICT, END_EITHER},
 	{"drop-reason", KIND_DROP_REASON, END_EITHER},
 	{"service", KIND_SERVICE, END_EITHER},
@@ -64,7 +70,8 @@ static const struct field {
 
 #define FIELD_NAMES \
 	"pod, from-pod, to-pod, namespace, from-namespace, to-namespace, label, ip, from-ip, " \
-	"to-ip, port, from-port, to-port, protocol, verdict, drop-reason or service"
+	"to-ip, port, from-port, to-port, identity, from-identity, to-identity, protocol, " \
+	"tcp-flags, verdict, drop-reason or service"
 
 enum label_operator {
 	LABEL_EXISTS,
@@ -88,7 +95,8 @@ struct term {
 	struct label_term *labels;
 	size_t n_labels;
 	struct bn_cidr cidr;
-	unsigned int number;    /* port, drop reason, verdict (event type), protocol */
+	unsigned int
+		number; /* port, identity, flags, drop reason, verdict (event type), protocol */
 	unsigned int alternate; /* protocol */
 };
 
@@ -182,17 +190,51 @@ static int parse_ip(struct term *t)
 	return 0;
 }
 
+static int parse_number(struct term *t, unsigned long min, unsigned long max)
+{
+	size_t n = strlen(t->text);
+	unsigned long number;
+
+	if (n == 0 || n > 10 || strspn(t->text, "0123456789") != n)
+		return -EINVAL;
+	number = strtoul(t->text, NULL, 10);
+	if (number < min || number > max)
+		return -EINVAL;
+	t->number = (unsigned int)number;
+	return 0;
+}
+
 static int parse_port(struct term *t)
 {
-	char *end;
-	unsigned long port;
+	return parse_number(t, 1, UINT16_MAX);
+}
 
-	if (!*t->text || strspn(t->text, "0123456789") != strlen(t->text))
-		return -EINVAL;
-	port = strtoul(t->text, &end, 10);
-	if (port < 1 || port > UINT16_MAX)
-		return -EINVAL;
-	t->number = (unsigned int)port;
+static int parse_identity(struct term *t)
+{
+	for (uint32_t i = 0; i < BN_IDENTITY_FIRST; i++) {
+		const char *name = bn_identity_label(i);
+
+		if (name && strcasecmp(t->text, name) == 0) {
+			t->number = i;
+			return 0;
+		}
+	}
+	return parse_number(t, 0, UINT32_MAX);
+}
+
+static int parse_tcp_flags(struct term *t)
+{
+	char *rest = t->text, *one;
+
+	while ((one = strsep(&rest, ","))) {
+		unsigned int i = 0;
+
+		while (i < 8 && strcasecmp(one, bn_tcp_flag_label(i)) != 0)
+			i++;
+		if (i == 8)
+			return -EINVAL;
+		t->number |= 1u << i;
+	}
 	return 0;
 }
 
@@ -251,6 +293,10 @@ static const struct parser {
 	[KIND_LABEL] = {parse_label, "KEY, KEY=VALUE or KEY!=VALUE, several separated by commas"},
 	[KIND_IP] = {parse_ip, "an address or a CIDR, as in 10.0.0.7, 10.0.0.0/8 or fd00::/64"},
 	[KIND_PORT] = {parse_port, "a number from 1 to 65535"},
+	[KIND_IDENTITY] = {parse_identity,
+			   "an identity's number, or unknown, host, world or remote-node"},
+	[KIND_TCP_FLAGS] = {parse_tcp_flags, "flags of FIN, SYN, RST, PSH, ACK, URG, ECE and CWR, "
+					     "several separated by commas"},
 	[KIND_PROTOCOL] = {parse_protocol, "tcp, udp, sctp, icmp, icmpv4 or icmpv6"},
 	[KIND_VERDICT] = {parse_verdict, "forwarded, dropped or audit"},
 #define BN_X(number, name, label, text) " " label
@@ -384,10 +430,14 @@ static bool match_one_label(const struct label_term *l, const struct bn_name *na
 	return l->op == LABEL_NOT_EQUAL;
 }
 
+static uint32_t identity_of(const struct bn_name *name, uint32_t told)
+{
+	return told == BN_IDENTITY_UNKNOWN && name ? bn_name_identity(name) : told;
+}
+
 static bool match_label(const struct term *t, const struct bn_name *name, uint32_t identity)
 {
-	if (identity == BN_IDENTITY_UNKNOWN && name)
-		identity = bn_name_identity(name);
+	identity = identity_of(name, identity);
 	for (size_t i = 0; i < t->n_labels; i++)
 		if (!match_one_label(&t->labels[i], name, identity))
 			return false;
@@ -421,6 +471,16 @@ static bool match_port(const struct term *t, const struct bn_event *e)
 	return t->field->end & END_TO && (e->tuple.dport == want || port == want);
 }
 
+static bool match_tcp_flags(const struct term *t, const struct bn_event *e)
+{
+	if (e->tuple.family == 0 || e->tuple.protocol != IPPROTO_TCP)
+		return false;
+	if ((e->tcp_flags & t->number) == t->number)
+		return true;
+	return e->header.type == BN_EVENT_FLOW_CLOSED &&
+	       (e->reply_tcp_flags & t->number) == t->number;
+}
+
 static bool match_term(const struct term *t, const struct bn_flow_record *rec)
 {
 	const struct bn_event *e = &rec->event;
@@ -442,6 +502,12 @@ static bool match_term(const struct term *t, const struct bn_flow_record *rec)
 		return match_ip(t, e);
 	case KIND_PORT:
 		return match_port(t, e);
+	case KIND_IDENTITY:
+		return (end & END_FROM && identity_of(rec->source, e->src_identity) == t->number) ||
+		       (end & END_TO &&
+			identity_of(rec->destination, e->dst_identity) == t->number);
+	case KIND_TCP_FLAGS:
+		return match_tcp_flags(t, e);
 	case KIND_PROTOCOL:
 		return e->tuple.family &&
 		       (e->tuple.protocol == t->number || e->tuple.protocol == t->alternate);

@@ -16,8 +16,11 @@
  *   ip from-ip to-ip                       an address or a CIDR; a service's address matches the
  *                                          flows that were sent to it
  *   port from-port to-port                 of TCP, UDP and SCTP; a service's port likewise
+ *   identity from-identity to-identity     a number, or unknown, host, world, remote-node
+ *   tcp-flags                              of TCP, all of those given, separated by commas: of the
+ *                                          packet; where a flow has closed, of either direction
  *   protocol                               tcp, udp, sctp, icmp (both families), icmpv4, icmpv6
- *   verdict                                forwarded, dropped
+ *   verdict                                forwarded, dropped, audit
  *   drop-reason                            a label of maps/bpfnet/drop_reasons.h
  *
  * Fields without from- or to- match either end.

@@ -305,7 +305,7 @@ OUTPUTS = [
     "endpoint list", "-o wide endpoint list", "-o yaml endpoint list", "-o json endpoint list",
     "svc list", "-o wide svc list", "--no-headers svc list", "-o json svc list",
     "svc get default/web", "svc get default/web -o yaml",
-    "flows", "flows --numeric", "flows -o wide", "flows -o json", "flows -o yaml",
+    "flows", "flows --numeric", "flows -o json", "flows -o yaml",
     "flows --color always",
     "ct list", "ct list -o json", "ct list -o yaml", "nat list", "map list", "map audit", "metrics",
     "status",
@@ -439,9 +439,9 @@ def test_requests(agent):
     assert params("flows", "--all") == {"follow": False, "filters": []}
     assert params("flows", "-f") == {"follow": True, "filters": []}
     assert params("flows", "-f", "--last", "5") == {"last": 5, "follow": True, "filters": []}
-    p = params("flows", "--since", "5m", "--until", "2026-01-01T00:00:00Z")
+    p = params("flows", "--since", "5m", "--until", "2100-01-01T00:00:00Z")
     assert abs(p["since"] - (time.time() - 300) * 1e9) < 10e9
-    assert p["until"] == 1767225600 * 10**9 and "last" not in p
+    assert p["until"] == 4102444800 * 10**9 and "last" not in p
     p = params("flows", "--pod", "a/b", "--not", "--protocol", "TCP", "--verdict", "dropped",
                "--drop-reason", "Policy-Ingress", "--port", "80")
     assert p["filters"] == [

@@ -180,7 +180,11 @@ static void check_command(const struct bn_command *c, int depth)
 		assert_non_null(o->help);
 		assert_ptr_equal(bn_option_find(c, o->name, strlen(o->name)), o);
 		assert_true(!o->letter || bn_option_find_letter(c, o->letter) == o);
-		assert_true((o->complete == BN_COMPLETE_WORDS) == (o->words != NULL));
+		assert_true((o->complete == BN_COMPLETE_WORDS ||
+			     o->complete == BN_COMPLETE_WORDS_OPEN) == (o->words != NULL));
+		/* a command may have formats of its own */
+		if (strcmp(o->name, "output") == 0)
+			continue;
 		for (const struct bn_option *common = bn_common_options; common->name; common++) {
 			assert_string_not_equal(common->name, o->name);
 			assert_true(!o->letter || common->letter != o->letter);
@@ -223,19 +227,21 @@ static void test_filters(void **state)
 		"--label=a,",      "--namespace=a/b", "--drop-reason=bad-mood",
 		"--service=",      "--ip=1.2.3.4 ",
 	};
+	struct bn_filters *filters;
 	struct bn_call call;
-	json_t *filters;
+	json_t *json;
 
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
 		const char *argv[] = {"bpfnet", "flows", "--not", good[i], NULL};
 
 		assert_int_equal(parse(&call, argv), 0);
-		filters = NULL;
 		if (bn_filters_parse(&call, &filters) != 0)
 			fail_msg("%s is refused", good[i]);
-		assert_int_equal(json_array_size(filters), 1);
-		assert_true(json_is_true(json_object_get(json_array_get(filters, 0), "not")));
-		json_decref(filters);
+		json = bn_filters_json(filters);
+		assert_int_equal(json_array_size(json), 1);
+		assert_true(json_is_true(json_object_get(json_array_get(json, 0), "not")));
+		json_decref(json);
+		bn_filters_free(filters);
 		bn_call_done(&call);
 	}
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

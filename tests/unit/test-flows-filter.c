@@ -33,6 +33,7 @@ static int setup(void **state)
 	fixture_target(&records[0].event, "10.0.0.1", 40000, "10.0.0.2", 8080);
 	records[0].event.src_identity = 300;
 	records[0].event.dst_identity = 301;
+	records[0].event.tcp_flags = 0xc2; /* SYN, ECE, CWR */
 	records[0].service = bn_names_service_get(names, &vip, 80, IPPROTO_TCP, UINT64_MAX);
 	records[1].event =
 		fixture_event(BN_EVENT_DROP, IPPROTO_UDP, "fd00::3", 5000, "fd00::1", 53);
@@ -128,6 +129,18 @@ static const struct {
 	{"to-port 40000", 0},
 	{"from-port 40000", WEB},
 	{"port 53;port 80", WEB | DENIED},
+	{"identity 300", ALL},
+	{"from-identity 300", WEB | WORLD},
+	{"to-identity 300", DENIED},
+	{"identity 301;identity 302", WEB | DENIED},
+	{"identity 30", 0},
+	{"identity World", WORLD},
+	{"from-identity world", 0},
+	{"!identity 0302", WEB | WORLD},
+	{"tcp-flags SYN", WEB},
+	{"tcp-flags ack,syn", 0},
+	{"tcp-flags ACK;tcp-flags ece,SYN", WEB},
+	{"!tcp-flags SYN", DENIED | WORLD},
 	{"protocol tcp", WEB},
 	{"protocol UDP", DENIED},
 	{"protocol icmp", WORLD},
@@ -190,6 +203,11 @@ static const struct {
 	{"[{\"field\":\"port\",\"value\":\"-1\"}]", "from 1 to 65535"},
 	{"[{\"field\":\"port\",\"value\":\"99999999999999999999999\"}]", "from 1 to 65535"},
 	{"[{\"field\":\"port\",\"value\":80}]", "expected {\"field\""},
+	{"[{\"field\":\"identity\",\"value\":\"4294967296\"}]", "an identity's number, or unknown"},
+	{"[{\"field\":\"to-identity\",\"value\":\"moon\"}]", "an identity's number, or unknown"},
+	{"[{\"field\":\"from-identity\",\"value\":\"-1\"}]", "an identity's number, or unknown"},
+	{"[{\"field\":\"tcp-flags\",\"value\":\"SYN,\"}]", "flags of FIN, SYN"},
+	{"[{\"field\":\"tcp-flags\",\"value\":\"SYN|ACK\"}]", "flags of FIN, SYN"},
 	{"[{\"field\":\"protocol\",\"value\":\"ipx\"}]", "tcp, udp, sctp"},
 	{"[{\"field\":\"verdict\",\"value\":\"maybe\"}]", "forwarded, dropped or audit"},
 	{"[{\"field\":\"drop-reason\",\"value\":\"bad-luck\"}]", "one of malformed-header "},

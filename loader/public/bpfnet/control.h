@@ -86,8 +86,10 @@
  *                   no `since`. Fields are the names of the filter options of `bpfnet flows`:
  *                   pod, from-pod, to-pod (NS/NAME, NAME being a prefix), namespace,
  *                   from-namespace, to-namespace, label (KEY or KEY=VALUE), ip, from-ip, to-ip
- *                   (address or CIDR), port, from-port, to-port (decimal), protocol (tcp, udp,
- *                   sctp, icmp, icmpv6), verdict (FORWARDED, DROPPED, AUDIT), drop-reason (a label of
+ *                   (address or CIDR), port, from-port, to-port (decimal), identity,
+ *                   from-identity, to-identity (decimal, or unknown, host, world, remote-node),
+ *                   tcp-flags (SYN,ACK: all of them), protocol (tcp, udp, sctp, icmp, icmpv6),
+ *                   verdict (FORWARDED, DROPPED, AUDIT), drop-reason (a label of
  *                   drop_reasons.h), service (NS/NAME). Values of one field are alternatives,
  *                   different fields must all match; `not` turns its own entry into one that
  *                   must not match.
