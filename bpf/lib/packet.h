@@ -139,8 +139,8 @@ struct bn_scratch {
 	struct bn_hop back;         /* of replies to a sender that is no pod here */
 	struct bn_tuple inner;      /* quoted by an ICMP error, as quoted */
 	struct bn_tuple inner_to;
-	__u32 crc; /* sctp.h's accumulator */
-	__u32 pad;
+	__u32 crc;       /* sctp.h's accumulator */
+	__u32 cursor;    /* of a loop over a header's options */
 	__u32 found_set; /* where flow_lookup() found the entry */
 	__u32 found_way;
 	__u32 found_tag;

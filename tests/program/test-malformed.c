@@ -263,6 +263,9 @@ static const __u8 zero_option[] = {7, 0, 0, 0};
 static const __u8 long_option[] = {7, 9, 4, 0};
 static const __u8 cut_option[] = {1, 1, 1, 7};
 static const __u8 after_end[] = {0, 131, 3, 4};
+static const __u8 no_ops[40] = {[0 ... 39] = 1};
+static const __u8 last_route[40] = {[0 ... 38] = 1, [39] = 131};
+static const __u8 longest_route[40] = {7, 33, 4, [33] = 131, 7, 4, 10, 0, 0, 1};
 
 /* An IPv4 header whose length field says `words`. */
 static struct bn_packet lying[8];
@@ -336,6 +339,15 @@ static const struct bn_case cases[] = {
 		  {"option cut by the header's end", FROM(BN_POD_A),
 		   UDP("A", 1, "B", 53, .options = cut_option, .options_len = 4),
 		   DROP(MALFORMED_HEADER)},
+		  {"source route in the last byte that there can be", FROM(BN_POD_A),
+		   UDP("A", 1, "B", 53, .options = last_route, .options_len = 40),
+		   DROP(SOURCE_ROUTED)},
+		  {"source route behind the longest option", FROM(BN_POD_A),
+		   UDP("A", 1, "B", 53, .options = longest_route, .options_len = 40),
+		   DROP(SOURCE_ROUTED)},
+		  {"nothing but no-ops", FROM(BN_POD_A),
+		   UDP("A", 2, "B", 53, .options = no_ops, .options_len = 40),
+		   .outcome = BN_FORWARDED, .count = {OPENED}},
 		  {"bytes behind the end of options mean nothing", FROM(BN_POD_A),
 		   UDP("A", 1, "B", 53, .options = after_end, .options_len = 4),
 		   .outcome = BN_FORWARDED, .count = {OPENED}}}},
