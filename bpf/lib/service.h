@@ -19,10 +19,9 @@ static __always_inline struct bn_service_entry *service_slot(__u32 group, __u32 
 	return bpf_map_lookup_elem(&bn_services, &at);
 }
 
-static __always_inline struct bn_service_entry *service_in_group(__u32 group,
-								 const union bn_addr *addr,
-								 __be16 port, __u8 protocol,
-								 __u32 *ret_word)
+/* Its place + 1, or 0. */
+static __always_inline __u32 service_in_group(__u32 group, const union bn_addr *addr, __be16 port,
+					      __u8 protocol, __u32 *ret_word)
 {
 	struct bn_service_entry *e[BN_SERVICE_GROUP];
 	__u32 word;
@@ -33,7 +32,7 @@ static __always_inline struct bn_service_entry *service_in_group(__u32 group,
 	for (i = 0; i < BN_SERVICE_GROUP; i++) {
 		e[i] = service_slot(group, i);
 		if (!e[i])
-			return NULL;
+			return 0;
 		bn_touch(e[i]);
 		bn_touch((void *)e[i] + 64);
 	}
@@ -43,40 +42,53 @@ static __always_inline struct bn_service_entry *service_in_group(__u32 group,
 	for (i = 0; i < BN_SERVICE_GROUP; i++) {
 		if (word & 1u << i && e[i]->port == port && e[i]->protocol == protocol &&
 		    bn_addr_equal(&e[i]->addr, addr))
-			return e[i];
+			return group * BN_SERVICE_GROUP + i + 1;
 	}
-	return NULL;
+	return 0;
 }
 
-static __noinline struct bn_service_entry *service_entry(const union bn_addr *addr, __be16 port,
-							 __u8 protocol)
+/*
+ * The place of a frontend's entry in bn_services + 1, or 0. d0 and d1 are its address's. Numbers in and
+ * out, so that the verifier proves it once and not for every state of a caller's stack.
+ */
+BN_GLOBAL int service_find(__u64 d0, __u64 d1, __u32 port_, __u32 protocol_)
 {
-	struct bn_service_entry *e;
-	__u32 home, word = 0, other = 0, again;
+	const union bn_addr address = {.d = {d0, d1}}, *addr = &address;
+	__u32 home, word = 0, other = 0, again, at;
+	const struct bn_service_entry *e;
+	__be16 port = (__be16)port_;
+	__u8 protocol = (__u8)protocol_;
 	__u64 hash;
 	int i;
 
-	if (!addr)
-		return NULL;
 	hash = service_hash(addr, port, protocol);
 	home = bn_service_home(hash, bn_config.service_groups);
 	for (i = 0; i < 2; i++) {
-		e = service_in_group(home, addr, port, protocol, &word);
-		if (e)
-			return e;
-		if (likely(!BN_GROUP_SPILLED(word)))
-			return NULL;
-		e = service_in_group(bn_service_elsewhere(hash, bn_config.service_groups), addr,
-				     port, protocol, &other);
-		if (e)
-			return e;
+		at = service_in_group(home, addr, port, protocol, &word);
+		if (at || likely(!BN_GROUP_SPILLED(word)))
+			return at;
+		at = service_in_group(bn_service_elsewhere(hash, bn_config.service_groups), addr,
+				      port, protocol, &other);
+		if (at)
+			return at;
 		/* it may have moved from one to the other behind our back */
 		e = service_slot(home, 0);
 		again = e ? *(volatile __u32 *)&e->group : word;
 		if (again == word)
-			return NULL;
+			return 0;
 	}
-	return NULL;
+	return 0;
+}
+
+static __always_inline struct bn_service_entry *service_entry(const union bn_addr *addr,
+							      __be16 port, __u8 protocol)
+{
+	__u32 at = service_find(addr->d[0], addr->d[1], port, protocol);
+
+	if (!at)
+		return NULL;
+	at--;
+	return bpf_map_lookup_elem(&bn_services, &at);
 }
 
 /* The address under which what answers on all addresses of this node stands. */
