@@ -351,6 +351,11 @@ static int start(struct bn_agent *a, const struct bn_agent_config *config, sd_ev
 	r = bn_agent_reload(a, err);
 	if (r < 0)
 		return r;
+	/* once names stand, before anybody asks */
+	r = bn_observer_restore(a->observer, a->programs.maps[BN_MAP_bn_events]);
+	if (r < 0)
+		bn_log(BN_LOG_WARNING, "flows of before the start are not found again", "error",
+		       strerror(-r), NULL);
 	r = start_server(a, err);
 	if (r < 0)
 		return r;

@@ -9,6 +9,7 @@
 #include "flows/observer.h"
 
 #include "flows/reader.h"
+#include "flows/restore.h"
 #include "flows/subscription.h"
 
 #include <arpa/inet.h>
@@ -27,7 +28,7 @@ struct bn_observer {
 	uint64_t lost_told; /* of what `lost` says, already told to readers */
 	void (*sink)(void *user, const struct bn_flow_record *record);
 	void *sink_user;
-	uint64_t injected;
+	uint64_t injected, restored;
 	uint64_t opened, closed, dropped;
 };
 
@@ -110,26 +111,35 @@ static uint8_t hook_of(const struct bn_flow_record *record)
 	return is_local(record->destination) ? BN_HOOK_TO_POD : BN_HOOK_FROM_UPLINK;
 }
 
+/* Names its parts, as of its time. */
+static void name(struct bn_observer *o, struct bn_flow_record *record)
+{
+	struct bn_event *e = &record->event;
+
+	name_ends(o, record);
+	name_rules(o, record);
+	if (e->header.type != BN_EVENT_FLOW_CLOSED)
+		return;
+	if (e->src_identity == BN_IDENTITY_UNKNOWN)
+		e->src_identity = identity_of(record->source);
+	if (e->dst_identity == BN_IDENTITY_UNKNOWN)
+		e->dst_identity = identity_of(record->destination);
+	if (!e->hook)
+		e->hook = hook_of(record);
+}
+
 static void take(struct bn_observer *o, const struct bn_event *event, uint64_t time)
 {
 	struct bn_flow_record record = {.event = *event, .time = time};
-	struct bn_event *e = &record.event;
 	uint64_t number;
 
-	name_ends(o, &record);
-	name_rules(o, &record);
-	switch (e->header.type) {
+	name(o, &record);
+	switch (event->header.type) {
 	case BN_EVENT_FLOW_OPENED:
 		o->opened++;
 		break;
 	case BN_EVENT_FLOW_CLOSED:
 		o->closed++;
-		if (e->src_identity == BN_IDENTITY_UNKNOWN)
-			e->src_identity = identity_of(record.source);
-		if (e->dst_identity == BN_IDENTITY_UNKNOWN)
-			e->dst_identity = identity_of(record.destination);
-		if (!e->hook)
-			e->hook = hook_of(&record);
 		break;
 	case BN_EVENT_DROP:
 		o->dropped++;
@@ -139,6 +149,25 @@ static void take(struct bn_observer *o, const struct bn_event *event, uint64_t t
 	if (o->sink)
 		o->sink(o->sink_user, &record);
 	bn_readers_offer(&o->readers, number);
+}
+
+/* Counted by the agent that took it first. */
+static void take_again(void *user, const struct bn_event *event)
+{
+	struct bn_observer *o = user;
+	struct bn_flow_record record = {
+		.event = *event,
+		.time = bn_event_realtime(event->time),
+	};
+
+	name(o, &record);
+	bn_history_add(o->history, &record);
+	o->restored++;
+}
+
+int bn_observer_restore(struct bn_observer *o, int events_fd)
+{
+	return bn_events_restore(events_fd, bn_history_size(o->history), take_again, o);
 }
 
 static void on_event(void *user, const struct bn_event *event, uint64_t time)
@@ -304,6 +333,7 @@ void bn_observer_stats(const struct bn_observer *o, struct bn_observer_stats *re
 		.malformed = reader.malformed,
 		.lost = o->lost_told,
 		.injected = o->injected,
+		.restored = o->restored,
 		.opened = o->opened,
 		.closed = o->closed,
 		.dropped = o->dropped,

@@ -25,10 +25,11 @@ struct bn_observer_config {
 };
 
 struct bn_observer_stats {
-	uint64_t received;                /* records taken from the ring buffer */
-	uint64_t malformed;               /* of these, out of range and skipped */
-	uint64_t lost;                    /* records that found the ring buffer full */
-	uint64_t injected;                /* events the agent made itself */
+	uint64_t received;  /* records taken from the ring buffer */
+	uint64_t malformed; /* of these, out of range and skipped */
+	uint64_t lost;      /* records that found the ring buffer full */
+	uint64_t injected;  /* events the agent made itself */
+	uint64_t restored;  /* flows of before the start, in none of the others but kept */
 	uint64_t opened, closed, dropped; /* flows taken, by type */
 	uint64_t overwritten;             /* flows that made room for newer ones */
 	uint64_t kept;                    /* flows in the history now */
@@ -77,6 +78,12 @@ int bn_observer_new(sd_event *loop, const struct bn_observer_config *config,
 		    struct bn_observer **ret);
 /* Subscriptions must have been freed. */
 void bn_observer_free(struct bn_observer *observer);
+
+/*
+ * Keeps what the ring buffer still holds of an earlier agent's flows, with the names that there are
+ * now. To be called once those stand, before the loop runs. How many, or -errno.
+ */
+int bn_observer_restore(struct bn_observer *observer, int events_fd);
 
 /* What is kept; valid until the next event is taken. */
 const struct bn_history *bn_observer_history(const struct bn_observer *observer);

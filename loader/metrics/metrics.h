@@ -44,6 +44,7 @@
 	X(FLOW_EVENTS, "bpfnet_flow_events_total", "counter", "Events kept as flows, by type.") \
 	X(HISTORY_FLOWS, "bpfnet_history_flows", "gauge", "Flows kept for readers.") \
 	X(HISTORY_MAX_FLOWS, "bpfnet_history_max_flows", "gauge", "Flows kept at most.") \
+	X(HISTORY_RESTORED, "bpfnet_history_restored_flows", "gauge", "Flows of before the agent's start that it found again.") \
 	X(HISTORY_OVERWRITTEN, "bpfnet_history_overwritten_total", "counter", "Kept flows that made room for newer ones.") \
 	X(READERS, "bpfnet_flow_readers", "gauge", "Readers of flows.") \
 	X(READERS_OPENED, "bpfnet_flow_readers_opened_total", "counter", "Readers of flows since the start.") \

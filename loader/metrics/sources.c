@@ -129,6 +129,7 @@ static void collect_flows(struct bn_metrics_out *out, void *user)
 	bn_metric_u64(out, BN_METRIC_FLOW_EVENTS, s.dropped, "type", "drop", NULL);
 	bn_metric_u64(out, BN_METRIC_HISTORY_FLOWS, s.kept, NULL);
 	bn_metric_u64(out, BN_METRIC_HISTORY_MAX_FLOWS, s.max_kept, NULL);
+	bn_metric_u64(out, BN_METRIC_HISTORY_RESTORED, s.restored, NULL);
 	bn_metric_u64(out, BN_METRIC_HISTORY_OVERWRITTEN, s.overwritten, NULL);
 	bn_metric_u64(out, BN_METRIC_READERS, s.readers, NULL);
 	bn_metric_u64(out, BN_METRIC_READERS_OPENED, s.readers_total, NULL);

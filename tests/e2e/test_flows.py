@@ -186,6 +186,25 @@ def _read_until(process, port, timeout):
     return False
 
 
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_history_is_kept_over_a_restart(node, how):
+    """Each flow once: of before, of shortly before, and of while no agent ran."""
+    ports = [request(node, 4) for _ in range(20)]
+    node.wait_flow("closed", "--port", ports[-1], match=lambda f: f["event_type"] == "closed")
+    ports += [request(node, 4) for _ in range(20)]
+    getattr(node, how)()
+    ports += [request(node, 4) for _ in range(20)]
+    node.start()
+    node.wait_flow("closed", "--port", ports[-1], match=lambda f: f["event_type"] == "closed")
+    told = [(source_port(f), f["event_type"]) for f in node.flows("--pod", "shop/web-0")
+            if source_port(f) in ports]
+    for kind in ("opened", "closed"):
+        assert sorted(p for p, event in told if event == kind) == sorted(ports)
+    closed = node.flows("--port", ports[0])[-1]
+    assert closed["source"]["pod_name"] == "client" and closed["destination"]["pod_name"] == "web-0"
+    assert closed["destination_service"]["name"] == "web"
+
+
 def test_compact_line(node):
     port = request(node, 4)
     node.wait_flow("opened", "--port", port)

@@ -387,6 +387,129 @@ static void test_closed_descriptor(void **state)
 	assert_int_equal(s.dropped, 1);
 }
 
+static void run_out(struct ring *r)
+{
+	while (sd_event_run(r->loop, 0) > 0)
+		;
+}
+
+/* n records, told apart by their source port. */
+static void put_many(struct ring *r, int program, unsigned int first, unsigned int n)
+{
+	struct bn_event e =
+		fixture_event(BN_EVENT_FLOW_OPENED, IPPROTO_TCP, "10.0.0.1", 0, "203.0.113.9", 80);
+
+	for (unsigned int i = 0; i < n; i++) {
+		e.tuple.sport = htons((uint16_t)(first + i));
+		assert_int_equal(put(program, &e), 0);
+	}
+}
+
+/* The agent is gone, and another one has the map. How many flows it finds. */
+static unsigned int again(struct ring *r, size_t history)
+{
+	struct bn_observer_config config = {
+		.events_fd = r->map, .node_name = "node-a", .names = r->names, .history = history};
+	struct bn_observer_stats s;
+	int n;
+
+	bn_observer_free(r->observer);
+	r->observer = NULL;
+	assert_int_equal(bn_observer_new(r->loop, &config, &r->observer), 0);
+	n = bn_observer_restore(r->observer, r->map);
+	bn_observer_stats(r->observer, &s);
+	assert_int_equal(s.restored, n);
+	assert_int_equal(s.kept, n);
+	assert_int_equal(s.opened, 0);
+	return (unsigned int)n;
+}
+
+/* What is kept is what has these ports, in order. */
+static void expect_ports(const struct ring *r, unsigned int first, unsigned int n)
+{
+	const struct bn_history *h = bn_observer_history(r->observer);
+	uint64_t at = bn_history_oldest(h);
+
+	assert_int_equal(bn_history_next(h) - at, n);
+	for (unsigned int i = 0; i < n; i++) {
+		const struct bn_flow_record *f = bn_history_at(h, at + i);
+
+		assert_int_equal(ntohs(f->event.tuple.sport), first + i);
+		assert_string_equal(bn_name_text(f->source), "client");
+	}
+}
+
+static void test_restored(void **state)
+{
+	struct ring *r = *state;
+
+	if (!r)
+		skip();
+	assert_int_equal(again(r, 0), 0);
+	put_many(r, r->whole, 1, 10);
+	run_out(r);
+	put_many(r, r->whole, 11, 3); /* while nobody runs */
+	assert_int_equal(again(r, 0), 10);
+	expect_ports(r, 1, 10);
+	run_out(r);
+	expect_ports(r, 1, 13);
+	assert_int_equal(again(r, 0), 13);
+	expect_ports(r, 1, 13);
+	assert_int_equal(again(r, 5), 5);
+	expect_ports(r, 9, 5);
+}
+
+/* A ring that has come round, and has unread records as well. */
+static void test_restored_from_a_full_ring(void **state)
+{
+	const unsigned int records = 256 * 1024 / (8 + sizeof(struct bn_event));
+	struct ring *r = *state;
+	struct bn_event e =
+		fixture_event(BN_EVENT_FLOW_OPENED, IPPROTO_TCP, "10.0.0.1", 0, "203.0.113.9", 80);
+	unsigned int n, at = 1, unread = 0;
+
+	if (!r)
+		skip();
+	for (; at <= 4000; at += 400) {
+		put_many(r, r->whole, at, 400);
+		run_out(r);
+	}
+	n = again(r, 10000);
+	/* all but the one that the datapath might be about to write over */
+	assert_in_range(n, records - 2, records - 1);
+	expect_ports(r, at - n, n);
+	put_many(r, r->whole, at, 1000);
+	n = again(r, 10000);
+	assert_in_range(n, records - 1002, records - 1001);
+	expect_ports(r, at - n, n);
+	while (put(r->whole, &e) == 0)
+		unread++;
+	assert_in_range(unread, 1, records);
+	assert_int_equal(again(r, 10000), 0);
+	run_out(r);
+	assert_int_equal(received(r), 1000 + unread);
+}
+
+/* What can't be a record ends it, what is no good one is left out. */
+static void test_restored_among_rubbish(void **state)
+{
+	struct ring *r = *state;
+	struct bn_event bad =
+		fixture_event(BN_EVENT_FLOW_OPENED, IPPROTO_TCP, "10.0.0.1", 0, "203.0.113.9", 80);
+
+	if (!r)
+		skip();
+	bad.hook = BN_HOOK_XDP;
+	put_many(r, r->whole, 1, 5);
+	put_many(r, r->cut, 6, 1);
+	put_many(r, r->whole, 7, 2);
+	assert_int_equal(put(r->whole, &bad), 0);
+	put_many(r, r->whole, 9, 2);
+	run_out(r);
+	assert_int_equal(again(r, 0), 4);
+	expect_ports(r, 7, 4);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -397,6 +520,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_silent_records, ring_setup, ring_teardown),
 		cmocka_unit_test_setup_teardown(test_storm, ring_setup, ring_teardown),
 		cmocka_unit_test_setup_teardown(test_lost_with_room, ring_setup, ring_teardown),
+		cmocka_unit_test_setup_teardown(test_restored, ring_setup, ring_teardown),
+		cmocka_unit_test_setup_teardown(test_restored_from_a_full_ring, ring_setup,
+						ring_teardown),
+		cmocka_unit_test_setup_teardown(test_restored_among_rubbish, ring_setup,
+						ring_teardown),
 		cmocka_unit_test_setup_teardown(test_closed_descriptor, ring_setup, ring_teardown),
 	};
 
