@@ -24,7 +24,7 @@ struct connection {
 	TAILQ_ENTRY(connection) entry;
 	int fd;
 	uint64_t until; /* CLOCK_MONOTONIC, microseconds */
-	bool ended;     /* shut down, and no longer in the queue */
+	bool out;       /* of the queue: shut down, or kept */
 };
 
 struct bn_http {
@@ -50,7 +50,7 @@ static void end_old(struct bn_http *http, uint64_t now)
 
 	while ((c = TAILQ_FIRST(&http->connections)) && c->until <= now) {
 		TAILQ_REMOVE(&http->connections, c, entry);
-		c->ended = true;
+		c->out = true;
 		shutdown(c->fd, SHUT_RDWR);
 	}
 }
@@ -98,7 +98,7 @@ static void on_connection(void *user, struct MHD_Connection *connection, void **
 	const union MHD_ConnectionInfo *info;
 
 	if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
-		if (c && !c->ended)
+		if (c && !c->out)
 			TAILQ_REMOVE(&http->connections, c, entry);
 		free(c);
 		*state = NULL;
@@ -130,6 +130,26 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
 		return MHD_YES;
 	}
 	return http->config.answer(http->config.user, connection, method, url);
+}
+
+void bn_http_keep(struct bn_http *http, struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	struct connection *c = info ? info->socket_context : NULL;
+
+	if (!c || c->out)
+		return;
+	TAILQ_REMOVE(&http->connections, c, entry);
+	c->out = true;
+}
+
+void bn_http_resume(struct bn_http *http, struct MHD_Connection *connection)
+{
+	MHD_resume_connection(connection);
+	/* the library looks at it when it is run next, and nothing of its own says so */
+	sd_event_source_set_time(http->timer, 0);
+	sd_event_source_set_enabled(http->timer, SD_EVENT_ONESHOT);
 }
 
 /* ---- listening ---- */
@@ -214,7 +234,7 @@ static int watch(struct bn_http *http)
 	r = sd_event_add_io(http->event, &http->io, info->epoll_fd, EPOLLIN, on_io, http);
 	if (r < 0)
 		return r;
-	r = sd_event_add_time(http->event, &http->timer, CLOCK_MONOTONIC, 0, 0, on_timer, http);
+	r = sd_event_add_time(http->event, &http->timer, CLOCK_MONOTONIC, 0, 1, on_timer, http);
 	return r < 0 ? r : sd_event_source_set_enabled(http->timer, SD_EVENT_OFF);
 }
 
@@ -230,8 +250,8 @@ int bn_http_new(sd_event *event, const struct bn_http_config *config, struct bn_
 	TAILQ_INIT(&http->connections);
 	http->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	http->daemon = MHD_start_daemon(
-		MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, on_request, http,
-		MHD_OPTION_CONNECTION_LIMIT, config->connections,
+		MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
+		on_request, http, MHD_OPTION_CONNECTION_LIMIT, config->connections,
 		MHD_OPTION_PER_IP_CONNECTION_LIMIT, config->per_address,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, config->memory, MHD_OPTION_CONNECTION_TIMEOUT,
 		config->idle, MHD_OPTION_NOTIFY_CONNECTION,

@@ -32,8 +32,12 @@ struct bn_http_config {
 };
 
 int bn_http_new(sd_event *event, const struct bn_http_config *config, struct bn_http **ret);
-/* Closes every connection. */
+/* Closes every connection; none may be suspended. */
 void bn_http_free(struct bn_http *http);
+/* The connection may last longer than `lifetime`, as long as it makes progress. */
+void bn_http_keep(struct bn_http *http, struct MHD_Connection *connection);
+/* Goes on with a connection that was suspended, in the loop's next turn. */
+void bn_http_resume(struct bn_http *http, struct MHD_Connection *connection);
 
 /*
  * A non-blocking socket that listens on an address that the node may not have yet; on :: for IPv4

@@ -6,29 +6,24 @@
  */
 #include "metrics/listen.h"
 
-#include "http/http.h"
-#include "log.h"
+#include "http/listener.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define LISTEN_CONNECTIONS_MAX 32
 #define LISTEN_PER_ADDRESS_MAX 8
 #define LISTEN_MEMORY_MAX 8192 /* bytes of a request's head */
 #define LISTEN_IDLE 5          /* seconds without progress */
 #define LISTEN_LIFETIME 10     /* seconds in all */
-#define LISTEN_RETRY_USEC 5000000
 #define LISTEN_FRESH_USEC 1000000
 
 struct bn_metrics_listen {
 	sd_event *event;
 	struct bn_metrics *metrics;
-	const struct bn_listen *at;
 	struct bn_http *http;
-	int fd, error;
-	sd_event_source *source, *retry;
+	struct bn_http_listener *listener;
 	struct MHD_Response *text; /* the last */
 	uint64_t made;             /* when, CLOCK_MONOTONIC, microseconds */
 };
@@ -102,53 +97,7 @@ static enum MHD_Result answer(void *user, struct MHD_Connection *connection, con
 	return MHD_queue_response(connection, MHD_HTTP_OK, response);
 }
 
-/* ---- listening ---- */
-
-static int on_accept(sd_event_source *source, int fd, uint32_t revents, void *user)
-{
-	struct bn_metrics_listen *l = user;
-
-	bn_http_accept(l->http, fd);
-	return 0;
-}
-
-static int start(struct bn_metrics_listen *l)
-{
-	int r = bn_http_listen(&l->at->addr, l->at->port);
-
-	if (r < 0)
-		return r;
-	l->fd = r;
-	r = sd_event_add_io(l->event, &l->source, l->fd, EPOLLIN, on_accept, l);
-	if (r < 0) {
-		close(l->fd);
-		l->fd = -1;
-	}
-	return r < 0 ? r : 0;
-}
-
-static int try(struct bn_metrics_listen *l)
-{
-	char text[BN_LISTEN_STRLEN];
-	int r = start(l);
-
-	if (r < 0 && r != l->error)
-		bn_log(BN_LOG_ERROR, "can't serve metrics, trying again", "address",
-		       bn_listen_format(l->at, text), "error", strerror(-r), NULL);
-	if (r == 0)
-		bn_log(BN_LOG_INFO, "serving metrics", "address", bn_listen_format(l->at, text),
-		       NULL);
-	l->error = r;
-	if (r == 0)
-		return 0;
-	r = sd_event_source_set_time_relative(l->retry, LISTEN_RETRY_USEC);
-	return r < 0 ? r : sd_event_source_set_enabled(l->retry, SD_EVENT_ONESHOT);
-}
-
-static int on_retry(sd_event_source *source, uint64_t usec, void *user)
-{
-	return try(user);
-}
+/* ---- life ---- */
 
 int bn_metrics_listen_new(sd_event *event, struct bn_metrics *metrics, const struct bn_listen *at,
 			  struct bn_metrics_listen **ret)
@@ -169,15 +118,9 @@ int bn_metrics_listen_new(sd_event *event, struct bn_metrics *metrics, const str
 		return -ENOMEM;
 	l->event = sd_event_ref(event);
 	l->metrics = metrics;
-	l->at = at;
-	l->fd = -1;
 	r = bn_http_new(event, &config, &l->http);
 	if (r >= 0)
-		r = sd_event_add_time(event, &l->retry, CLOCK_MONOTONIC, 0, 0, on_retry, l);
-	if (r >= 0)
-		r = sd_event_source_set_enabled(l->retry, SD_EVENT_OFF);
-	if (r >= 0)
-		r = try(l);
+		r = bn_http_listener_new(event, l->http, at, "metrics", &l->listener);
 	if (r < 0) {
 		bn_metrics_listen_free(l);
 		return r;
@@ -190,10 +133,7 @@ void bn_metrics_listen_free(struct bn_metrics_listen *l)
 {
 	if (!l)
 		return;
-	sd_event_source_disable_unref(l->source);
-	sd_event_source_disable_unref(l->retry);
-	if (l->fd >= 0)
-		close(l->fd);
+	bn_http_listener_free(l->listener);
 	bn_http_free(l->http);
 	if (l->text)
 		MHD_destroy_response(l->text);
@@ -203,5 +143,5 @@ void bn_metrics_listen_free(struct bn_metrics_listen *l)
 
 int bn_metrics_listen_error(const struct bn_metrics_listen *l)
 {
-	return l ? l->error : 0;
+	return l ? bn_http_listener_error(l->listener) : 0;
 }
