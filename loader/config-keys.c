@@ -108,6 +108,11 @@ const struct bn_key bn_keys[] = {
 		.offset = AT(metrics_listen),
 		.help = "where Prometheus finds metrics over HTTP, at /metrics",
 		.expects = "ADDRESS:PORT, an IPv6 address in brackets, or off", .fallback = "off"},
+	{.name = "ui-listen", .arg = "ADDRESS:PORT|off", .type = &bn_type_listen,
+		.offset = AT(ui_listen),
+		.help = "where a browser finds a page of who talks to whom, and every flow; it "
+			"asks for no password: 127.0.0.1 is a good address",
+		.expects = "ADDRESS:PORT, an IPv6 address in brackets, or off", .fallback = "off"},
 	{.name = "log-level", .arg = "error|warning|info|debug", .type = &bn_type_choice,
 		.offset = AT(log_level), .help = "the least severe messages to log",
 		.expects = "error, warning, info or debug", .choices = levels, .fallback = "info"},
@@ -177,6 +182,11 @@ const struct bn_key bn_keys[] = {
 	NUMBER("metrics", "series", metrics_series, 1, 100000, 500,
 	       "services, backends and policies that one metric tells apart; what is beyond is "
 	       "counted as `other`"),
+
+	{.section = "ui", .name = "hosts", .arg = "NAME", .type = &bn_type_host_names,
+		.offset = AT(ui_hosts), .fallback_shown = "none",
+		.expects = "a DNS name: lower-case letters, digits, '-' and '.'",
+		.help = "names that browsers may use for the page besides its address and localhost"},
 
 	{.section = "services", .name = "node-port-range", .arg = "MIN-MAX",
 		.type = &bn_type_ports, .offset = AT(node_ports), .min = 1024,

@@ -188,6 +188,12 @@ static int read_node_name(const struct bn_key *key, void *field, const char *tex
 	return bn_config_is_node_name(text) ? set_string(field, text) : -EINVAL;
 }
 
+static int read_host_name(const struct bn_key *key, void *field, const char *text,
+			  enum bn_value_form form)
+{
+	return bn_config_is_node_name(text) ? add_string(field, text) : -EINVAL;
+}
+
 /* The kernel's dev_valid_name(). */
 static int read_interface(const struct bn_key *key, void *field, const char *text,
 			  enum bn_value_form form)
@@ -493,6 +499,7 @@ const struct bn_key_type bn_type_paths = {true, read_path_item, show_strings, cl
 const struct bn_key_type bn_type_path_none = {false, read_path_none, show_string, clear_string};
 const struct bn_key_type bn_type_group = {false, read_group, show_string, clear_string};
 const struct bn_key_type bn_type_node_name = {false, read_node_name, show_string, clear_string};
+const struct bn_key_type bn_type_host_names = {true, read_host_name, show_strings, clear_strings};
 const struct bn_key_type bn_type_interfaces = {true, read_interface, show_strings, clear_strings};
 const struct bn_key_type bn_type_protocol_ports = {true, read_protocol_port, show_protocol_ports,
 						   clear_protocol_ports};

@@ -10,6 +10,7 @@ extern const struct bn_key_type bn_type_path_none;  /* char *, NULL as long as n
 extern const struct bn_key_type bn_type_group;      /* likewise */
 extern const struct bn_key_type bn_type_node_name;  /* char * */
 extern const struct bn_key_type bn_type_interfaces; /* struct bn_string_list */
+extern const struct bn_key_type bn_type_host_names; /* struct bn_string_list */
 extern const struct bn_key_type bn_type_cidrs;      /* struct bn_cidr_list */
 extern const struct bn_key_type bn_type_node_addresses; /* struct bn_node_addresses */
 extern const struct bn_key_type bn_type_on_off;         /* bool */

@@ -98,8 +98,10 @@ struct bn_agent_config {
 	struct bn_port_range node_ports;
 	struct bn_node_addresses node_port_addresses;
 	struct bn_listen metrics_listen;
-	uint32_t metrics_series; /* label sets of a metric whose labels the objects give */
-	uint32_t audit_interval; /* seconds; 0: only when asked */
+	struct bn_listen ui_listen;
+	struct bn_string_list ui_hosts; /* names of the page besides its address */
+	uint32_t metrics_series;        /* label sets of a metric whose labels the objects give */
+	uint32_t audit_interval;        /* seconds; 0: only when asked */
 	struct bn_cidr_list nat_exclude;
 };
 

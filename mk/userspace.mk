@@ -33,7 +33,7 @@ pkg_cflags = $(shell $(PKG_CONFIG) --cflags $(1))
 pkg_libs = $(shell $(PKG_CONFIG) --libs $(1))
 
 MAPS_FLAGS := -Imaps
-LOADER_FLAGS := -Imaps -Iloader/public -Iloader -I$(BUILD)/skel
+LOADER_FLAGS := -Imaps -Iloader/public -Iloader -I$(BUILD)/skel -I$(BUILD)/ui
 CLI_FLAGS := -Imaps -Iloader/public -Icli
 
 $(BUILD)/maps/%.o: maps/%.c
@@ -45,6 +45,15 @@ $(BUILD)/loader/%.o: loader/%.c | skeletons
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(BN_CFLAGS) $(LOADER_FLAGS) $(call pkg_cflags,$(PKGS_LOADER)) -c $< -o $@
+
+# the page, its scripts in the order in which they are joined
+UI_SCRIPTS := $(addprefix ui/,flow.js filters.js stream.js graph.js map.js table.js detail.js main.js)
+$(BUILD)/ui/page.inc: ui/join.sh ui/page.html ui/style.css $(UI_SCRIPTS)
+	@mkdir -p $(@D)
+	$(call say,PAGE,$@)
+	$(Q)ui/join.sh $@ $(UI_SCRIPTS)
+
+$(BUILD)/loader/ui/page.o: $(BUILD)/ui/page.inc
 
 $(BUILD)/cli/%.o: cli/%.c
 	@mkdir -p $(@D)

@@ -132,9 +132,12 @@ want() {
 	bpftool=$(pick bpftool "bpftool" "linux-tools-common linux-tools-generic") || exit
 	# the versioned ones: what `clang` itself means may be too old (14 on Debian 12),
 	# and so may clang-format
+	# what drives the page; on Ubuntu it is a snap, which has no place here: its tests say so
+	chromium=
+	[ "${ID:-}" = ubuntu ] || chromium=chromium
 	clang=$(pick clang "clang-19 clang-format-19" "clang-18 clang-format-18" "clang-17" "clang-16") || exit
 	# shellcheck disable=SC2086 # one word each
-	echo $BUILD_DEPS $clang $bpftool $TEST_DEPS
+	echo $BUILD_DEPS $clang $bpftool $TEST_DEPS $chromium
 }
 
 if [ "${1:-}" = --list ]; then

@@ -362,6 +362,9 @@ static int start(struct bn_agent *a, const struct bn_agent_config *config, sd_ev
 	r = bn_agent_metrics_listen(a);
 	if (r < 0)
 		return bn_error_set(err, r, "can't prepare to serve metrics: %s", strerror(-r));
+	r = bn_agent_ui_start(a);
+	if (r < 0)
+		return bn_error_set(err, r, "can't prepare to serve the page: %s", strerror(-r));
 	report_host(a);
 	a->live = true;
 	malloc_trim(0);
@@ -395,6 +398,7 @@ int bn_agent_start(struct bn_agent *a, const struct bn_agent_config *config, sd_
 void bn_agent_done(struct bn_agent *a)
 {
 	bn_server_free(a->server);
+	bn_ui_free(a->ui);
 	bn_agent_metrics_done(a);
 	stop_folders(a);
 	bn_agent_uplinks_done(a);

@@ -33,6 +33,7 @@
 #include "objects/objects.h"
 #include "policy/policy.h"
 #include "server/server.h"
+#include "ui/ui.h"
 
 #include <systemd/sd-event.h>
 
@@ -102,6 +103,7 @@ struct bn_agent {
 	uint64_t applies_refused;
 	uint64_t flow_entries; /* as of the last look at the flow table for metrics */
 	struct bn_metrics_listen *metrics_listen; /* NULL: nobody is served */
+	struct bn_ui *ui;                         /* likewise */
 	sd_event_source *sweep;
 	uint64_t opened_swept; /* flows opened before the last sweep */
 
@@ -244,6 +246,8 @@ int bn_agent_method_map_audit(struct bn_request *r, void *user);
 /* agent/methods.c, agent/status.c: the socket's methods. */
 int bn_agent_methods(struct bn_agent *a, struct bn_error *err);
 int bn_agent_method_status(struct bn_request *r, void *user);
+/* `status`; NULL without memory. */
+json_t *bn_agent_status_json(struct bn_agent *a);
 /* Why the node is degraded, texts, and what is only worth knowing; both the caller's. */
 json_t *bn_agent_reasons(struct bn_agent *a, json_t **ret_notes);
 int bn_agent_method_map_list(struct bn_request *r, void *user);
@@ -267,7 +271,11 @@ void bn_agent_metrics_done(struct bn_agent *a);
 int bn_agent_events_lost(void *user, uint64_t *ret);
 /* For struct bn_objects_config. */
 void bn_agent_applied(void *user, int result, double seconds);
+/* agent/ui.c: the page, where the configuration wants it. */
+int bn_agent_ui_start(struct bn_agent *a);
 /* agent/svc.c */
+/* `svc list` of a namespace, NULL: of all. NULL without memory or where the maps can't be read. */
+json_t *bn_agent_services_json(struct bn_agent *a, const char *namespace);
 int bn_agent_method_svc_list(struct bn_request *r, void *user);
 int bn_agent_method_svc_get(struct bn_request *r, void *user);
 /* agent/tables.c */

@@ -212,6 +212,10 @@ json_t *bn_agent_reasons(struct bn_agent *a, json_t **ret_notes)
 			   json_sprintf("metrics aren't served on %s: %s",
 					bn_listen_format(&a->config->metrics_listen, text),
 					strerror(-bn_metrics_listen_error(a->metrics_listen))));
+	if (bn_ui_error(a->ui))
+		add_reason(&rs, json_sprintf("the page isn't served on %s: %s",
+					     bn_listen_format(&a->config->ui_listen, text),
+					     strerror(-bn_ui_error(a->ui))));
 	for (size_t i = 0; i < a->n_uplinks; i++) {
 		if (!a->uplinks[i].attached)
 			add_reason(&rs, json_sprintf("device %s: no program is attached",
@@ -228,9 +232,8 @@ json_t *bn_agent_reasons(struct bn_agent *a, json_t **ret_notes)
 	return rs.array;
 }
 
-int bn_agent_method_status(struct bn_request *r, void *user)
+json_t *bn_agent_status_json(struct bn_agent *a)
 {
-	struct bn_agent *a = user;
 	json_t *maps = json_array(), *attachments = json_array(), *notes, *reasons, *features;
 	struct utsname u;
 
@@ -245,13 +248,21 @@ int bn_agent_method_status(struct bn_request *r, void *user)
 	bn_agent_xdp_status(a, features, attachments);
 	bn_agent_sockets_status(a, features, attachments);
 	bn_agent_host_status(a, features, notes);
-	bn_reply(r, json_pack("{s:s, s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "state",
-			      !a->live                        ? "starting"
-			      : json_array_size(reasons) != 0 ? "degraded"
-							      : "live",
-			      "reasons", reasons, "notes", notes, "node", a->config->node_name,
-			      "version", BN_VERSION, "kernel", u.release, "features", features,
-			      "attachments", attachments, "maps", maps, "audit",
-			      bn_agent_audit_json(a)));
+	return json_pack("{s:s, s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "state",
+			 !a->live                        ? "starting"
+			 : json_array_size(reasons) != 0 ? "degraded"
+							 : "live",
+			 "reasons", reasons, "notes", notes, "node", a->config->node_name,
+			 "version", BN_VERSION, "kernel", u.release, "features", features,
+			 "attachments", attachments, "maps", maps, "audit", bn_agent_audit_json(a));
+}
+
+int bn_agent_method_status(struct bn_request *r, void *user)
+{
+	json_t *status = bn_agent_status_json(user);
+
+	if (!status)
+		return -ENOMEM;
+	bn_reply(r, status);
 	return 0;
 }

@@ -273,16 +273,33 @@ static const char *param(struct bn_request *r, const char *name)
 	return json_string_value(json_object_get(bn_request_params(r), name));
 }
 
+static int list_services(struct bn_agent *a, const char *namespace, json_t **ret)
+{
+	struct listing l = {.agent = a, .namespace = namespace};
+	int r = begin(&l);
+
+	if (!r)
+		r = bn_objects_each_service(a->objects, add_service, &l);
+	if (!r)
+		*ret = json_incref(l.array);
+	end(&l);
+	return r;
+}
+
+json_t *bn_agent_services_json(struct bn_agent *a, const char *namespace)
+{
+	json_t *list = NULL;
+
+	return list_services(a, namespace, &list) < 0 ? NULL : list;
+}
+
 int bn_agent_method_svc_list(struct bn_request *r, void *user)
 {
-	struct listing l = {.agent = user, .namespace = param(r, "namespace")};
-	int ret = begin(&l);
+	json_t *list = NULL;
+	int ret = list_services(user, param(r, "namespace"), &list);
 
 	if (!ret)
-		ret = bn_objects_each_service(l.agent->objects, add_service, &l);
-	if (!ret)
-		bn_reply(r, json_incref(l.array));
-	end(&l);
+		bn_reply(r, list);
 	return ret;
 }
 

@@ -160,6 +160,12 @@ static void test_options(void **state)
 	result = parse_good("metrics-listen: 0.0.0.0:1\n", "--node-name a --metrics-listen off");
 	assert_string_equal(bn_listen_format(&result.config.metrics_listen, listen), "off");
 	done(&result);
+	result = parse_good("ui-listen: 127.0.0.1:9963\nui: {hosts: [a.example, b]}\n",
+			    "--node-name a");
+	assert_string_equal(bn_listen_format(&result.config.ui_listen, listen), "127.0.0.1:9963");
+	assert_int_equal(result.config.ui_hosts.n, 2);
+	assert_string_equal(result.config.ui_hosts.items[1], "b");
+	done(&result);
 	result = parse_good("metrics-listen: off\n", "--node-name a");
 	assert_int_equal(result.config.metrics_listen.port, 0);
 	done(&result);
