@@ -179,6 +179,19 @@ const struct bn_key bn_keys[] = {
 	NUMBER("flows", "drop-rate", drop_rate, 0, 1000000, 1000,
 	       "drop records a second, for each reason and CPU"),
 
+	{.section = "flows", .name = "export-file", .arg = "FILE|none", .type = &bn_type_path_none,
+		.offset = AT(export_file), .max = PATH_MOST, .expects = "an absolute path or none",
+		.fallback_shown = "none",
+		.help = "flows are appended to it, as `bpfnet flows -o json` shows them"},
+	NUMBER("flows", "export-file-max-mb", export_max_mb, 1, 1000000, 10,
+	       "megabytes after which the file is renamed to FILE.1, and FILE.1 to FILE.2"),
+	NUMBER("flows", "export-file-max-backups", export_max_backups, 0, 1000, 5,
+	       "such files kept besides FILE"),
+	{.section = "flows", .name = "export-filters", .arg = "FILTER", .type = &bn_type_flow_filters,
+		.offset = AT(export_filters), .fallback_shown = "every flow",
+		.expects = "FIELD=VALUE or not FIELD=VALUE, as the options of `bpfnet flows`",
+		.help = "flows that are exported"},
+
 	NUMBER("metrics", "series", metrics_series, 1, 100000, 500,
 	       "services, backends and policies that one metric tells apart; what is beyond is "
 	       "counted as `other`"),

@@ -5,6 +5,8 @@
  */
 #include "config-types.h"
 
+#include "flows/filter-text.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <net/if.h>
@@ -494,6 +496,17 @@ static json_t *show_listen(const struct bn_key *key, const void *field)
 	return json_string(bn_listen_format(field, text));
 }
 
+static int read_flow_filter(const struct bn_key *key, void *field, const char *text,
+			    enum bn_value_form form)
+{
+	struct bn_flow_filter *filter = NULL;
+	char *item = (char *)text;
+	int r = bn_flow_filter_text(&item, 1, &filter, NULL);
+
+	bn_flow_filter_free(filter);
+	return r < 0 ? r : add_string(field, text);
+}
+
 const struct bn_key_type bn_type_path = {false, read_path, show_string, clear_string};
 const struct bn_key_type bn_type_paths = {true, read_path_item, show_strings, clear_strings};
 const struct bn_key_type bn_type_path_none = {false, read_path_none, show_string, clear_string};
@@ -503,6 +516,8 @@ const struct bn_key_type bn_type_host_names = {true, read_host_name, show_string
 const struct bn_key_type bn_type_interfaces = {true, read_interface, show_strings, clear_strings};
 const struct bn_key_type bn_type_protocol_ports = {true, read_protocol_port, show_protocol_ports,
 						   clear_protocol_ports};
+const struct bn_key_type bn_type_flow_filters = {true, read_flow_filter, show_strings,
+						 clear_strings};
 const struct bn_key_type bn_type_cidrs = {true, read_cidr, show_cidrs, clear_cidrs};
 const struct bn_key_type bn_type_node_addresses = {true, read_node_address, show_node_addresses,
 						   clear_node_addresses};

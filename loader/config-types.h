@@ -20,6 +20,7 @@ extern const struct bn_key_type bn_type_number;         /* uint32_t */
 extern const struct bn_key_type bn_type_listen;         /* struct bn_listen */
 extern const struct bn_key_type bn_type_ports;          /* struct bn_port_range */
 extern const struct bn_key_type bn_type_protocol_ports; /* struct bn_protocol_ports */
+extern const struct bn_key_type bn_type_flow_filters;   /* struct bn_string_list */
 
 /* DNS-1123 subdomain: what Kubernetes takes for a Node's name. */
 bool bn_config_is_node_name(const char *s);

@@ -302,6 +302,8 @@ static int finish(struct bn_agent_config *config, bool run, struct bn_error *err
 		r = check_ports(config, err);
 	if (r == 0)
 		r = name_node(config, err);
+	if (config->export_file && !strcmp(config->export_file, "none"))
+		bn_key_find("flows", "export-file")->type->clear(&config->export_file);
 	if (r == 0)
 		r = find_cgroup(config, run, err);
 	return r < 0 ? r : find_group(config, run, err);

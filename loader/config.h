@@ -93,7 +93,10 @@ struct bn_agent_config {
 	} life; /* seconds */
 	uint32_t flow_history;
 	bool flow_events;
-	uint32_t drop_rate; /* records a second, per reason and CPU */
+	char *export_file; /* of flows; absolute; NULL: none */
+	uint32_t export_max_mb, export_max_backups;
+	struct bn_string_list export_filters; /* flows/filter-text.h */
+	uint32_t drop_rate;                   /* records a second, per reason and CPU */
 	struct bn_port_range nat_ports;
 	struct bn_port_range node_ports;
 	struct bn_node_addresses node_port_addresses;

@@ -356,6 +356,10 @@ static int start(struct bn_agent *a, const struct bn_agent_config *config, sd_ev
 	if (r < 0)
 		bn_log(BN_LOG_WARNING, "flows of before the start are not found again", "error",
 		       strerror(-r), NULL);
+	/* which has them already, from the agent before */
+	r = bn_agent_export_start(a, err);
+	if (r < 0)
+		return r;
 	r = start_server(a, err);
 	if (r < 0)
 		return r;
@@ -410,6 +414,7 @@ void bn_agent_done(struct bn_agent *a)
 	bn_dry_run_free(a->dry_run);
 	bn_objects_free(a->objects);
 	bn_health_free(a->health);
+	bn_agent_export_done(a);
 	bn_observer_free(a->observer);
 	bn_names_free(a->names);
 	bn_sysctl_free(a->sysctl);

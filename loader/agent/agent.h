@@ -95,6 +95,7 @@ struct bn_agent {
 
 	struct bn_names *names;
 	struct bn_observer *observer;
+	struct bn_export *export; /* NULL: flows go to no file */
 	struct bn_metrics *metrics;
 	struct bn_metrics_datapath metrics_datapath;
 	struct bn_metrics_flows metrics_flows;
@@ -262,6 +263,16 @@ struct bn_map_state {
 void bn_agent_each_map(struct bn_agent *a, const uint64_t *flows,
 		       void (*fn)(void *user, int id, const struct bn_map_state *state),
 		       void *user);
+/* agent/export.c: flows into a file. */
+struct bn_metrics_out;
+int bn_agent_export_start(struct bn_agent *a, struct bn_error *err);
+void bn_agent_export_done(struct bn_agent *a);
+/* Why none are written, where that is so. */
+void bn_agent_export_problem(const struct bn_agent *a, void (*fn)(void *user, json_t *text),
+			     void *user);
+/* NULL: none are wanted. */
+json_t *bn_agent_export_json(const struct bn_agent *a);
+void bn_agent_export_collect(struct bn_metrics_out *out, void *user);
 /* agent/metrics.c */
 int bn_agent_metrics_start(struct bn_agent *a);
 /* Where the configuration wants it: when there is something to tell. */

@@ -168,6 +168,8 @@ int bn_agent_metrics_start(struct bn_agent *a)
 	if (r >= 0)
 		r = bn_metrics_register(a->metrics, collect_maps, a);
 	if (r >= 0)
+		r = bn_metrics_register(a->metrics, bn_agent_export_collect, a);
+	if (r >= 0)
 		r = bn_metrics_register(a->metrics, collect_policies, a);
 	if (r >= 0)
 		r = bn_metrics_register(a->metrics, collect_applies, a);

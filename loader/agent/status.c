@@ -216,6 +216,7 @@ json_t *bn_agent_reasons(struct bn_agent *a, json_t **ret_notes)
 		add_reason(&rs, json_sprintf("the page isn't served on %s: %s",
 					     bn_listen_format(&a->config->ui_listen, text),
 					     strerror(-bn_ui_error(a->ui))));
+	bn_agent_export_problem(a, found_reason, &rs);
 	for (size_t i = 0; i < a->n_uplinks; i++) {
 		if (!a->uplinks[i].attached)
 			add_reason(&rs, json_sprintf("device %s: no program is attached",
@@ -248,13 +249,14 @@ json_t *bn_agent_status_json(struct bn_agent *a)
 	bn_agent_xdp_status(a, features, attachments);
 	bn_agent_sockets_status(a, features, attachments);
 	bn_agent_host_status(a, features, notes);
-	return json_pack("{s:s, s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "state",
+	return json_pack("{s:s, s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o*}", "state",
 			 !a->live                        ? "starting"
 			 : json_array_size(reasons) != 0 ? "degraded"
 							 : "live",
 			 "reasons", reasons, "notes", notes, "node", a->config->node_name,
 			 "version", BN_VERSION, "kernel", u.release, "features", features,
-			 "attachments", attachments, "maps", maps, "audit", bn_agent_audit_json(a));
+			 "attachments", attachments, "maps", maps, "audit", bn_agent_audit_json(a),
+			 "export", bn_agent_export_json(a));
 }
 
 int bn_agent_method_status(struct bn_request *r, void *user)

@@ -112,6 +112,8 @@ int bn_observer_subscribe(struct bn_observer *observer, struct bn_flow_query *qu
 			  struct bn_subscription **ret);
 /* There is room again after send returned -EAGAIN. */
 void bn_subscription_resume(struct bn_subscription *sub);
+/* As of now. */
+void bn_subscription_totals(const struct bn_subscription *sub, struct bn_reader_totals *ret);
 /* Ends it without a call to end(). */
 void bn_subscription_free(struct bn_subscription *sub);
 

@@ -406,6 +406,11 @@ void bn_subscription_resume(struct bn_subscription *sub)
 	set_state(sub, STATE_REPLAYING);
 }
 
+void bn_subscription_totals(const struct bn_subscription *sub, struct bn_reader_totals *ret)
+{
+	*ret = sub->totals;
+}
+
 void bn_subscription_free(struct bn_subscription *sub)
 {
 	struct bn_readers *readers;

@@ -49,6 +49,11 @@
 	X(READERS, "bpfnet_flow_readers", "gauge", "Readers of flows.") \
 	X(READERS_OPENED, "bpfnet_flow_readers_opened_total", "counter", "Readers of flows since the start.") \
 	X(READER_SENT, "bpfnet_flow_reader_sent_total", "counter", "Flows that readers took.") \
+	X(EXPORT_LINES, "bpfnet_flow_export_lines_total", "counter", "Lines written to the file that flows are exported to.") \
+	X(EXPORT_BYTES, "bpfnet_flow_export_bytes_total", "counter", "Bytes of these lines.") \
+	X(EXPORT_LOST, "bpfnet_flow_export_lost_total", "counter", "Records missing in the file, each told there by a line.") \
+	X(EXPORT_ROTATIONS, "bpfnet_flow_export_rotations_total", "counter", "Files that were full and made room for the next.") \
+	X(EXPORT_FAILURES, "bpfnet_flow_export_failures_total", "counter", "Attempts to write to the file that failed, one a second, by reason.") \
 	X(NAMES, "bpfnet_names", "gauge", "Names known, by kind.") \
 	X(MAP_ENTRIES, "bpfnet_map_entries", "gauge", "Entries of a BPF map.") \
 	X(MAP_MAX_ENTRIES, "bpfnet_map_max_entries", "gauge", "Entries that a BPF map holds at most.") \
