@@ -284,7 +284,7 @@ def test_explained(node, enforce):
     by = {"name": "guard", "kind": "ClusterNetworkPolicy", "index": 2, "rule": "nobody else"}
     node.wait_flow("denied by the rule", "--drop-reason", "policy-ingress",
                    "--from-pod", "default/stranger", "--to-pod", "default/web",
-                   match=lambda f: f["ingress_denied_by"] == [by])
+                   match=lambda f: f.get("ingress_denied_by") == [by])
     line = node.bpfnet("flows", "--verdict", "dropped", "--from-pod", "default/stranger",
                        "--last", 1).stdout
     assert 'ingress guard rule 2 "nobody else"' in line and "default deny" not in line
