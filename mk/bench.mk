@@ -44,6 +44,15 @@ bench-quiet: $(BUILD)/tests/bench/bench ## one quiet connection among 2 million 
 	@mkdir -p $(BUILD)/bench
 	$(Q)$< quiet | tee $(BUILD)/bench/quiet.json
 
+$(BUILD)/bench/offer: tests/bench/offer/offer.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(BN_CFLAGS) $< -o $@ $(CFLAGS)
+
+.PHONY: bench-accounts
+bench-accounts: all $(BUILD)/bench/offer ## 200,000 new flows a second for 10 s: what became of every record (root)
+	$(Q)BPFNET_BUILD=$(BUILD) $(PYTHON) tests/bench/accounts.py
+
 # NUMBER: of short connections, and of DNS exchanges
 NUMBER ?= 2000000
 bench-quiet-sockets: all ## the same with real sockets, NUMBER of each: some five minutes (root)
