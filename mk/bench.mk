@@ -39,7 +39,7 @@ bench-policy: $(BUILD)/tests/bench/bench ## the same without policy, with one ru
 -include $(BENCH_OBJ:.o=.d) $(BUILD)/tests/bench/wrap.bpf.d
 
 .PHONY: bench-policy bench-quiet bench-quiet-sockets bench-idle bench-scale bench-restart bench-churn \
-	bench-policies-scale bench-policies-gap bench-netns bench-services
+	bench-policies-scale bench-policies-gap bench-netns bench-services bench-flows
 bench-quiet: $(BUILD)/tests/bench/bench ## one quiet connection among 2 million short ones and DNS
 	@mkdir -p $(BUILD)/bench
 	$(Q)$< quiet | tee $(BUILD)/bench/quiet.json
@@ -82,4 +82,11 @@ SERVICES_MODES := bpfnet-1 bpfnet-10000 bpfnet-socket-1 bpfnet-socket-10000
 bench-services: BENCH_OPTIONS = --modes direct,nft-1,nft-10000 --measures crr32,crr1,ucrr32 \
 	--changes 0 $(SERVICES_MODES:%=--custom $(CURDIR)/tests/bench/%.json)
 bench-services: all ## connections with 1 and 10,000 services, kube-proxy's nftables rules beside: BASELINE=FOLDER (root)
+	$(bench_baseline)
+
+# what the records of flows cost: none, kept by the agent, and read by somebody
+FLOWS_MODES := flows-off flows-on flows-read
+bench-flows: BENCH_OPTIONS = --modes direct --measures crr32,crr1,rr32,stream,ucrr32 --changes 0 \
+	$(FLOWS_MODES:%=--custom $(CURDIR)/tests/bench/%.json)
+bench-flows: all ## connections and throughput with flows off, kept and read: BASELINE=FOLDER (root)
 	$(bench_baseline)

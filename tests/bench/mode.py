@@ -9,6 +9,7 @@ command lines. The pods' veths are taken away and made anew by `bpfnet endpoint 
 
 BPFNET_BENCH_SOCKET: 1 balances at the socket (bpfnet-socket.json).
 BPFNET_BENCH_SERVICES: how many services there are besides (default 1000).
+BPFNET_BENCH_FLOWS: off reports no flows; read has a reader of them all as JSON (flows-*.json).
 """
 import json
 import os
@@ -25,6 +26,7 @@ DIR = f"/tmp/bpfnet-mode-{ID}"
 RUN, STATE, BPFFS = DIR + "/run", DIR + "/state", f"/sys/fs/bpf/{ID}"
 CGROUP = os.environ["BENCH_CGROUP"] if os.environ.get("BPFNET_BENCH_SOCKET") == "1" else "none"
 NODE = os.environ["BENCH_NODE_NETNS"]
+FLOWS = os.environ.get("BPFNET_BENCH_FLOWS", "on")
 
 
 def agent_argv(*extra):
@@ -70,8 +72,10 @@ def apply(objects):
 
 def start():
     os.makedirs(DIR)
+    with open(DIR + "/config.yaml", "w") as f:
+        f.write(f"flows:\n  events: {'off' if FLOWS == 'off' else 'on'}\n")
     with open(DIR + "/log", "wb") as log:
-        p = subprocess.Popen(agent_argv(), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+        p = subprocess.Popen(agent_argv("--config", DIR + "/config.yaml"), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                              start_new_session=True)
     with open(DIR + "/pid", "w") as f:
         f.write(str(p.pid))
@@ -101,6 +105,11 @@ def setup():
     objects += service("canary", os.environ["BENCH_CANARY"], backends[:1])
     objects += service("main", os.environ["BENCH_VIP"], backends)
     apply(objects)
+    if FLOWS == "read":
+        # ends with the agent
+        subprocess.Popen([f"{BIN}/bpfnet", "--run-dir", RUN, "-o", "json", "flows", "-f"],
+                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                         stdin=subprocess.DEVNULL, start_new_session=True)
 
 
 def teardown():
