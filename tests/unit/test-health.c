@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Health checks of services over HTTP: what is answered, where, and whose a port is. */
-#include "test-net-fixture.h"
+#include "http-fixture.h"
 
 #include "health/health.h"
 
 #include <address.h>
 #include <errno.h>
-#include <sys/socket.h>
-
-#define TURNS_MAX 20000 /* of the loop that a reply may take */
 
 static sd_event *event;
 static struct bn_health *health;
@@ -51,20 +48,9 @@ static void set(const char *name, uint16_t port, size_t local)
 static const char *talk(int fd, const char *request, const char *until)
 {
 	static char reply[4096];
-	size_t n = 0;
 
-	reply[0] = '\0';
-	assert_int_equal(send(fd, request, strlen(request), MSG_NOSIGNAL), strlen(request));
-	for (int i = 0; i < TURNS_MAX && !(until && strstr(reply, until)); i++) {
-		ssize_t got;
-
-		sd_event_run(event, 1000);
-		got = recv(fd, reply + n, sizeof(reply) - 1 - n, MSG_DONTWAIT);
-		if (got == 0 || (got < 0 && errno != EAGAIN))
-			break;
-		n += got > 0 ? (size_t)got : 0;
-		reply[n] = '\0';
-	}
+	http_say(fd, request);
+	(void)http_hear(event, fd, reply, sizeof(reply), until, 10000);
 	return reply;
 }
 

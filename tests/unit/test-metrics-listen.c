@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Metrics over HTTP: what is answered, and what strangers can't do. */
-#include "test-net-fixture.h"
+#include "http-fixture.h"
 
 #include "metrics/listen.h"
 
 #include <errno.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #define GET "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 #define PORT 9962
@@ -54,32 +53,12 @@ static int teardown(void **state)
 	return 0;
 }
 
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
 /* Lets the loop run until the peer has ended the connection; what it said. */
 static const char *hear(int fd, uint64_t limit_ms)
 {
 	static char reply[1 << 16];
-	uint64_t until = now_ms() + limit_ms;
-	size_t n = 0;
 
-	for (;;) {
-		ssize_t got;
-
-		sd_event_run(event, 1000);
-		got = recv(fd, reply + n, sizeof(reply) - 1 - n, MSG_DONTWAIT);
-		if (got == 0 || (got < 0 && errno != EAGAIN))
-			break;
-		n += got > 0 ? (size_t)got : 0;
-		assert_true(now_ms() < until);
-	}
-	reply[n] = '\0';
+	assert_true(http_hear(event, fd, reply, sizeof(reply), NULL, limit_ms));
 	return reply;
 }
 
@@ -89,7 +68,7 @@ static const char *ask(const char *host, const char *request)
 	const char *reply;
 
 	assert_true(fd >= 0);
-	assert_int_equal(send(fd, request, strlen(request), MSG_NOSIGNAL), strlen(request));
+	http_say(fd, request);
 	reply = hear(fd, 10000);
 	close(fd);
 	return reply;
@@ -188,7 +167,7 @@ static void test_strangers(void **state)
 static void test_slow(void **state)
 {
 	int trickle, mute, reader, size = 4096;
-	uint64_t from = now_ms(), mute_over = 0, trickle_over = 0, reader_over = 0;
+	uint64_t from = http_now_ms(), mute_over = 0, trickle_over = 0, reader_over = 0;
 	char c;
 
 	serve("::");
@@ -201,17 +180,17 @@ static void test_slow(void **state)
 	assert_int_equal(send(trickle, "GET /metrics HTTP/1.1\r\nA: ", 26, MSG_NOSIGNAL), 26);
 	for (uint64_t next = from; !mute_over || !trickle_over || !reader_over;) {
 		sd_event_run(event, 10000);
-		assert_true(now_ms() < from + 40000);
+		assert_true(http_now_ms() < from + 40000);
 		if (!mute_over && recv(mute, &c, 1, MSG_DONTWAIT) == 0)
-			mute_over = now_ms() - from;
-		if (now_ms() < next)
+			mute_over = http_now_ms() - from;
+		if (http_now_ms() < next)
 			continue;
 		next += 1000;
 		if (!trickle_over && send(trickle, "a", 1, MSG_NOSIGNAL) < 0)
-			trickle_over = now_ms() - from;
+			trickle_over = http_now_ms() - from;
 		if (!reader_over && (recv(reader, &c, 1, MSG_DONTWAIT) == 0 ||
 				     send(reader, "a", 1, MSG_NOSIGNAL) < 0))
-			reader_over = now_ms() - from;
+			reader_over = http_now_ms() - from;
 	}
 	assert_in_range(mute_over, 4000, 12000);
 	assert_in_range(trickle_over, 9000, 30000);

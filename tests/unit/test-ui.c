@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The page over HTTP: who may ask, what is answered, and what a reader that stalls costs. */
 #include "unit/flows-fixture.h"
-#include "unit/test-net-fixture.h"
+#include "unit/http-fixture.h"
 
 #include "flows/observer.h"
 #include "ui/guard.h"
@@ -9,7 +9,6 @@
 #include "ui/ui.h"
 
 #include <sys/socket.h>
-#include <time.h>
 
 #define PORT 9963
 #define HISTORY 3000
@@ -64,11 +63,9 @@ static int teardown(void **state)
 
 static int dial(void)
 {
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(PORT)};
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = tn_dial("127.0.0.1", PORT);
 
-	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+	assert_true(fd >= 0);
 	return fd;
 }
 
@@ -76,37 +73,17 @@ static int request(const char *text)
 {
 	int fd = dial();
 
-	assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+	http_say(fd, text);
 	return fd;
-}
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
 /* Lets the loop run until `part` was heard, or the end where it is NULL. */
 static const char *hear(int fd, const char *part)
 {
-	uint64_t until = now_ms() + 8000;
-	size_t n = 0;
+	if (!http_hear(event, fd, reply, sizeof(reply), part, 8000)) {
+		size_t n = strlen(reply);
 
-	reply[0] = '\0';
-	while (!part || !strstr(reply, part)) {
-		ssize_t got;
-
-		sd_event_run(event, 1000);
-		got = recv(fd, reply + n, sizeof(reply) - 1 - n, MSG_DONTWAIT);
-		if (got == 0 || (got < 0 && errno != EAGAIN))
-			break;
-		n += got > 0 ? (size_t)got : 0;
-		reply[n] = '\0';
-		if (now_ms() > until)
-			fail_msg("heard only %zu bytes, at last: %s", n,
-				 n > 300 ? reply + n - 300 : reply);
+		fail_msg("heard only %zu bytes, at last: %s", n, n > 300 ? reply + n - 300 : reply);
 	}
 	return reply;
 }
@@ -258,7 +235,7 @@ static void test_streams(void **state)
 	assert_true(tn_has(reply, "\"source_port\":2,"));
 	fd = request(FOLLOW);
 	hear(fd, "\r\n\r\n");
-	from = now_ms();
+	from = http_now_ms();
 	for (uint16_t port = 1000; port < 1020; port++) {
 		char part[32];
 
@@ -267,7 +244,7 @@ static void test_streams(void **state)
 		hear(fd, part);
 	}
 	/* 20 round trips, each of which needs nothing but to be done */
-	assert_true(now_ms() - from < 4000);
+	assert_true(http_now_ms() - from < 4000);
 	close(fd);
 }
 
@@ -281,11 +258,11 @@ static unsigned int readers(void)
 
 static void until_readers(unsigned int n)
 {
-	uint64_t until = now_ms() + 8000;
+	uint64_t until = http_now_ms() + 8000;
 
 	while (readers() != n) {
 		sd_event_run(event, 1000);
-		assert_true(now_ms() < until);
+		assert_true(http_now_ms() < until);
 	}
 }
 
