@@ -286,7 +286,9 @@ void bn_flow_print_packet(FILE *f, const json_t *flow, bool type)
 	const char *event = text_of(flow, "event_type");
 
 	print_layer4(f, flow);
-	if (type && event && strcmp(event, "drop") != 0) {
+	/* what the verdict says already */
+	type = type && event && strcmp(event, "drop") != 0 && strcmp(event, "audit") != 0;
+	if (type) {
 		fputc(' ', f);
 		bn_text_clean(f, event);
 	}

@@ -208,6 +208,9 @@ static __always_inline void decide_begin(struct bn_scratch *s)
 	struct bn_flow *f = &s->fwd;
 
 	__builtin_memset(f, 0, sizeof(*f));
+	/* a flow that these ends had before may have been judged */
+	__builtin_memset(&s->verdict, 0, sizeof(s->verdict));
+	s->audited = 0;
 	f->to_saddr = s->pkt.tuple.saddr;
 	f->to_daddr = s->pkt.tuple.daddr;
 	f->to_sport = s->pkt.tuple.sport;
@@ -419,6 +422,25 @@ BN_GLOBAL int decide_new(struct __sk_buff *skb)
 }
 
 /*
+ * Tells that policy denies the flow in s->fwd by now: once for each epoch, with the first packet
+ * of either direction, whose entry has the epoch before the other's.
+ */
+BN_GLOBAL int decide_tell_audited(void)
+{
+	struct bn_scratch *s = bn_scratch_get();
+	struct bn_flow_hot *peer;
+	struct bn_place place;
+
+	if (!s)
+		return 0;
+	flow_peer_key(&s->peer, &s->pkt.tuple, &s->fwd);
+	peer = flow_peer(s, &place);
+	if (!peer || peer->epoch != s->fwd.epoch)
+		event_audited(s);
+	return 0;
+}
+
+/*
  * A stale entry, whose epoch has passed: policy and route are judged anew in the flow's original
  * direction, the NAT binding stays. s->fwd is the entry, s->src/s->dst are overwritten. Returns 0
  * or the reason.
@@ -498,5 +520,7 @@ BN_GLOBAL int decide_again(struct __sk_buff *skb)
 		live->mtu = f->mtu;
 		live->epoch = f->epoch;
 	}
+	if (s->audited)
+		decide_tell_audited();
 	return 0;
 }

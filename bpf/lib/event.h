@@ -78,6 +78,30 @@ static __always_inline void event_opened(struct bn_scratch *s)
 	event_submit(s, e);
 }
 
+/*
+ * The flow of the packet in hand goes on in audit mode. Its ends s->src and s->dst are the flow's,
+ * the record's are the packet's.
+ */
+static __always_inline void event_audited(struct bn_scratch *s)
+{
+	struct bn_event *e;
+
+	if (!(bn_config.features & BN_FEATURE_EVENTS))
+		return;
+	e = event_reserve(BN_EVENT_AUDIT, s->pkt.hook, bpf_ktime_get_ns());
+	if (!e) {
+		bn_count(BN_CNT_LOST_AUDITED, 1);
+		return;
+	}
+	event_packet(e, s);
+	if (!(s->fwd.flags & BN_FLOW_ORIGIN)) {
+		e->src_identity = s->dst.identity;
+		e->dst_identity = s->src.identity;
+	}
+	e->reason = (__u8)s->audited;
+	event_submit(s, e);
+}
+
 #define EVENT_CLOSED_BY(who) ((who) << 8)
 
 /*

@@ -36,7 +36,8 @@ static inline bool bn_flow_decided(const struct bn_event *e)
 /* Whether it would have been dropped, were its policy not in audit mode. */
 static inline bool bn_flow_is_audited(const struct bn_event *e)
 {
-	return e->header.type == BN_EVENT_FLOW_OPENED && e->reason;
+	return e->header.type == BN_EVENT_AUDIT ||
+	       (e->header.type == BN_EVENT_FLOW_OPENED && e->reason);
 }
 
 /* Who the packet went to in the end: the backend, where a service was addressed. */
@@ -54,9 +55,13 @@ static inline const union bn_addr *bn_flow_destination(const struct bn_event *e,
  */
 static inline int bn_flow_is_reply(const struct bn_event *e)
 {
-	if (e->header.type != BN_EVENT_DROP || e->flags & BN_FLOW_ORIGIN)
-		return 0;
-	return e->flags ? 1 : -1;
+	switch (e->header.type) {
+	case BN_EVENT_DROP:
+		return e->flags & BN_FLOW_ORIGIN ? 0 : e->flags ? 1 : -1;
+	case BN_EVENT_AUDIT:
+		return !(e->flags & BN_FLOW_ORIGIN);
+	}
+	return 0;
 }
 
 struct bn_history;

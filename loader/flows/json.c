@@ -394,6 +394,8 @@ static const char *event_type(const struct bn_event *e)
 		return "opened";
 	case BN_EVENT_FLOW_CLOSED:
 		return "closed";
+	case BN_EVENT_AUDIT:
+		return "audit";
 	}
 	return "drop";
 }

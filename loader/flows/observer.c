@@ -29,7 +29,7 @@ struct bn_observer {
 	void (*sink)(void *user, const struct bn_flow_record *record);
 	void *sink_user;
 	uint64_t injected, restored;
-	uint64_t opened, closed, dropped;
+	uint64_t opened, closed, dropped, audited;
 };
 
 /*
@@ -143,6 +143,9 @@ static void take(struct bn_observer *o, const struct bn_event *event, uint64_t t
 		break;
 	case BN_EVENT_DROP:
 		o->dropped++;
+		break;
+	case BN_EVENT_AUDIT:
+		o->audited++;
 		break;
 	}
 	number = bn_history_add(o->history, &record);
@@ -337,6 +340,7 @@ void bn_observer_stats(const struct bn_observer *o, struct bn_observer_stats *re
 		.opened = o->opened,
 		.closed = o->closed,
 		.dropped = o->dropped,
+		.audited = o->audited,
 		.overwritten = oldest,
 		.kept = bn_history_next(o->history) - oldest,
 		.max_kept = bn_history_size(o->history),

@@ -30,9 +30,9 @@ struct bn_observer_stats {
 	uint64_t lost;      /* records that found the ring buffer full */
 	uint64_t injected;  /* events the agent made itself */
 	uint64_t restored;  /* flows of before the start, in none of the others but kept */
-	uint64_t opened, closed, dropped; /* flows taken, by type */
-	uint64_t overwritten;             /* flows that made room for newer ones */
-	uint64_t kept;                    /* flows in the history now */
+	uint64_t opened, closed, dropped, audited; /* flows taken, by type */
+	uint64_t overwritten;                      /* flows that made room for newer ones */
+	uint64_t kept;                             /* flows in the history now */
 	uint64_t max_kept;
 	uint64_t readers;       /* subscriptions now */
 	uint64_t readers_total; /* since the start */

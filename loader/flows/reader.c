@@ -72,7 +72,7 @@ int bn_event_check(const void *data, size_t size, struct bn_event *ret)
 	memcpy(&e, data, sizeof(e));
 	if (e.header.version != BN_EVENT_VERSION || e.header.size != sizeof(e))
 		return -EBADMSG;
-	if (e.header.type < BN_EVENT_FLOW_OPENED || e.header.type > BN_EVENT_DROP)
+	if (e.header.type < BN_EVENT_FLOW_OPENED || e.header.type > BN_EVENT_AUDIT)
 		return -EBADMSG;
 	/* A flow may end where no packet is: swept, or thrown out for another. */
 	if (e.hook > BN_HOOK_TO_UPLINK || e.hook == BN_HOOK_XDP ||
@@ -80,7 +80,8 @@ int bn_event_check(const void *data, size_t size, struct bn_event *ret)
 		return -EBADMSG;
 	if (e.reason >= BN_DROP_MAX || e.cause > BN_CLOSE_STALE)
 		return -EBADMSG;
-	if (e.header.type == BN_EVENT_DROP && e.reason == BN_DROP_NONE)
+	if ((e.header.type == BN_EVENT_DROP || e.header.type == BN_EVENT_AUDIT) &&
+	    e.reason == BN_DROP_NONE)
 		return -EBADMSG;
 	if (e.header.type == BN_EVENT_FLOW_CLOSED && e.cause == 0)
 		return -EBADMSG;

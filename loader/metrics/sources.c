@@ -80,6 +80,8 @@ static void collect_datapath(struct bn_metrics_out *out, void *user)
 		      NULL);
 	bn_metric_u64(out, BN_METRIC_FLOW_EVENTS_LOST, values[BN_CNT_LOST_CLOSED], "type", "closed",
 		      NULL);
+	bn_metric_u64(out, BN_METRIC_FLOW_EVENTS_LOST, values[BN_CNT_LOST_AUDITED], "type", "audit",
+		      NULL);
 	if (d->flows(d->user, &sums) < 0)
 		return;
 	bn_metric_u64(out, BN_METRIC_PACKETS,
@@ -127,6 +129,7 @@ static void collect_flows(struct bn_metrics_out *out, void *user)
 	bn_metric_u64(out, BN_METRIC_FLOW_EVENTS, s.opened, "type", "opened", NULL);
 	bn_metric_u64(out, BN_METRIC_FLOW_EVENTS, s.closed, "type", "closed", NULL);
 	bn_metric_u64(out, BN_METRIC_FLOW_EVENTS, s.dropped, "type", "drop", NULL);
+	bn_metric_u64(out, BN_METRIC_FLOW_EVENTS, s.audited, "type", "audit", NULL);
 	bn_metric_u64(out, BN_METRIC_HISTORY_FLOWS, s.kept, NULL);
 	bn_metric_u64(out, BN_METRIC_HISTORY_MAX_FLOWS, s.max_kept, NULL);
 	bn_metric_u64(out, BN_METRIC_HISTORY_RESTORED, s.restored, NULL);

@@ -14,6 +14,7 @@ enum bn_event_type {
 	BN_EVENT_FLOW_OPENED = 1,
 	BN_EVENT_FLOW_CLOSED = 2,
 	BN_EVENT_DROP = 3,
+	BN_EVENT_AUDIT = 4, /* a flow goes on that policy denies by now: once for each epoch */
 };
 
 /* Which program saw the packet. */
@@ -58,7 +59,7 @@ BN_ASSERT_SIZE(struct bn_event_header, 4);
 struct bn_event {
 	struct bn_event_header header; /* 0 */
 	__u8 hook;                     /* 4   enum bn_hook */
-	__u8 reason;                   /* 5   enum bn_drop_reason; opened: for which it is audited */
+	__u8 reason;                   /* 5   enum bn_drop_reason; opened, audit: for which it is audited */
 	__u8 cause;                    /* 6   enum bn_close_cause */
 	__u8 flags;                    /* 7   enum bn_flow_flag */
 	__u64 time;                    /* 8   CLOCK_MONOTONIC, ns */
@@ -81,7 +82,7 @@ struct bn_event {
 	__u8 closed_by;                /* 115 closed: enum bn_closed_by */
 	union { /* 116 */
 		__u32 duration;       /* closed: milliseconds since opened */
-		__u32 egress_verdict; /* opened, drop: BN_VERDICT_...; 0: no policy's affair */
+		__u32 egress_verdict; /* all but closed: BN_VERDICT_...; 0: no policy's affair */
 	};
 	__u64 packets;                 /* 120 closed: origin direction */
 	__u64 bytes;                   /* 128 */
@@ -89,7 +90,7 @@ struct bn_event {
 	__u64 reply_bytes;             /* 144 */
 	union { /* 152 */
 		__u32 handshake;       /* closed: microseconds, at most BN_HANDSHAKE_MAX; 0: none seen */
-		__u32 ingress_verdict; /* opened, drop */
+		__u32 ingress_verdict; /* likewise */
 	};
 	__u32 backend;                 /* 156 index, valid with BN_FLOW_BACKEND */
 };
@@ -102,7 +103,8 @@ BN_ASSERT_AT(struct bn_event, packets, 120);
  * ring buffer, or is counted as one that is missing:
  *   packets dropped = records + suppressed + lost, for each reason
  *   BN_CNT_FLOWS_OPENED = records + BN_CNT_LOST_OPENED, and likewise what closed
- * but for flows while BN_FEATURE_EVENTS is off.
+ * but for flows while BN_FEATURE_EVENTS is off. BN_EVENT_AUDIT that is missing is counted too
+ * (BN_CNT_LOST_AUDITED).
  */
 
 /* Which way a dropped packet went: out of a pod or the node itself, or towards a pod or from outside. */
@@ -149,5 +151,6 @@ enum bn_counter {
 	BN_CNT_LOST_CLOSED = 13,    /* and flows that ended */
 	BN_CNT_CLOSED_PACKETS = 14, /* of flows that have closed, both directions */
 	BN_CNT_CLOSED_BYTES = 15,
+	BN_CNT_LOST_AUDITED = 16,   /* of BN_CNT_EVENTS_LOST: flows that go on in audit mode */
 	BN_CNT_MAX,
 };

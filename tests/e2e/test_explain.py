@@ -20,6 +20,8 @@ FROM_FRONT = {"from": [{"podSelector": {"matchLabels": {"app": "front"}}}],
               "ports": [{"port": 8080}]}
 FROM_METRICS = {"from": [{"namespaceSelector": {"matchLabels": {"team": "ops"}}}],
                 "ports": [{"port": 9090}]}
+WEB = policy("web", {"app": "web"}, "shop", ingress=[
+    FROM_METRICS, {**FROM_FRONT, "from": [{"namespaceSelector": {}, **FROM_FRONT["from"][0]}]}])
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +37,7 @@ def node(module_node):
                                 ips=cluster_ips(1), namespace="shop"),
                {"apiVersion": "v1", "kind": "Namespace",
                 "metadata": {"name": "default", "labels": {"team": "dev"}}},
-               policy("web", {"app": "web"}, "shop", ingress=[
-                   FROM_METRICS, {**FROM_FRONT, "from": [
-                       {"namespaceSelector": {}, **FROM_FRONT["from"][0]}]}]),
+               WEB,
                policy("front", {"app": "front"}, egress=[{}]))
     return node
 
@@ -245,6 +245,28 @@ def test_audit_of_a_pod(node):
         with pytest.raises((TimeoutError, OSError)):
             peers.echo(s, b"no more")
     assert not audit_of(node, "web-0") and not connects(node)
+
+
+def test_audit_of_a_flow_that_is_older(node):
+    """Once for each change that denies it."""
+    def told():
+        return node.flows("--verdict", "audit", "--port", port)
+    s, _ = peers.tcp_open(node.front.ns, node.web.ip[4], 8080)
+    with s:
+        port = s.getsockname()[1]
+        peers.echo(s, b"allowed")
+        assert not told()
+        node.apply(pod_manifest(node, "true"))
+        node.apply(policy("web", {"app": "web"}, "shop", ingress=[]))
+        peers.echo(s, b"denied by now")
+        f = eventually(told, "a record of it", timeout=5)[0]
+        assert (f["event_type"], f["drop_reason_desc"]) == ("audit", "policy-ingress")
+        assert f["ingress_denied_by"][0]["name"] == "web"
+        peers.echo(s, b"again")
+        s.close()
+        node.wait_flow("closed", "--port", port, match=lambda f: f["event_type"] == "closed")
+        assert len(told()) == 1
+    node.apply(pod_manifest(node, "false"), WEB)
 
 
 def test_audit_of_a_namespace(node):

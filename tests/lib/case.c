@@ -287,6 +287,13 @@ static void check_drop_record(struct run *run, const struct bn_event *e, const s
 			in->len - in->l3);
 }
 
+static void check_audited(struct run *run, const struct bn_event *e)
+{
+	if (e->reason != run->s->audited)
+		fprintf(complain(run), "record is audited for %s, should be %s\n",
+			bn_rig_drop_label(e->reason), bn_rig_drop_label(run->s->audited));
+}
+
 static void check_opened_record(struct run *run, const struct bn_event *e)
 {
 	const struct bn_step *s = run->s;
@@ -308,7 +315,7 @@ static void check_opened_record(struct run *run, const struct bn_event *e)
 
 static void check_records(struct run *run, const struct bn_packet *in)
 {
-	__u64 drops = 0, opened = 0, closed = 0;
+	__u64 drops = 0, opened = 0, closed = 0, audited = 0;
 	const struct bn_step *s = run->s;
 
 	for (unsigned int i = 0; i < run->rig->n_events && i < BN_RIG_EVENTS; i++) {
@@ -326,10 +333,7 @@ static void check_records(struct run *run, const struct bn_packet *in)
 		case BN_EVENT_FLOW_OPENED:
 			opened++;
 			check_verdicts(run, e);
-			if (e->reason != s->audited)
-				fprintf(complain(run), "record is audited for %s, should be %s\n",
-					bn_rig_drop_label(e->reason),
-					bn_rig_drop_label(s->audited));
+			check_audited(run, e);
 			if (!s->raw)
 				check_opened_record(run, e);
 			break;
@@ -339,12 +343,19 @@ static void check_records(struct run *run, const struct bn_packet *in)
 				fprintf(complain(run), "closed for cause %u, should be %u\n",
 					e->cause, s->cause);
 			break;
+		case BN_EVENT_AUDIT:
+			audited++;
+			check_verdicts(run, e);
+			check_audited(run, e);
+			break;
 		default:
 			fprintf(complain(run), "record of unknown type %u\n", e->header.type);
 		}
 	}
 	if (drops != (s->reason && !s->quiet))
 		fprintf(complain(run), "%llu drop records\n", drops);
+	if (audited != (s->audited && !opened))
+		fprintf(complain(run), "%llu audit records\n", audited);
 	if (opened != s->count[BN_CNT_FLOWS_OPENED] || closed != s->count[BN_CNT_FLOWS_CLOSED])
 		fprintf(complain(run), "%llu opened and %llu closed records\n", opened, closed);
 }

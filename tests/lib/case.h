@@ -40,7 +40,7 @@ struct bn_step {
 	 * rules' hits where the step counts a decision or a stale flow.
 	 */
 	__u32 egress, ingress;
-	__u8 audited; /* opened though policy denies it: BN_DROP_* */
+	__u8 audited; /* opened, or goes on, though policy denies it: BN_DROP_* */
 	/* Looked at after the step; fails by returning what is wrong. */
 	const char *(*check)(struct bn_rig *rig, int family, const struct bn_result *result);
 	/* Done before the step. */

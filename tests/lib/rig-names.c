@@ -72,6 +72,7 @@ const char *bn_rig_counter_name(unsigned int counter)
 		[BN_CNT_REJECTS] = "rejects",
 		[BN_CNT_LOST_OPENED] = "records of openings lost",
 		[BN_CNT_LOST_CLOSED] = "records of closings lost",
+		[BN_CNT_LOST_AUDITED] = "records of audited flows lost",
 	};
 
 	return counter < BN_CNT_MAX && counters[counter] ? counters[counter] : "?";

@@ -85,6 +85,12 @@ static void a_audited(struct bn_rig *rig, int family)
 	bn_rig_endpoint_set(rig, BN_POD_A, BN_EP_AUDIT);
 }
 
+static void b_audited(struct bn_rig *rig, int family)
+{
+	b_denies(rig, family);
+	bn_rig_endpoint_set(rig, BN_POD_B, BN_EP_AUDIT);
+}
+
 /* B may send nothing of its own accord. */
 static void a_replaced(struct bn_rig *rig, int family)
 {
@@ -131,10 +137,11 @@ static const char *named(struct bn_rig *rig, int to)
 	int from;
 
 	for (unsigned int i = 0; i < rig->n_events; i++)
-		if (rig->events[i].header.type == BN_EVENT_DROP)
+		if (rig->events[i].header.type == BN_EVENT_DROP ||
+		    rig->events[i].header.type == BN_EVENT_AUDIT)
 			e = &rig->events[i];
 	if (!e)
-		return "no record of a drop";
+		return "no record of it";
 	from = rig->dev[BN_POD_A].ifindex == e->ifindex ? BN_POD_A : BN_POD_B;
 	if (e->src_identity != rig->dev[from].identity)
 		return "the record's source is another identity";
@@ -153,6 +160,20 @@ static const char *named_b(struct bn_rig *rig, int family, const struct bn_resul
 static const char *named_a(struct bn_rig *rig, int family, const struct bn_result *r)
 {
 	const char *wrong = gone(rig, family, r);
+
+	return wrong ? wrong : named(rig, BN_POD_A);
+}
+
+static const char *kept_named_b(struct bn_rig *rig, int family, const struct bn_result *r)
+{
+	const char *wrong = kept(rig, family, r);
+
+	return wrong ? wrong : named(rig, BN_POD_B);
+}
+
+static const char *kept_named_a(struct bn_rig *rig, int family, const struct bn_result *r)
+{
+	const char *wrong = kept(rig, family, r);
 
 	return wrong ? wrong : named(rig, BN_POD_A);
 }
@@ -413,10 +434,24 @@ static const struct bn_case cases[] = {
 		   .outcome = BN_PASSED, AGAIN, .before = a_shut_in},
 		  {"its reply", FROM(BN_POD_A), TCP("A", 8080, "WORLD", 40001, SYN | ACK),
 		   .outcome = BN_PASSED, AGAIN}}},
-	{"audit keeps what policy denies by now", .prepare = a_allows, .restore = off,
+	{"audit keeps what policy denies by now, and tells it once", .prepare = a_allows,
+	 .restore = off,
 	 .step = {CONNECTION(ALLOW(1), 0),
 		  {"data", DATA, DNAT("B", 8080), AGAIN, .egress = 2, .before = a_audited,
-		   .check = kept}}},
+		   .audited = BN_DROP_POLICY_EGRESS, .check = kept_named_b},
+		  {"once", DATA, DNAT("B", 8080), .check = kept},
+		  {"answer", DATA_BACK, SNAT("VIP", 80), AGAIN, .egress = 2, .check = kept},
+		  {"answer, after another change", DATA_BACK, SNAT("VIP", 80), AGAIN, .egress = 2,
+		   .before = a_audited, .audited = BN_DROP_POLICY_EGRESS, .check = kept_named_a},
+		  {"data", DATA, DNAT("B", 8080), AGAIN, .egress = 2, .check = kept},
+		  {"allowed again", DATA, DNAT("B", 8080), AGAIN, .egress = ALLOW(1),
+		   .before = a_allows, .check = kept}}},
+	{"audit at the receiving end", .prepare = b_allows, .restore = off,
+	 .step = {{"query", FROM(BN_POD_A), UDP("A", 40000, "B", 53), PASSES, .ingress = ALLOW(3)},
+		  {"again", FROM(BN_POD_A), UDP("A", 40000, "B", 53), FOLLOWS, AGAIN, .ingress = 4,
+		   .before = b_audited, .audited = BN_DROP_POLICY_INGRESS},
+		  {"reply", FROM(BN_POD_B), UDP("B", 53, "A", 40000), FOLLOWS, AGAIN,
+		   .ingress = 4}}},
 	{"echo", .restore = off, .run = echoes},
 	{"ICMP errors", .restore = off, .run = errors},
 	{"fragments", .restore = off, .run = fragments},

@@ -188,6 +188,16 @@ def test_a_file_and_a_pipe_are_read_alike(tmp_path):
     assert stored("-o", "table", text="").stdout.split()[:2] == ["TIMESTAMP", "SOURCE"]
 
 
+def test_a_flow_that_goes_on_in_audit_mode():
+    later = flow(1, "audit", verdict="AUDIT", drop_reason=15, drop_reason_desc="policy-egress",
+                 is_reply=True, source=WEB, destination=POD, l4=tcp(8080, 40112, "ACK"),
+                 IP={"source": "10.0.1.3", "destination": "10.0.0.2", "ipVersion": "IPv4"},
+                 egress_denied_by=[DENY])
+    assert stored("--verdict", "audit", text=dump([later])).stdout == (
+        "Nov 23 09:20:01.123: default/client:40112 <- shop/web-1:8080 AUDIT (policy-egress; TCP ACK; "
+        "egress no rule: default deny by shop/deny)\n")
+
+
 def test_range():
     every = list(range(1, 11))
     assert numbers() == every and numbers("--all") == every

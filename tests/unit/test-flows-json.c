@@ -249,6 +249,21 @@ static void test_audited(void **state)
 			      "\"node_name\":\"node-a\"" POLICY_RULES);
 }
 
+/* A flow goes on; it may be its answer that told. */
+static void test_audited_later(void **state)
+{
+	struct bn_event e = event_of_policy(BN_EVENT_AUDIT);
+
+	e.reason = BN_DROP_POLICY_INGRESS;
+	e.flags = 0;
+	assert_line(*state, &e,
+		    TIME_TEXT "\"verdict\":\"AUDIT\",\"drop_reason\":16,"
+			      "\"drop_reason_desc\":\"policy-ingress\","
+			      "\"event_type\":\"audit\"," POLICY_IP
+			      ",\"traffic_direction\":\"EGRESS\",\"is_reply\":true,"
+			      "\"node_name\":\"node-a\"" POLICY_RULES);
+}
+
 static void test_masqueraded_udp(void **state)
 {
 	struct bn_event e = fixture_event(BN_EVENT_FLOW_OPENED, IPPROTO_UDP, "10.0.0.1", 5353,
@@ -397,6 +412,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_denied_by_policy, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cluster_policy, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_audited, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_audited_later, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_masqueraded_udp, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_icmp_from_the_host, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_drop_of_no_packet, setup, teardown),

@@ -64,7 +64,7 @@ static struct bn_event make_event(void)
 {
 	static const uint8_t protocols[] = {IPPROTO_TCP,  IPPROTO_TCP,    IPPROTO_UDP, IPPROTO_SCTP,
 					    IPPROTO_ICMP, IPPROTO_ICMPV6, 47};
-	uint8_t type = (uint8_t)(BN_EVENT_FLOW_OPENED + pick(3)), protocol = protocols[pick(7)];
+	uint8_t type = (uint8_t)(BN_EVENT_FLOW_OPENED + pick(4)), protocol = protocols[pick(7)];
 	unsigned int family = pick(2), to = pick(N_ADDRESSES);
 	struct bn_event e = fixture_event(type, protocol, addresses[pick(N_ADDRESSES)][family],
 					  pick(2) ? 40000 : 80, addresses[to][family],
@@ -79,7 +79,7 @@ static struct bn_event make_event(void)
 			       addresses[1][family], 8080);
 	if (type == BN_EVENT_DROP)
 		e.reason = (uint8_t)(1 + pick(BN_DROP_MAX - 1));
-	else if (type == BN_EVENT_FLOW_OPENED && pick(4) == 0)
+	else if (type == BN_EVENT_AUDIT || (type == BN_EVENT_FLOW_OPENED && pick(4) == 0))
 		e.reason = BN_DROP_POLICY_INGRESS;
 	if (protocol == IPPROTO_TCP)
 		e.tcp_flags = (uint8_t)pick(256);
