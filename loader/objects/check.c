@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define CHECK_REASON_MAX 400
+#define CHECK_LIST_MAX 160
 
 struct bn_field bn_field_root(const struct bn_document *document, json_t *value,
 			      struct bn_error *err)
@@ -151,6 +152,45 @@ int bn_field_object(const struct bn_field *field)
 	return bn_field_fail(field, "must be a mapping, not %s", type_name(field->value));
 }
 
+/* "A, B", as far as it fits. */
+static void list_names(const char *const *names, char *list, size_t size)
+{
+	size_t n = 0;
+
+	*list = 0;
+	for (int i = 0; names[i] && n < size; i++)
+		n += (size_t)snprintf(list + n, size - n, "%s%s", i ? ", " : "", names[i]);
+}
+
+static bool is_one_of(const char *const *names, const char *name)
+{
+	while (*names && strcmp(*names, name))
+		names++;
+	return *names;
+}
+
+int bn_field_members(const struct bn_field *field, const char *const *names)
+{
+	char list[CHECK_LIST_MAX];
+	const char *key;
+	json_t *value;
+
+	if (bn_field_object(field) < 0)
+		return -EINVAL;
+	if (!field->value || field->document->stored)
+		return 0;
+	json_object_foreach(field->value, key, value) {
+		struct bn_field member = bn_field_get(field, key);
+
+		if (is_one_of(names, key))
+			continue;
+		list_names(names, list, sizeof(list));
+		return bn_field_fail(&member, "is not a field here, only %s %s", list,
+				     names[1] ? "are" : "is");
+	}
+	return 0;
+}
+
 int bn_field_array(const struct bn_field *field, size_t max, size_t *ret_n)
 {
 	size_t n = 0;
@@ -265,7 +305,7 @@ int bn_field_address(const struct bn_field *field, union bn_addr *ret, int *ret_
 
 int bn_field_choice(const struct bn_field *field, const char *const *names, int absent, int *ret)
 {
-	char list[160] = "";
+	char list[CHECK_LIST_MAX];
 	const char *text = NULL;
 	int r;
 
@@ -277,14 +317,12 @@ int bn_field_choice(const struct bn_field *field, const char *const *names, int 
 		return 0;
 	}
 	for (int i = 0; names[i]; i++) {
-		size_t n = strlen(list);
-
 		if (!strcmp(text, names[i])) {
 			*ret = i;
 			return 0;
 		}
-		snprintf(list + n, sizeof(list) - n, "%s%s", i ? ", " : "", names[i]);
 	}
+	list_names(names, list, sizeof(list));
 	return bn_field_fail(field, "\"%.64s\" is not one of %s", text, list);
 }
 

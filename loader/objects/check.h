@@ -19,6 +19,7 @@ struct bn_document {
 	size_t input;    /* index of the bn_input */
 	unsigned number; /* in its file, from 1 */
 	long item;       /* in its List, from 0; -1: not in a List */
+	bool stored;     /* it was accepted once: bn_field_members() lets it be */
 };
 
 struct bn_field {
@@ -45,6 +46,11 @@ int bn_document_fail(const struct bn_document *document, struct bn_error *err, i
 
 /* Each checks the type; an absent field is no error. */
 int bn_field_object(const struct bn_field *field);
+/*
+ * An object without members other than `names` (ended by NULL): where one that nobody heeds would
+ * turn the meaning of the rest around.
+ */
+int bn_field_members(const struct bn_field *field, const char *const *names);
 int bn_field_array(const struct bn_field *field, size_t max, size_t *ret_n);
 int bn_field_string(const struct bn_field *field, const char **ret); /* NULL: absent */
 int bn_field_bool(const struct bn_field *field, bool absent, bool *ret);

@@ -51,7 +51,8 @@ static int adopt(struct bn_objects *objects, const struct bn_row *row, struct bn
 static int load_row(void *user, const struct bn_row *row, struct bn_error *err)
 {
 	struct bn_objects *objects = user;
-	struct bn_document document = {.file = "objects.db", .number = 1, .item = -1};
+	struct bn_document document = {
+		.file = "objects.db", .number = 1, .item = -1, .stored = true};
 	struct bn_error reason = BN_ERROR_INIT;
 	struct bn_object *object = NULL;
 	json_t *tree;

@@ -46,7 +46,7 @@ static int parse_union(const struct bn_field *field, const char *const *keys, st
 	if (found < 0)
 		return bn_field_fail(field, "must have one of %s", list);
 	*ret_key = found;
-	return 0;
+	return bn_field_members(field, keys);
 }
 
 /* ---- pods ---- */
@@ -55,12 +55,13 @@ static int parse_union(const struct bn_field *field, const char *const *keys, st
 static int parse_pods(const struct bn_field *field, bool pods, struct bn_arena *arena,
 		      struct bn_selector *ret_namespaces, struct bn_selector *ret_pods)
 {
+	static const char *const members[] = {"namespaceSelector", "podSelector", NULL};
 	struct bn_field namespaces, selector;
 	int r;
 
 	if (!pods)
 		return bn_parse_selector(field, arena, ret_namespaces);
-	if (bn_field_object(field) < 0)
+	if (bn_field_members(field, members) < 0)
 		return -EINVAL;
 	namespaces = bn_field_get(field, "namespaceSelector");
 	selector = bn_field_get(field, "podSelector");
@@ -176,9 +177,10 @@ static int parse_peers(const struct bn_field *list, const char *const *keys, str
 
 static int parse_range(const struct bn_field *field, struct bn_policy_port *ret)
 {
+	static const char *const members[] = {"start", "end", NULL};
 	struct bn_field start = bn_field_get(field, "start"), end = bn_field_get(field, "end");
 
-	if (bn_field_object(field) < 0 || bn_field_required(&start) < 0 ||
+	if (bn_field_members(field, members) < 0 || bn_field_required(&start) < 0 ||
 	    bn_field_required(&end) < 0 || bn_field_port(&start, &ret->port) < 0 ||
 	    bn_field_port(&end, &ret->end) < 0)
 		return -EINVAL;
@@ -192,6 +194,7 @@ static int parse_protocol(const struct bn_field *item, struct bn_arena *arena,
 			  struct bn_policy_port *ret)
 {
 	static const char *const keys[] = {"tcp", "udp", "sctp", "destinationNamedPort", NULL};
+	static const char *const members[] = {"destinationPort", NULL};
 	static const char *const port_keys[] = {"number", "range", NULL};
 	static const uint8_t protocols[] = {IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP, 0};
 	struct bn_field member, port, value;
@@ -206,7 +209,7 @@ static int parse_protocol(const struct bn_field *item, struct bn_arena *arena,
 			return -EINVAL;
 		return bn_parse_copy(arena, name, &ret->name);
 	}
-	if (bn_field_object(&member) < 0)
+	if (bn_field_members(&member, members) < 0)
 		return -EINVAL;
 	port = bn_field_get(&member, "destinationPort");
 	if (parse_union(&port, port_keys, &value, &form) < 0)
@@ -273,13 +276,14 @@ static int parse_rule(const struct bn_field *item, enum bn_policy_direction dire
 		NULL,
 	};
 	bool egress = direction == BN_POLICY_EGRESS;
+	const char *const members[] = {"name", "action", egress ? "to" : "from", "protocols", NULL};
 	struct bn_field name = bn_field_get(item, "name");
 	struct bn_field action = bn_field_get(item, "action");
 	struct bn_field peers = bn_field_get(item, egress ? "to" : "from");
 	struct bn_field protocols = bn_field_get(item, "protocols");
 	int v = 0, r;
 
-	if (bn_field_required(item) < 0 || bn_field_object(item) < 0)
+	if (bn_field_required(item) < 0 || bn_field_members(item, members) < 0)
 		return -EINVAL;
 	r = parse_name(&name, arena, &rule->name);
 	if (r < 0)
@@ -319,6 +323,8 @@ static int parse_rules(const struct bn_field *spec, const char *key,
 
 int bn_parse_cluster_policy(const struct bn_field *root, struct bn_policy_object *policy)
 {
+	static const char *const members[] = {"tier",    "priority", "subject",
+					      "ingress", "egress",   NULL};
 	static const char *const tiers[] = {"Admin", "Baseline", NULL};
 	struct bn_field spec = bn_field_get(root, "spec");
 	struct bn_field tier = bn_field_get(&spec, "tier");
@@ -329,9 +335,9 @@ int bn_parse_cluster_policy(const struct bn_field *root, struct bn_policy_object
 	int64_t number = 0;
 	int v = 0, r;
 
-	if (bn_field_required(&spec) < 0 || bn_field_object(&spec) < 0 ||
-	    bn_field_required(&tier) < 0 || bn_field_choice(&tier, tiers, 0, &v) < 0 ||
-	    bn_field_required(&priority) < 0 ||
+	if (bn_parse_members(root) < 0 || bn_field_required(&spec) < 0 ||
+	    bn_field_members(&spec, members) < 0 || bn_field_required(&tier) < 0 ||
+	    bn_field_choice(&tier, tiers, 0, &v) < 0 || bn_field_required(&priority) < 0 ||
 	    bn_field_int(&priority, 0, CLUSTER_PRIORITY_MAX, 0, &number) < 0)
 		return -EINVAL;
 	ret->namespace = policy->o.namespace;

@@ -2,7 +2,8 @@
 /*
  * NetworkPolicy (networking.k8s.io/v1), with the API's validation and defaults: without policyTypes
  * a policy is about ingress, and about egress too if it has an egress rule. Bits of a CIDR past its
- * prefix are ignored, as Kubernetes does.
+ * prefix are ignored, as Kubernetes does. A field that the API doesn't have is refused, as its server
+ * does for kubectl: a misspelt one would open or shut what nobody meant.
  */
 #include "state.h"
 
@@ -43,6 +44,7 @@ static int parse_values(const struct bn_field *list, struct bn_arena *arena,
 static int parse_expression(const struct bn_field *item, struct bn_arena *arena,
 			    struct bn_requirement *ret)
 {
+	static const char *const members[] = {"key", "operator", "values", NULL};
 	static const char *const operators[] = {"In", "NotIn", "Exists", "DoesNotExist", NULL};
 	struct bn_field key = bn_field_get(item, "key");
 	struct bn_field op = bn_field_get(item, "operator");
@@ -50,7 +52,7 @@ static int parse_expression(const struct bn_field *item, struct bn_arena *arena,
 	const char *text = NULL;
 	int v = 0, r;
 
-	if (bn_field_required(item) < 0 || bn_field_object(item) < 0 ||
+	if (bn_field_required(item) < 0 || bn_field_members(item, members) < 0 ||
 	    bn_field_required(&key) < 0 || bn_field_name(&key, bn_name_label_key, &text) < 0 ||
 	    bn_field_required(&op) < 0 || bn_field_choice(&op, operators, 0, &v) < 0)
 		return -EINVAL;
@@ -70,6 +72,7 @@ static int parse_expression(const struct bn_field *item, struct bn_arena *arena,
 
 int bn_parse_selector(const struct bn_field *field, struct bn_arena *arena, struct bn_selector *ret)
 {
+	static const char *const members[] = {"matchLabels", "matchExpressions", NULL};
 	struct bn_field labels = bn_field_get(field, "matchLabels");
 	struct bn_field list = bn_field_get(field, "matchExpressions");
 	struct bn_requirement *requirements;
@@ -77,7 +80,7 @@ int bn_parse_selector(const struct bn_field *field, struct bn_arena *arena, stru
 	size_t n_equal, n;
 	int r;
 
-	if (bn_field_object(field) < 0 || bn_field_array(&list, 4096, &n) < 0)
+	if (bn_field_members(field, members) < 0 || bn_field_array(&list, 4096, &n) < 0)
 		return -EINVAL;
 	r = bn_parse_labels(&labels, arena, &equal, &n_equal);
 	if (r < 0)
@@ -161,12 +164,14 @@ bad:
 static int parse_block(const struct bn_field *field, struct bn_arena *arena,
 		       struct bn_policy_peer *peer)
 {
+	static const char *const members[] = {"cidr", "except", NULL};
 	struct bn_field cidr = bn_field_get(field, "cidr");
 	struct bn_field list = bn_field_get(field, "except");
 	struct bn_cidr *except;
 	size_t n;
 
-	if (bn_field_object(field) < 0 || bn_field_array(&list, POLICY_ITEMS_MAX, &n) < 0 ||
+	if (bn_field_members(field, members) < 0 ||
+	    bn_field_array(&list, POLICY_ITEMS_MAX, &n) < 0 ||
 	    bn_parse_cidr(&cidr, &peer->block) < 0)
 		return -EINVAL;
 	except = bn_arena_alloc(arena, n, sizeof(*except));
@@ -195,6 +200,7 @@ static int parse_block(const struct bn_field *field, struct bn_arena *arena,
 static int parse_peer(const struct bn_field *item, struct bn_arena *arena,
 		      struct bn_policy_peer *peer)
 {
+	static const char *const members[] = {"podSelector", "namespaceSelector", "ipBlock", NULL};
 	struct bn_field pods = bn_field_get(item, "podSelector");
 	struct bn_field namespaces = bn_field_get(item, "namespaceSelector");
 	struct bn_field block = bn_field_get(item, "ipBlock");
@@ -207,6 +213,8 @@ static int parse_peer(const struct bn_field *item, struct bn_arena *arena,
 					   "ipBlock");
 	if (block.value && (pods.value || namespaces.value))
 		return bn_field_fail(&block, "must not stand beside a selector");
+	if (bn_field_members(item, members) < 0)
+		return -EINVAL;
 	if (block.value)
 		return parse_block(&block, arena, peer);
 	r = parse_optional_selector(&pods, arena, &peer->pods);
@@ -216,12 +224,13 @@ static int parse_peer(const struct bn_field *item, struct bn_arena *arena,
 static int parse_port(const struct bn_field *item, struct bn_arena *arena,
 		      struct bn_policy_port *port)
 {
+	static const char *const members[] = {"protocol", "port", "endPort", NULL};
 	struct bn_field protocol = bn_field_get(item, "protocol");
 	struct bn_field number = bn_field_get(item, "port");
 	struct bn_field end = bn_field_get(item, "endPort");
 	const char *name = NULL;
 
-	if (bn_field_required(item) < 0 || bn_field_object(item) < 0 ||
+	if (bn_field_required(item) < 0 || bn_field_members(item, members) < 0 ||
 	    bn_field_protocol(&protocol, &port->protocol) < 0)
 		return -EINVAL;
 	if (json_is_string(number.value)) {
@@ -247,13 +256,14 @@ static int parse_port(const struct bn_field *item, struct bn_arena *arena,
 static int parse_rule(const struct bn_field *item, const char *peers_key, struct bn_arena *arena,
 		      struct bn_policy_rule *rule)
 {
+	const char *const members[] = {peers_key, "ports", NULL};
 	struct bn_field peer_list = bn_field_get(item, peers_key);
 	struct bn_field port_list = bn_field_get(item, "ports");
 	struct bn_policy_peer *peers;
 	struct bn_policy_port *ports;
 	int r = 0;
 
-	if (bn_field_required(item) < 0 || bn_field_object(item) < 0 ||
+	if (bn_field_required(item) < 0 || bn_field_members(item, members) < 0 ||
 	    bn_field_array(&peer_list, POLICY_ITEMS_MAX, &rule->n_peers) < 0 ||
 	    bn_field_array(&port_list, POLICY_ITEMS_MAX, &rule->n_ports) < 0)
 		return -EINVAL;
@@ -322,13 +332,15 @@ static int parse_types(const struct bn_field *spec, struct bn_policy_spec *ret)
 
 int bn_parse_policy(const struct bn_field *root, struct bn_policy_object *policy)
 {
+	static const char *const members[] = {"podSelector", "ingress", "egress", "policyTypes",
+					      NULL};
 	struct bn_field spec = bn_field_get(root, "spec");
 	struct bn_field pods = bn_field_get(&spec, "podSelector");
 	struct bn_policy_spec *ret = &policy->spec;
 	struct bn_arena *arena = &policy->o.arena;
 	int r;
 
-	if (bn_field_object(&spec) < 0)
+	if (bn_parse_members(root) < 0 || bn_field_members(&spec, members) < 0)
 		return -EINVAL;
 	ret->namespace = policy->o.namespace;
 	ret->name = policy->o.name;

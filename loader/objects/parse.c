@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * What all kinds share: which kind it is, its name, its metadata. Known fields of a wrong type
- * are refused, unknown ones ignored, as kubectl does without strict validation.
+ * are refused. Unknown ones are ignored, but for those of policies.
  */
 #include "state.h"
 
@@ -14,6 +14,14 @@ int bn_parse_copy(struct bn_arena *arena, const char *s, const char **ret)
 {
 	*ret = s ? bn_arena_strdup(arena, s) : NULL;
 	return s && !*ret ? -ENOMEM : 0;
+}
+
+int bn_parse_members(const struct bn_field *root)
+{
+	static const char *const members[] = {"apiVersion", "kind",   "metadata",
+					      "spec",       "status", NULL};
+
+	return bn_field_members(root, members);
 }
 
 static int parse_kind(const struct bn_field *root, enum bn_object_kind *ret)

@@ -348,6 +348,8 @@ int bn_parse_service(const struct bn_field *root, struct bn_service_object *serv
 int bn_parse_slice(const struct bn_field *root, struct bn_slice_object *slice);
 int bn_parse_policy(const struct bn_field *root, struct bn_policy_object *policy);
 int bn_parse_cluster_policy(const struct bn_field *root, struct bn_policy_object *policy);
+/* Refuses what stands beside spec and status. */
+int bn_parse_members(const struct bn_field *root);
 int bn_parse_selector(const struct bn_field *field, struct bn_arena *arena,
 		      struct bn_selector *ret);
 /* Bits past the prefix are ignored, as Kubernetes does. */

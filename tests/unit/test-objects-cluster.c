@@ -60,6 +60,29 @@ static const struct {
 	 AT "priority: must be 0 to 1000, not 1001"},
 	{P "{tier: Admin, priority: '1', subject: {namespaces: {}}}",
 	 AT "priority: must be an integer, not a string"},
+	/* unknown fields */
+	{P "{" BASE ", subject: {namespaces: {}}}\nspecs: {}",
+	 "in: document 1: specs: is not a field here, only apiVersion, kind, metadata, spec, status "
+	 "are"},
+	{SPEC("ingres: []"),
+	 AT "ingres: is not a field here, only tier, priority, subject, ingress, "
+	    "egress are"},
+	{SUBJECT("{namespaces: {}, pod: {}}"),
+	 AT "subject.pod: is not a field here, only namespaces, pods are"},
+	{SUBJECT("{namespaces: {matchLabel: {a: b}}}"), AT
+	 "subject.namespaces.matchLabel: is not a field here, only matchLabels, matchExpressions "
+	 "are"},
+	{SUBJECT("{pods: {podSelector: {}, namespaceSelecter: {}}}"), AT
+	 "subject.pods.namespaceSelecter: is not a field here, only namespaceSelector, podSelector "
+	 "are"},
+	{FROM("{namespaces: {}, networks: [10.0.0.0/8]}"),
+	 FROM0 ".networks: is not a field here, only namespaces, pods are"},
+	{PROTOCOL("{tcp: {destinationPort: {number: 1}, sourcePort: {number: 2}}}"),
+	 PROTOCOL0 ".tcp.sourcePort: is not a field here, only destinationPort is"},
+	{PROTOCOL("{tcp: {destinationPort: {number: 1, end: 2}}}"),
+	 PROTOCOL0 ".tcp.destinationPort.end: is not a field here, only number, range are"},
+	{PROTOCOL("{tcp: {destinationPort: {range: {start: 1, end: 2, step: 2}}}}"),
+	 PROTOCOL0 ".tcp.destinationPort.range.step: is not a field here, only start, end are"},
 	/* the subject */
 	{P "{" BASE "}", AT "subject: is required"},
 	{SUBJECT("[]"), AT "subject: must be a mapping, not a list"},
@@ -91,9 +114,12 @@ static const struct {
 	{IN("{action: Deny, name: x" HUNDRED ", from: [{namespaces: {}}]}"),
 	 RULE0 ".name: has 101 characters, at most 100 are allowed"},
 	{IN("{action: Deny}"), RULE0 ".from: is required"},
-	{IN("{action: Deny, to: [{namespaces: {}}]}"), RULE0 ".from: is required"},
+	{IN("{action: Deny, to: [{namespaces: {}}]}"),
+	 RULE0 ".to: is not a field here, only name, action, from, protocols are"},
 	{IN("{action: Deny, from: []}"), RULE0 ".from: must have an item"},
-	{OUT("{action: Deny, from: [{namespaces: {}}]}"), AT "egress[0].to: is required"},
+	{OUT("{action: Deny}"), AT "egress[0].to: is required"},
+	{OUT("{action: Deny, from: [{namespaces: {}}]}"),
+	 AT "egress[0].from: is not a field here, only name, action, to, protocols are"},
 	/* peers */
 	{FROM("null"), FROM0 ": is required"},
 	{FROM("{}"), FROM0 ":" ONE_OF_FROM},

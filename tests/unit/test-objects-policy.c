@@ -5,6 +5,8 @@
  */
 #include "policy-text.h"
 
+#include <sqlite3.h>
+
 #define P "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}\nspec: "
 #define NAMED(name) \
 	"apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: " name "\nspec: {}"
@@ -26,6 +28,7 @@
 #define NAME \
 	" must be at most 253 lower-case letters, digits, '-' and '.', a letter or digit at both " \
 	"ends of every part"
+#define SPEC_FIELDS "podSelector, ingress, egress, policyTypes"
 #define CIDR " is not a CIDR, ADDRESS/PREFIX"
 
 static const struct {
@@ -55,6 +58,33 @@ static const struct {
 	{P "{ingress: [{ports: [80]}]}",
 	 AT "ingress[0].ports[0]: must be a mapping, not an integer"},
 	{P "{ingress: [{ports: [null]}]}", AT "ingress[0].ports[0]: is required"},
+	/* unknown fields: what a slip of the pen would open or shut */
+	{P "{}\nspecs: {}",
+	 "in: document 1: specs: is not a field here, only apiVersion, kind, metadata, spec, status "
+	 "are"},
+	{P "{podSelecter: {}}", AT "podSelecter: is not a field here, only " SPEC_FIELDS " are"},
+	{P "{podSelector: {}, ingres: []}",
+	 AT "ingres: is not a field here, only " SPEC_FIELDS " are"},
+	{P "{podSelector: {}, Egress: null}",
+	 AT "Egress: is not a field here, only " SPEC_FIELDS " are"},
+	{P "{podSelector: {}, ingress: [{form: []}]}",
+	 AT "ingress[0].form: is not a field here, only from, ports are"},
+	{P "{podSelector: {}, ingress: [{}, {to: []}]}",
+	 AT "ingress[1].to: is not a field here, only from, ports are"},
+	{P "{podSelector: {}, egress: [{from: []}]}",
+	 AT "egress[0].from: is not a field here, only to, ports are"},
+	{FROM("{podSelector: {}, namespaceSelecter: {}}"), FROM0
+	 ".namespaceSelecter: is not a field here, only podSelector, namespaceSelector, ipBlock "
+	 "are"},
+	{BLOCK("{cidr: 10.0.0.0/8, exept: [10.1.0.0/16]}"),
+	 FROM0 ".ipBlock.exept: is not a field here, only cidr, except are"},
+	{PORT("{port: 80, endport: 90}"),
+	 PORT1 ".endport: is not a field here, only protocol, port, endPort are"},
+	{SELECTOR("{matchLabel: {a: b}}"),
+	 AT "podSelector.matchLabel: is not a field here, only matchLabels, matchExpressions are"},
+	{EXPRESSION("{key: a, operator: Exists, value: b}"), AT
+	 "podSelector.matchExpressions[0].value: is not a field here, only key, operator, values "
+	 "are"},
 	/* selectors */
 	{SELECTOR("{matchLabels: []}"),
 	 AT "podSelector.matchLabels: must be a mapping, not a list"},
@@ -207,6 +237,34 @@ static void test_refused(void **state)
 	rig_teardown(&rig);
 }
 
+/*
+ * What was accepted when unknown fields were ignored goes on as it is: a start refuses nothing that
+ * is stored. Applied again, it is refused.
+ */
+static void test_refused_but_stored(void **state)
+{
+	struct rig rig;
+	char path[200];
+	sqlite3 *db;
+
+	rig_setup(&rig);
+	rig_apply(&rig, P "{podSelector: {}, ingress: []}", NULL);
+	rig_close(&rig);
+	snprintf(path, sizeof(path), "%s/objects.db", rig.dir);
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db,
+				      "UPDATE objects SET text = replace(text, 'podSelector', "
+				      "'podSelecter')",
+				      NULL, NULL, NULL),
+			 SQLITE_OK);
+	assert_int_equal(sqlite3_changes(db), 1);
+	sqlite3_close(db);
+	rig_open(&rig);
+	rig_refuse(&rig, P "{podSelecter: {}, ingress: []}",
+		   AT "podSelecter: is not a field here, only " SPEC_FIELDS " are");
+	rig_teardown(&rig);
+}
+
 /* ---- what is accepted ---- */
 
 static void told(void *user, const struct bn_change *change)
@@ -240,6 +298,10 @@ static const struct {
 	{SELECTOR("{matchLabels: {a: b}, matchExpressions: [{key: a, operator: NotIn, values: "
 		  "[b]}]}"),
 	 "pods{a=b&a!=b} ingress"},
+	/* what a server adds */
+	{"apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nstatus: {conditions: []}\nmetadata: "
+	 "{name: p, uid: a, resourceVersion: '1', managedFields: [{manager: m}], more: 1}\nspec: {}",
+	 "pods{} ingress"},
 	/* types */
 	{P "{ingress: []}", "pods{} ingress"},
 	{P "{ingress: [{}]}", "pods{} ingress (:)"},
@@ -347,6 +409,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_refused_but_stored),
 		cmocka_unit_test(test_accepted),
 		cmocka_unit_test(test_changes),
 	};
