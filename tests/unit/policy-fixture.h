@@ -12,7 +12,6 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -23,7 +22,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 
-#define PF_STATE "/tmp/bpfnet-test-policy"
+#define PF_STATE "/tmp/bpfnet-test-policy-XXXXXX"
 #define PF_NAMESPACES 3
 #define PF_PODS 12
 #define PF_POLICIES 6
@@ -83,6 +82,7 @@ struct pf_maps {
 struct pf {
 	struct bn_policy *policy;
 	struct bn_policy_config config;
+	char dir[sizeof(PF_STATE)];
 	int fd[5];
 	struct pf_model models[2];
 	struct pf_model *now, *next; /* in force, whose memory is pointed to; wanted next */
@@ -218,8 +218,8 @@ static inline void pf_setup(struct pf *pf, uint32_t tables, uint32_t pages, uint
 	memset(pf, 0, sizeof(*pf));
 	pf->now = &pf->models[0];
 	pf->next = &pf->models[1];
-	assert_int_equal(system("rm -rf " PF_STATE), 0);
-	assert_int_equal(mkdir(PF_STATE, 0700), 0);
+	memcpy(pf->dir, PF_STATE, sizeof(PF_STATE));
+	assert_non_null(mkdtemp(pf->dir));
 	pf->fd[0] = bpf_map_create(BPF_MAP_TYPE_ARRAY, "t", 4, sizeof(struct bn_policy_table),
 				   tables, &mapped);
 	pf->fd[1] = bpf_map_create(BPF_MAP_TYPE_ARRAY, "p", 4, sizeof(struct bn_policy_page), pages,
@@ -232,7 +232,7 @@ static inline void pf_setup(struct pf *pf, uint32_t tables, uint32_t pages, uint
 	for (int i = 0; i < 5; i++)
 		assert_true(pf->fd[i] >= 0);
 	pf->config = (struct bn_policy_config){
-		.state_dir = PF_STATE,
+		.state_dir = pf->dir,
 		.tables_fd = pf->fd[0],
 		.pages_fd = pf->fd[1],
 		.ports_fd = pf->fd[2],
@@ -253,10 +253,13 @@ static inline void pf_setup(struct pf *pf, uint32_t tables, uint32_t pages, uint
 
 static inline void pf_teardown(struct pf *pf)
 {
+	char command[sizeof(PF_STATE) + 8];
+
 	bn_policy_free(pf->policy);
 	for (int i = 0; i < 5; i++)
 		close(pf->fd[i]);
-	assert_int_equal(system("rm -rf " PF_STATE), 0);
+	snprintf(command, sizeof(command), "rm -rf %s", pf->dir);
+	assert_int_equal(system(command), 0);
 }
 
 /* ---- what the datapath would say ---- */

@@ -204,9 +204,9 @@ static void test_no_regular_file(void **state)
 	assert_int_equal(append(line(0)), BN_EXPORT_NO_FILE);
 	assert_int_equal(rmdir(path), 0);
 	put("", "");
-	assert_int_equal(link(path, "/tmp/bpfnet-export-second"), 0);
+	assert_int_equal(link(path, name(".second")), 0);
 	assert_int_equal(append(line(0)), BN_EXPORT_NO_FILE);
-	assert_int_equal(unlink("/tmp/bpfnet-export-second"), 0);
+	assert_int_equal(unlink(name(".second")), 0);
 	assert_int_equal(append(line(0)), BN_EXPORT_NONE);
 }
 
