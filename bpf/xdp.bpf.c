@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
  * The program on an uplink's driver: established flows to a service's backend elsewhere and back,
- * out of the device that they came from. Everything else is passed on untouched to
- * bn_from_uplink, which decides.
+ * out of the device that they came from or of another uplink. Everything else is passed on
+ * untouched to bn_from_uplink, which decides.
  */
 #include "lib/fast.h"
 
@@ -14,7 +14,7 @@ int bn_xdp(struct xdp_md *xdp)
 
 	if (r == BN_SLOW)
 		return XDP_PASS;
-	return r == XDP_TX ? XDP_TX : XDP_DROP;
+	return r == XDP_TX || r == XDP_REDIRECT ? r : XDP_DROP;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

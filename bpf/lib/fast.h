@@ -338,8 +338,8 @@ static __always_inline int fast_flow(void *ctx, const struct bn_frame *frame,
 	ep = epochs_get();
 	if (!ep || unlikely(f->epoch != epoch_sum(ep, f->src_slot, f->dst_slot)))
 		return BN_SLOW;
-	/* in the driver, what goes into a pod or out of another device is the tc program's */
-	if (hook == BN_HOOK_XDP && (f->action != BN_ACT_NEIGH || f->out_ifindex != ifindex))
+	/* in the driver, what goes into a pod is the tc program's */
+	if (hook == BN_HOOK_XDP && f->action != BN_ACT_NEIGH)
 		return BN_SLOW;
 	if (hook_has_device(hook)) {
 		if (f->in_ifindex != ifindex ||
@@ -400,7 +400,7 @@ static __always_inline int fast_flow(void *ctx, const struct bn_frame *frame,
 		}
 	}
 	if (hook == BN_HOOK_XDP)
-		return XDP_TX;
+		return likely(f->out_ifindex == ifindex) ? XDP_TX : bpf_redirect(f->out_ifindex, 0);
 	if (hop && family == BN_IPV6)
 		nat_csum_complete(ctx, BN_TTL_STEP6);
 	if (!hop)
@@ -411,8 +411,8 @@ static __always_inline int fast_flow(void *ctx, const struct bn_frame *frame,
 }
 
 /*
- * `ctx` is the program's, as `hook` says. Verdicts are TC's, but for XDP's own XDP_TX; it drops what
- * a TC program would.
+ * `ctx` is the program's, as `hook` says. Verdicts are TC's, but for XDP's own XDP_TX and
+ * XDP_REDIRECT; it drops what a TC program would.
  */
 static __always_inline int fast_path(void *ctx, const enum bn_hook hook, struct bn_looked *looked)
 {

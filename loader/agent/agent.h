@@ -47,9 +47,10 @@ struct bn_uplink {
 	char name[IF_NAMESIZE];
 	uint32_t mtu;
 	bool attached;
-	bool guarded;         /* the firewall's program is on its egress */
-	enum bn_xdp_mode xdp; /* in force */
-	char *xdp_why;        /* why it is off, owned; NULL: it is not */
+	bool guarded;            /* the firewall's program is on its egress */
+	enum bn_xdp_mode xdp;    /* in force */
+	char *xdp_why;           /* why it is off, owned; NULL: it is not */
+	struct bn_device device; /* what the datapath is told of it */
 };
 
 struct bn_agent {
@@ -187,11 +188,13 @@ void bn_agent_host_done(struct bn_agent *a);
 /* agent/xdp.c: XDP on the uplinks. */
 struct bn_audit_count;
 void bn_agent_xdp_attach(struct bn_agent *a, struct bn_uplink *u);
+/* Tells the datapath which uplinks XDP may redirect from and to. */
+void bn_agent_xdp_redirects(struct bn_agent *a);
 /* Removes what is on devices that are no uplinks (any more). */
 void bn_agent_xdp_prune(struct bn_agent *a);
 void bn_agent_xdp_audit(struct bn_agent *a, struct bn_audit_count *c);
-/* One feature for each uplink: the mode, or why it is off. */
-void bn_agent_xdp_status(const struct bn_agent *a, json_t *features, json_t *attachments);
+/* Two features, by uplink: the mode, or why it is off; where there are several, redirection. */
+void bn_agent_xdp_status(struct bn_agent *a, json_t *features, json_t *attachments);
 /* A mode that was asked for by name and is not in force. */
 void bn_agent_xdp_problems(const struct bn_agent *a, void (*fn)(void *user, json_t *text),
 			   void *user);

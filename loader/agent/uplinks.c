@@ -45,6 +45,7 @@ static int wanted_uplinks(struct bn_agent *a, struct bn_uplink **ret, size_t *re
 			continue;
 		u[n].ifindex = links[i].ifindex;
 		u[n].mtu = links[i].mtu;
+		memcpy(u[n].device.mac, links[i].mac, sizeof(u[n].device.mac));
 		memcpy(u[n].name, links[i].name, sizeof(u[n].name));
 		n++;
 	}
@@ -81,7 +82,16 @@ void bn_agent_name_own(struct bn_agent *a, const union bn_addr *addr)
 	bn_names_set(a->names, addr, &spec);
 }
 
-static int apply_addresses(struct bn_agent *a, const struct bn_uplink *u, size_t n_u,
+static const struct bn_uplink *find_uplink(const struct bn_uplink *u, size_t n, int ifindex)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (u[i].ifindex == ifindex)
+			return &u[i];
+	}
+	return NULL;
+}
+
+static int apply_addresses(struct bn_agent *a, struct bn_uplink *u, size_t n_u,
 			   struct bn_error *err)
 {
 	const union bn_addr *node4 = NULL, *node6 = NULL;
@@ -114,9 +124,15 @@ static int apply_addresses(struct bn_agent *a, const struct bn_uplink *u, size_t
 	for (size_t i = 0; i < n_u && !r; i++) {
 		const union bn_addr *v4 = address_of(own, n, u[i].ifindex, true);
 		const union bn_addr *v6 = address_of(own, n, u[i].ifindex, false);
+		const struct bn_uplink *was = find_uplink(a->uplinks, a->n_uplinks, u[i].ifindex);
 
-		r = bn_addresses_device(a->addresses, (uint32_t)u[i].ifindex, u[i].mtu, v4, v6,
-					err);
+		if (v4)
+			u[i].device.v4 = *v4;
+		if (v6)
+			u[i].device.v6 = *v6;
+		u[i].device.mtu = u[i].mtu;
+		u[i].device.flags = was ? was->device.flags : 0;
+		r = bn_addresses_device(a->addresses, (uint32_t)u[i].ifindex, &u[i].device, err);
 	}
 	if (!r)
 		r = bn_addresses_node(a->addresses, node4, node6, err);
@@ -142,15 +158,6 @@ bool bn_agent_takes_node_ports(const struct bn_agent *a, const union bn_addr *lo
 			return true;
 	}
 	return !which->cidrs.n;
-}
-
-static const struct bn_uplink *find_uplink(const struct bn_uplink *u, size_t n, int ifindex)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (u[i].ifindex == ifindex)
-			return &u[i];
-	}
-	return NULL;
 }
 
 static void uplinks_free(struct bn_agent *a)
@@ -198,14 +205,15 @@ int bn_agent_uplinks_scan(struct bn_agent *a, struct bn_error *err)
 			continue;
 		bn_detach(&a->attach, a->uplinks[i].ifindex, BN_ATTACH_INGRESS, NULL);
 		bn_detach(&a->attach, a->uplinks[i].ifindex, BN_ATTACH_EGRESS, NULL);
-		bn_addresses_device(a->addresses, (uint32_t)a->uplinks[i].ifindex, 0, NULL, NULL,
-				    NULL);
+		bn_addresses_device(a->addresses, (uint32_t)a->uplinks[i].ifindex, NULL, NULL);
 	}
 	uplinks_free(a);
 	a->uplinks = u;
 	a->n_uplinks = n;
-	if (a->filled)
+	if (a->filled) {
+		bn_agent_xdp_redirects(a);
 		bn_agent_xdp_prune(a);
+	}
 	if (a->endpoints && mtu)
 		bn_endpoints_set_mtu(a->endpoints, mtu);
 	bn_agent_host_apply(a, mtu);

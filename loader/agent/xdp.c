@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * XDP on the uplinks: which mode, and why not. Nothing here keeps the node down: what XDP does not
- * take, the tc program does.
+ * XDP on the uplinks: which mode, between which of them it may redirect, and why not. Nothing here
+ * keeps the node down: what XDP does not take, the tc program does.
  */
 #include "agent/agent.h"
 
@@ -13,6 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+static bool is_veth(struct bn_agent *a, const struct bn_uplink *u, struct bn_link *ret)
+{
+	return bn_link_get(a->nl, NULL, u->ifindex, ret) == 0 && !strcmp(ret->kind, "veth");
+}
+
 /*
  * Whether frames that XDP sends back through a veth stay in its ring: the driver wakes the other end
  * for them only if that has an XDP program too, of whatever kind.
@@ -21,7 +26,7 @@ static bool peer_sleeps(struct bn_agent *a, const struct bn_uplink *u)
 {
 	struct bn_link link, peer;
 
-	if (bn_link_get(a->nl, NULL, u->ifindex, &link) < 0 || strcmp(link.kind, "veth") != 0)
+	if (!is_veth(a, u, &link))
 		return false;
 	return bn_link_get_peer(a->nl, &link, &peer) < 0 ||
 	       (peer.xdp != XDP_ATTACHED_DRV && peer.xdp != XDP_ATTACHED_MULTI);
@@ -82,6 +87,53 @@ void bn_agent_xdp_attach(struct bn_agent *a, struct bn_uplink *u)
 	bn_error_done(&err);
 }
 
+/*
+ * Whether frames may be redirected from and to the device, as enum bn_device_flag; 0: *ret_why says
+ * why not. To a veth whose other end has no program, frames would be lost; it isn't native either.
+ */
+static uint32_t redirects(struct bn_agent *a, const struct bn_uplink *u, const char **ret_why)
+{
+	struct bn_link link;
+	bool from, to;
+	int r;
+
+	*ret_why = NULL;
+	if (u->xdp == BN_XDP_GENERIC)
+		return BN_DEVICE_REDIRECTS | BN_DEVICE_GENERIC;
+	if (u->xdp != BN_XDP_NATIVE) {
+		*ret_why = "no XDP on it";
+		return 0;
+	}
+	r = bn_xdp_redirects(u->ifindex, &from, &to);
+	if (r == -EOPNOTSUPP && is_veth(a, u, &link))
+		return BN_DEVICE_REDIRECTS | BN_DEVICE_TAKES;
+	if (r < 0)
+		*ret_why = r == -EOPNOTSUPP ? "this kernel (before 6.3) doesn't tell whether the "
+					      "driver sends frames that another one received"
+					    : "the kernel doesn't tell what the driver can";
+	else if (!from || !to)
+		*ret_why = from ? "the driver doesn't send frames that another one received"
+				: "the driver can't redirect frames";
+	return r < 0 ? 0 : (from ? BN_DEVICE_REDIRECTS : 0u) | (to ? BN_DEVICE_TAKES : 0u);
+}
+
+void bn_agent_xdp_redirects(struct bn_agent *a)
+{
+	for (size_t i = 0; i < a->n_uplinks; i++) {
+		struct bn_uplink *u = &a->uplinks[i];
+		struct bn_error err = BN_ERROR_INIT;
+		const char *why;
+		uint32_t flags = redirects(a, u, &why);
+
+		if (flags == u->device.flags)
+			continue;
+		u->device.flags = flags;
+		if (bn_addresses_device(a->addresses, (uint32_t)u->ifindex, &u->device, &err) < 0)
+			bn_logf(BN_LOG_ERROR, "%s, ignoring", bn_error_text(&err));
+		bn_error_done(&err);
+	}
+}
+
 void bn_agent_xdp_prune(struct bn_agent *a)
 {
 	struct bn_error err = BN_ERROR_INIT;
@@ -115,11 +167,26 @@ void bn_agent_xdp_audit(struct bn_agent *a, struct bn_audit_count *c)
 		c->missing += wanted;
 		c->failed += wanted && u->xdp == BN_XDP_OFF;
 	}
+	bn_agent_xdp_redirects(a);
 }
 
-void bn_agent_xdp_status(const struct bn_agent *a, json_t *features, json_t *attachments)
+static json_t *redirects_text(struct bn_agent *a, const struct bn_uplink *u)
 {
-	json_t *modes = json_object();
+	const char *why;
+	uint32_t flags = redirects(a, u, &why);
+
+	if (flags & BN_DEVICE_GENERIC)
+		return json_string("on: to every uplink, and from those that are generic");
+	if (!why)
+		return json_string("on");
+	if (!flags)
+		return json_sprintf("off: %s", why);
+	return json_sprintf("%s it only: %s", flags & BN_DEVICE_TAKES ? "to" : "from", why);
+}
+
+void bn_agent_xdp_status(struct bn_agent *a, json_t *features, json_t *attachments)
+{
+	json_t *modes = json_object(), *redirect = json_object();
 
 	for (size_t i = 0; i < a->n_uplinks; i++) {
 		const struct bn_uplink *u = &a->uplinks[i];
@@ -129,6 +196,7 @@ void bn_agent_xdp_status(const struct bn_agent *a, json_t *features, json_t *att
 		json_object_set_new(modes, u->name,
 				    u->xdp_why ? json_sprintf("off: %s", u->xdp_why)
 					       : json_string(bn_xdp_mode_name(mode)));
+		json_object_set_new(redirect, u->name, redirects_text(a, u));
 		if (id)
 			json_array_append_new(attachments,
 					      json_pack("{s:s, s:i, s:s, s:s, s:I}", "device",
@@ -137,6 +205,9 @@ void bn_agent_xdp_status(const struct bn_agent *a, json_t *features, json_t *att
 							"program", (json_int_t)id));
 	}
 	json_object_set_new(features, "xdp", modes);
+	if (a->n_uplinks > 1)
+		json_object_set(features, "xdp_redirect", redirect);
+	json_decref(redirect);
 }
 
 void bn_agent_xdp_problems(const struct bn_agent *a, void (*fn)(void *user, json_t *text),

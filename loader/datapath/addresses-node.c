@@ -45,21 +45,12 @@ int bn_addresses_host(struct bn_addresses *a, uint32_t ifindex, uint32_t peer_if
 	return 0;
 }
 
-int bn_addresses_device(struct bn_addresses *a, uint32_t ifindex, uint32_t mtu,
-			const union bn_addr *v4, const union bn_addr *v6, struct bn_error *err)
+int bn_addresses_device(struct bn_addresses *a, uint32_t ifindex, const struct bn_device *device,
+			struct bn_error *err)
 {
-	struct bn_device dev = {.mtu = mtu};
-	int r;
+	int r = device ? bn_wanted_set(&a->devices, &ifindex, device)
+		       : bn_wanted_remove(&a->devices, &ifindex);
 
-	if (!mtu) {
-		r = bn_wanted_remove(&a->devices, &ifindex);
-	} else {
-		if (v4)
-			dev.v4 = *v4;
-		if (v6)
-			dev.v6 = *v6;
-		r = bn_wanted_set(&a->devices, &ifindex, &dev);
-	}
 	bn_addresses_bump(a);
 	return r ? bn_error_set(err, r, "can't write the entry of device %u: %s", ifindex,
 				strerror(-r))

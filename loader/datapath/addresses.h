@@ -82,9 +82,9 @@ int bn_addresses_node(struct bn_addresses *a, const union bn_addr *v4, const uni
 /* The device by which the node's stack gets answers of services; 0: none. */
 int bn_addresses_host(struct bn_addresses *a, uint32_t ifindex, uint32_t peer_ifindex,
 		      struct bn_error *err);
-/* A device that leads out of the node; mtu 0 takes it away. */
-int bn_addresses_device(struct bn_addresses *a, uint32_t ifindex, uint32_t mtu,
-			const union bn_addr *v4, const union bn_addr *v6, struct bn_error *err);
+/* A device that leads out of the node; NULL takes it away. */
+int bn_addresses_device(struct bn_addresses *a, uint32_t ifindex, const struct bn_device *device,
+			struct bn_error *err);
 /* The CIDRs with a meaning, all of them, in place of the ones before. */
 int bn_addresses_ranges(struct bn_addresses *a, const struct bn_cidr *cidrs, const uint32_t *flags,
 			size_t n, struct bn_error *err);

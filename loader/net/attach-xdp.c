@@ -9,6 +9,7 @@
 #include "net/attach-mechanism.h"
 
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
 #include <linux/ethtool.h>
 #include <linux/if_link.h>
@@ -190,6 +191,21 @@ static void bus_of(const char *ifname, char ret[ETHTOOL_BUSINFO_LEN])
 		snprintf(ret, ETHTOOL_BUSINFO_LEN, "%.*s", ETHTOOL_BUSINFO_LEN - 1, info.bus_info);
 	if (fd >= 0)
 		close(fd);
+}
+
+/* enum netdev_xdp_act of the kernel's linux/netdev.h, which distributions of before 6.3 lack */
+#define CAN_REDIRECT 2u
+#define CAN_TAKE 4u
+
+int bn_xdp_redirects(int ifindex, bool *ret_from, bool *ret_to)
+{
+	LIBBPF_OPTS(bpf_xdp_query_opts, opts);
+	int r = bpf_xdp_query(ifindex, 0, &opts);
+
+	*ret_from = opts.feature_flags & CAN_REDIRECT;
+	*ret_to = opts.feature_flags & CAN_TAKE;
+	/* whatever has XDP at all says so in a bit of its own */
+	return r < 0 ? r : opts.feature_flags ? 0 : -EOPNOTSUPP;
 }
 
 int bn_xdp_choose(const char *ifname, enum bn_xdp_mode ret[2], const char **ret_why)

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,6 +34,12 @@ int bn_xdp_attach(const char *dir, int ifindex, enum bn_xdp_mode mode, int prog_
 uint32_t bn_xdp_attached(const char *dir, int ifindex, enum bn_xdp_mode *ret);
 /* Removes every link whose device is not among the `n` of `keep`. */
 int bn_xdp_detach_others(const char *dir, const int *keep, size_t n, struct bn_error *err);
+
+/*
+ * What the driver can do of XDP_REDIRECT: send frames of its program by another device, and send
+ * frames of another's. -EOPNOTSUPP: this kernel (before 6.3) does not tell.
+ */
+int bn_xdp_redirects(int ifindex, bool *ret_from, bool *ret_to);
 
 /*
  * What `auto` means for a device: tries `ret` in order until one attaches; none (0): *ret_why says

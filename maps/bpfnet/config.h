@@ -64,9 +64,18 @@ struct bn_device {
 	union bn_addr v4; /* 0   the address to masquerade with; zero: none of that family */
 	union bn_addr v6; /* 16 */
 	__u32 mtu;        /* 32 */
-	__u32 flags;      /* 36 */
+	__u32 flags;      /* 36  enum bn_device_flag */
+	__u8 mac[6];      /* 40 */
+	__u16 pad;        /* 46 */
 };
-BN_ASSERT_SIZE(struct bn_device, 40);
+BN_ASSERT_SIZE(struct bn_device, 48);
+
+/* What XDP may do beyond sending a frame back. */
+enum bn_device_flag {
+	BN_DEVICE_REDIRECTS = 1 << 0, /* its program's frames may leave by one that takes them */
+	BN_DEVICE_TAKES = 1 << 1,     /* its driver sends frames that another driver received */
+	BN_DEVICE_GENERIC = 1 << 2,   /* its program's frames are the stack's: every device takes them */
+};
 
 /*
  * bn_node: one element. What of the node changes at run time or must outlive the agent: its own

@@ -53,6 +53,8 @@ static const struct service services[] = {
 	{"ANY", IPPROTO_TCP, 30082, {{0}}},
 	{"ANY", IPPROTO_UDP, 30055, {{0}}},
 	{"ANY", IPPROTO_TCP, 30083, {{"A", 8080}}},
+	{"ANY", IPPROTO_TCP, 30084, {{"OTHER", 8084}}},
+	{"ANY", IPPROTO_UDP, 30056, {{"OTHER", 5356}}},
 };
 
 static void service_add(struct bn_rig *rig, const struct service *s, int family)

@@ -19,9 +19,11 @@ static const struct {
 	{"ANY", "0.0.0.0", "::"},                 /* NodePorts: every address of the node */
 	{"NODE", "172.31.0.2", "fd00:31::2"},
 	{"NODE2", "172.31.1.2", "fd00:31:1::2"}, /* takes no NodePorts */
+	{"NODE3", "172.31.2.2", "fd00:31:2::2"}, /* of the second uplink */
 	{"WORLD", "203.0.113.9", "2001:db8::9"},
 	{"ROUTER", "172.31.0.1", "fd00:31::1"},
 	{"REMOTE", "10.244.9.9", "fd00:244::9:9"}, /* a pod of another node */
+	{"OTHER", "10.244.8.8", "fd00:244::8:8"},  /* another one's, by the second uplink */
 	{"DIRECT", "192.0.2.200", "fd00:99:1::9"}, /* excluded from masquerade */
 	{"GW", BN_GATEWAY_V4, BN_GATEWAY_V6},
 };

@@ -22,12 +22,14 @@ static const char setup[] =
 	"link add bnup type veth peer name bnup1\n"
 	"link add bnh type veth peer name bnh1\n"
 	"link add bnx type veth peer name bnx1\n"
+	"link add bnup2 mtu 1400 type veth peer name bnup21\n"
 	"link set bna up\nlink set bna1 up\n"
 	"link set bnb up\nlink set bnb1 up\n"
 	"link set bnc up\nlink set bnc1 up\n"
 	"link set bnup up\nlink set bnup1 up\n"
 	"link set bnh up\nlink set bnh1 up\n"
 	"link set bnx up\nlink set bnx1 up\n"
+	"link set bnup2 up\nlink set bnup21 up\n"
 	"route add 10.244.0.2 dev bna\n"
 	"route add 10.244.0.3 dev bnb\n"
 	"route add 10.244.0.4 dev bnc\n"
@@ -39,7 +41,13 @@ static const char setup[] =
 	"route add default via 172.31.0.1\n"
 	"route add default via fd00:31::1\n"
 	"neigh add 172.31.0.1 lladdr 02:00:00:00:00:01 dev bnup nud permanent\n"
-	"neigh add fd00:31::1 lladdr 02:00:00:00:00:01 dev bnup nud permanent\n";
+	"neigh add fd00:31::1 lladdr 02:00:00:00:00:01 dev bnup nud permanent\n"
+	"addr add 172.31.2.2/24 dev bnup2\n"
+	"addr add fd00:31:2::2/64 dev bnup2 nodad\n"
+	"route add 10.244.8.8 via 172.31.2.1\n"
+	"route add fd00:244::8:8 via fd00:31:2::1\n"
+	"neigh add 172.31.2.1 lladdr 02:00:00:00:00:02 dev bnup2 nud permanent\n"
+	"neigh add fd00:31:2::1 lladdr 02:00:00:00:00:02 dev bnup2 nud permanent\n";
 
 static void sysctl_set(const char *path, const char *value)
 {

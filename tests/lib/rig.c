@@ -154,7 +154,7 @@ void bn_rig_mtu_set(struct bn_rig *rig, int pod, __u16 mtu)
 
 static void devices_find(struct bn_rig *rig)
 {
-	static const char *const names[] = {"bna", "bnb", "bnc", "bnup", "bnh", "bnx"};
+	static const char *const names[] = {"bna", "bnb", "bnc", "bnup", "bnh", "bnx", "bnup2"};
 	static const char *const pods[] = {"A", "B", "C"};
 
 	for (int i = 0; i < BN_RIG_DEVICES; i++) {
@@ -211,14 +211,26 @@ static void node_publish(struct bn_rig *rig)
 {
 	address_add(rig, "NODE", BN_ADDR_HOST, BN_IDENTITY_HOST, BN_HOST_NODE_PORTS);
 	address_add(rig, "NODE2", BN_ADDR_HOST, BN_IDENTITY_HOST, 0);
+	address_add(rig, "NODE3", BN_ADDR_HOST, BN_IDENTITY_HOST, 0);
+}
+
+void bn_rig_uplink_set(struct bn_rig *rig, int device, __u32 flags)
+{
+	const char *name = device == BN_UPLINK ? "NODE" : "NODE3";
+	struct bn_device up = {.v4 = bn_rig_addr(name, 4),
+			       .v6 = bn_rig_addr(name, 6),
+			       .mtu = device == BN_UPLINK ? 1500 : 1400,
+			       .flags = flags};
+	struct bn_mac mac = bn_rig_own_mac(rig, device);
+
+	memcpy(up.mac, mac.b, sizeof(up.mac));
+	update(rig, "bn_devices", &rig->dev[device].ifindex, &up);
 }
 
 static void node_fill(struct bn_rig *rig)
 {
-	struct bn_device up = {
-		.v4 = bn_rig_addr("NODE", 4), .v6 = bn_rig_addr("NODE", 6), .mtu = 1500};
-	struct bn_node node = {.v4 = up.v4,
-			       .v6 = up.v6,
+	struct bn_node node = {.v4 = bn_rig_addr("NODE", 4),
+			       .v6 = bn_rig_addr("NODE", 6),
 			       .host_ifindex = rig->dev[BN_HOST].ifindex,
 			       .peer_ifindex = rig->dev[BN_HOST].ifindex};
 	__u32 zero = 0;
@@ -229,10 +241,12 @@ static void node_fill(struct bn_rig *rig)
 	range_add(rig, "fd00:244::", 32, BN_RANGE_POD);
 	range_add(rig, "192.0.2.128", 25, BN_RANGE_DIRECT);
 	range_add(rig, "fd00:99:1::", 48, BN_RANGE_DIRECT);
-	update(rig, "bn_devices", &rig->dev[BN_UPLINK].ifindex, &up);
+	bn_rig_uplink_set(rig, BN_UPLINK, 0);
+	bn_rig_uplink_set(rig, BN_UPLINK2, 0);
 	update(rig, "bn_node", &zero, &node);
 	node_publish(rig);
 	address_add(rig, "REMOTE", BN_ADDR_REMOTE_POD, BN_IDENTITY_FIRST + 100, 0);
+	address_add(rig, "OTHER", BN_ADDR_REMOTE_POD, BN_IDENTITY_FIRST + 101, 0);
 	for (int i = 0; i < BN_RIG_PODS; i++)
 		endpoint_publish(rig, i);
 }

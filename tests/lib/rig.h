@@ -29,6 +29,7 @@ enum bn_rig_device {
 	BN_RIG_NODE = BN_UPLINK, /* as a pod: the node itself, whose policy is its firewall */
 	BN_HOST,                 /* of the node's own packets to services, both of the pair */
 	BN_STRANGER,             /* a device that is nobody's */
+	BN_UPLINK2,              /* the way to "OTHER", with an MTU of 1400 */
 	BN_RIG_DEVICES,
 };
 
@@ -112,6 +113,8 @@ void bn_rig_frontend_set(struct bn_rig *rig, const struct bn_service_key *key,
 void bn_rig_own_address(struct bn_rig *rig, const union bn_addr *addr);
 void bn_rig_backend_set(struct bn_rig *rig, __u32 index, __u8 state, int bump_generation);
 void bn_rig_endpoint_set(struct bn_rig *rig, int pod, __u32 flags);
+/* BN_UPLINK's or BN_UPLINK2's, enum bn_device_flag. */
+void bn_rig_uplink_set(struct bn_rig *rig, int device, __u32 flags);
 void bn_rig_mtu_set(struct bn_rig *rig, int pod, __u16 mtu);
 
 /* Policy (rig-policy.c). Rules' numbers in what bn_rig_policy_allow() writes. */

@@ -254,6 +254,33 @@ static void test_xdp_refused(void **state)
 	close(fd);
 }
 
+/* What a veth takes depends on its other end; before 6.3 the kernel doesn't tell. */
+static void test_xdp_redirects(void **state)
+{
+	uint32_t id;
+	const int fd = prog_of(BPF_PROG_TYPE_XDP, "tn_xdp", &id);
+	const int ifindex = device("tn0"), peer = (int)if_nametoindex("tn0p");
+	bool from, to;
+	int r = bn_xdp_redirects(ifindex, &from, &to);
+
+	if (r == -EOPNOTSUPP) {
+		assert_false(from || to);
+	} else {
+		assert_int_equal(r, 0);
+		assert_true(from);
+		assert_false(to);
+		assert_int_equal(bn_xdp_attach(DIR_LINKS, peer, BN_XDP_NATIVE, fd, NULL), 0);
+		assert_int_equal(bn_xdp_redirects(ifindex, &from, &to), 0);
+		assert_true(from && to);
+		assert_int_equal(bn_xdp_detach_others(DIR_LINKS, NULL, 0, NULL), 0);
+	}
+	/* a device without XDP of its own, and one that is gone */
+	assert_int_equal(bn_xdp_redirects((int)if_nametoindex("lo"), &from, &to), -EOPNOTSUPP);
+	assert_true(bn_xdp_redirects(9999, &from, &to) < 0);
+	assert_false(from || to);
+	close(fd);
+}
+
 static int quiet(enum libbpf_print_level level, const char *format, va_list ap)
 {
 	return 0;
@@ -269,6 +296,7 @@ int main(void)
 		cmocka_unit_test_setup(test_change_of_mechanism, tn_fresh_node),
 		cmocka_unit_test_setup(test_outlives, tn_fresh_node),
 		cmocka_unit_test_setup(test_xdp_refused, tn_fresh_node),
+		cmocka_unit_test_setup(test_xdp_redirects, tn_fresh_node),
 	};
 
 	libbpf_set_print(quiet);
