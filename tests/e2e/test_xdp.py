@@ -10,7 +10,6 @@ import signal
 
 import pytest
 
-import netns
 import peers
 import xdp
 from harness import FAMILIES
@@ -35,9 +34,7 @@ def cluster(request, module_cluster):
 
 def sent(node):
     """Frames that left the uplink by XDP_TX, as its driver counts them."""
-    lines = netns.run(node.ns, "ethtool", "-S", "up0").stdout.splitlines()
-    return sum(int(line.split(":")[1]) for line in lines if line.strip().startswith("rx_queue_")
-               and "xdp_tx:" in line)
+    return xdp.counter(node.ns, "up0", "xdp_tx")
 
 
 def status_of(node):

@@ -5,6 +5,7 @@ veth wakes its peer for frames of XDP_TX and XDP_REDIRECT only if that has an XD
 gives it NAPI, but nobody schedules it.
 """
 import ctypes
+import json
 import os
 import socket
 import struct
@@ -53,3 +54,36 @@ def wire(ns, *devices):
     for dev in devices:
         netns.run(ns, "ethtool", "-K", dev, "tx", "off")
     return [Pass(ns, dev) for dev in devices]
+
+
+def counter(ns, dev, what):
+    """A counter of a veth's receive queues, of all of them: frames that XDP did this with."""
+    lines = netns.run(ns, "ethtool", "-S", dev).stdout.splitlines()
+    return sum(int(line.split(":")[1]) for line in lines
+               if line.strip().startswith("rx_queue_") and f"_{what}:" in line)
+
+
+class PastStack:
+    """Packets that leave a device and that no tap sees: those that XDP sends."""
+
+    OUTGOING = ((0x20, 0, 0, 0xfffff004), (0x15, 0, 1, 4), (6, 0, 0, 1), (6, 0, 0, 0))
+    STATISTICS = 6
+
+    def __init__(self, ns, dev):
+        self.ns, self.dev, self.seen = ns, dev, 0
+        code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *i) for i in self.OUTGOING))
+        with netns.within(ns):
+            self.tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        self.tap.setsockopt(socket.SOL_SOCKET, 26, struct.pack("HP", len(self.OUTGOING),
+                                                               ctypes.addressof(code)))
+        self.tap.bind((dev, 3))  # all protocols
+        self.before = self._sent()
+
+    def _sent(self):
+        link = json.loads(netns.run(self.ns, "ip", "-j", "-s", "link", "show", "dev", self.dev).stdout)
+        return link[0]["stats64"]["tx"]["packets"]
+
+    def count(self):
+        sent = self._sent() - self.before
+        self.seen += struct.unpack("II", self.tap.getsockopt(263, self.STATISTICS, 8))[0]
+        return sent - self.seen
