@@ -7,6 +7,8 @@
 
 #include "datapath/runs.h"
 #include "error.h"
+#include "policy/shared.h"
+#include "policy/stock.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -15,33 +17,15 @@
 #include <sys/mman.h>
 #include <xxhash.h>
 
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
-
-/* A run or a page that is in use. */
-struct shared {
-	UT_hash_handle hh; /* by content's hash; equal hashes are told apart by `next` */
-	UT_hash_handle by_number;
-	struct shared *next;
-	uint64_t hash;
-	uint32_t number; /* a page's, or a run as pages name it */
-	uint32_t references;
-};
-
-struct stock { /* of tables or of pages */
-	uint32_t *free, *resting;
-	uint32_t n_free, n_resting, top, size, used;
-};
-
 struct bn_space {
 	struct bn_policy_table *tables; /* the maps' memory; NULL while nothing changes */
 	struct bn_policy_page *pages;
 	struct bn_policy_line *lines;
 	struct bn_space_config config;
 	struct bn_runs runs_free;
-	struct stock stock_tables, stock_pages;
-	struct shared *runs, *runs_by_number;
-	struct shared *pages_by_hash, *pages_by_number;
+	struct bn_stock stock_tables, stock_pages;
+	struct bn_shared_set shared_runs; /* numbered as pages name them */
+	struct bn_shared_set shared_pages;
 	uint32_t *found; /* tables of an earlier run, as long as nobody wants or drops them */
 	size_t n_found;
 	bool begun;
@@ -85,106 +69,6 @@ void bn_space_release(struct bn_space *s)
 	s->lines = NULL;
 }
 
-/* ---- numbers ---- */
-
-static int stock_init(struct stock *s, uint32_t size)
-{
-	s->free = calloc(size, sizeof(*s->free));
-	s->resting = calloc(size, sizeof(*s->resting));
-	s->size = size;
-	s->top = 1; /* 0 is nobody's */
-	return s->free && s->resting ? 0 : -ENOMEM;
-}
-
-static void stock_done(struct stock *s)
-{
-	free(s->free);
-	free(s->resting);
-}
-
-static bool stock_take(struct stock *s, uint32_t *ret)
-{
-	if (s->n_free)
-		*ret = s->free[--s->n_free];
-	else if (s->top < s->size)
-		*ret = s->top++;
-	else
-		return false;
-	s->used++;
-	return true;
-}
-
-static void stock_give(struct stock *s, uint32_t number)
-{
-	s->resting[s->n_resting++] = number;
-	s->used--;
-}
-
-static void stock_turn(struct stock *s)
-{
-	for (uint32_t i = 0; i < s->n_resting; i++)
-		s->free[s->n_free++] = s->resting[i];
-	s->n_resting = 0;
-}
-
-/* ---- shared things ---- */
-
-static struct shared *by_number(struct shared *head, uint32_t number)
-{
-	struct shared *s = NULL;
-
-	HASH_FIND(by_number, head, &number, sizeof(number), s);
-	return s;
-}
-
-static int share(struct shared **by_hash, struct shared **numbers, uint64_t hash, uint32_t number,
-		 struct shared **ret)
-{
-	struct shared *s = calloc(1, sizeof(*s)), *first = NULL;
-
-	if (!s)
-		return -ENOMEM;
-	s->hash = hash;
-	s->number = number;
-	HASH_ADD(by_number, *numbers, number, sizeof(s->number), s);
-	if (!s->by_number.tbl) {
-		free(s);
-		return -ENOMEM;
-	}
-	HASH_FIND(hh, *by_hash, &hash, sizeof(hash), first);
-	if (first) {
-		s->next = first->next;
-		first->next = s;
-	} else {
-		HASH_ADD(hh, *by_hash, hash, sizeof(s->hash), s);
-		if (!s->hh.tbl) {
-			HASH_DELETE(by_number, *numbers, s);
-			free(s);
-			return -ENOMEM;
-		}
-	}
-	*ret = s;
-	return 0;
-}
-
-static void unhash(struct shared **by_hash, struct shared *s)
-{
-	struct shared *first = NULL, *at;
-
-	HASH_FIND(hh, *by_hash, &s->hash, sizeof(s->hash), first);
-	if (first == s) {
-		HASH_DELETE(hh, *by_hash, s);
-		if (s->next)
-			HASH_ADD(hh, *by_hash, hash, sizeof(s->hash), s->next);
-	} else {
-		for (at = first; at && at->next != s; at = at->next)
-			;
-		if (at)
-			at->next = s->next;
-	}
-	s->next = NULL;
-}
-
 /* Numbers below the top that nobody was found to use are free. */
 static int begin(struct bn_space *s)
 {
@@ -197,12 +81,12 @@ static int begin(struct bn_space *s)
 		used[s->found[i]] = true;
 	for (uint32_t i = 1; i < s->stock_tables.top; i++) {
 		if (!used[i])
-			s->stock_tables.free[s->stock_tables.n_free++] = i;
+			bn_stock_free(&s->stock_tables, i);
 	}
 	free(used);
 	for (uint32_t i = 1; i < s->stock_pages.top; i++) {
-		if (!by_number(s->pages_by_number, i))
-			s->stock_pages.free[s->stock_pages.n_free++] = i;
+		if (!bn_shared_get(&s->shared_pages, i))
+			bn_stock_free(&s->stock_pages, i);
 	}
 	return bn_runs_claimed(&s->runs_free);
 }
@@ -234,12 +118,11 @@ static uint64_t run_hash(const struct bn_policy_line *lines, uint32_t n)
 	return XXH3_64bits(lines, n * sizeof(*lines));
 }
 
-static struct shared *find_run(struct bn_space *s, const struct bn_policy_line *lines, uint32_t n)
+static struct bn_shared *find_run(struct bn_space *s, const struct bn_policy_line *lines,
+				  uint32_t n)
 {
-	uint64_t hash = run_hash(lines, n);
-	struct shared *at = NULL;
+	struct bn_shared *at = bn_shared_find(&s->shared_runs, run_hash(lines, n));
 
-	HASH_FIND(hh, s->runs, &hash, sizeof(hash), at);
 	for (; at; at = at->next) {
 		if (run_lines(at->number) == n &&
 		    !memcmp(&s->lines[run_first(at->number)], lines, n * sizeof(*lines)))
@@ -261,7 +144,7 @@ int bn_space_run(struct bn_space *s, const struct bn_policy_part *parts, size_t 
 {
 	uint32_t n_lines = lines_for(n), first = 0;
 	struct bn_policy_line *lines = calloc(n_lines, sizeof(*lines));
-	struct shared *at;
+	struct bn_shared *at;
 	int r;
 
 	if (!lines)
@@ -286,7 +169,7 @@ int bn_space_run(struct bn_space *s, const struct bn_policy_part *parts, size_t 
 				       first;
 
 			memcpy(&s->lines[first], lines, n_lines * sizeof(*lines));
-			r = share(&s->runs, &s->runs_by_number, run_hash(lines, n_lines), run, &at);
+			r = bn_shared_add(&s->shared_runs, run_hash(lines, n_lines), run, &at);
 			if (r)
 				bn_runs_give(&s->runs_free, first, n_lines);
 		}
@@ -301,7 +184,7 @@ int bn_space_run(struct bn_space *s, const struct bn_policy_part *parts, size_t 
 
 static void run_hold(struct bn_space *s, uint32_t run)
 {
-	struct shared *at = run ? by_number(s->runs_by_number, run) : NULL;
+	struct bn_shared *at = run ? bn_shared_get(&s->shared_runs, run) : NULL;
 
 	if (at)
 		at->references++;
@@ -309,24 +192,21 @@ static void run_hold(struct bn_space *s, uint32_t run)
 
 void bn_space_run_put(struct bn_space *s, uint32_t run)
 {
-	struct shared *at = run ? by_number(s->runs_by_number, run) : NULL;
+	struct bn_shared *at = run ? bn_shared_get(&s->shared_runs, run) : NULL;
 
 	if (!at || --at->references)
 		return;
-	unhash(&s->runs, at);
-	HASH_DELETE(by_number, s->runs_by_number, at);
+	bn_shared_remove(&s->shared_runs, at);
 	bn_runs_give(&s->runs_free, run_first(run), run_lines(run));
-	free(at);
 }
 
 /* ---- pages ---- */
 
-static struct shared *find_page(struct bn_space *s, const struct bn_policy_page *page,
-				uint64_t hash)
+static struct bn_shared *find_page(struct bn_space *s, const struct bn_policy_page *page,
+				   uint64_t hash)
 {
-	struct shared *at = NULL;
+	struct bn_shared *at = bn_shared_find(&s->shared_pages, hash);
 
-	HASH_FIND(hh, s->pages_by_hash, &hash, sizeof(hash), at);
 	for (; at; at = at->next) {
 		if (!memcmp(&s->pages[at->number], page, sizeof(*page)))
 			return at;
@@ -340,7 +220,7 @@ static int page_get(struct bn_space *s, const struct bn_policy_page *page, uint3
 {
 	static const struct bn_policy_page nothing;
 	uint64_t hash = XXH3_64bits(page, sizeof(*page));
-	struct shared *at;
+	struct bn_shared *at;
 	uint32_t number;
 	int r;
 
@@ -349,13 +229,13 @@ static int page_get(struct bn_space *s, const struct bn_policy_page *page, uint3
 		return 0;
 	at = find_page(s, page, hash);
 	if (!at) {
-		if (!stock_take(&s->stock_pages, &number))
+		if (!bn_stock_take(&s->stock_pages, &number))
 			return no_room(s->config.pages, 1, "page of identities", "policy-pages",
 				       err);
 		s->pages[number] = *page;
-		r = share(&s->pages_by_hash, &s->pages_by_number, hash, number, &at);
+		r = bn_shared_add(&s->shared_pages, hash, number, &at);
 		if (r) {
-			stock_give(&s->stock_pages, number);
+			bn_stock_give(&s->stock_pages, number);
 			return r;
 		}
 		for (int i = 0; i < BN_POLICY_PAGE; i++)
@@ -368,16 +248,14 @@ static int page_get(struct bn_space *s, const struct bn_policy_page *page, uint3
 
 static void page_put(struct bn_space *s, uint32_t number)
 {
-	struct shared *at = number ? by_number(s->pages_by_number, number) : NULL;
+	struct bn_shared *at = number ? bn_shared_get(&s->shared_pages, number) : NULL;
 
 	if (!at || --at->references)
 		return;
-	unhash(&s->pages_by_hash, at);
-	HASH_DELETE(by_number, s->pages_by_number, at);
+	bn_shared_remove(&s->shared_pages, at);
 	for (int i = 0; i < BN_POLICY_PAGE; i++)
 		bn_space_run_put(s, s->pages[number].run[i]);
-	stock_give(&s->stock_pages, number);
-	free(at);
+	bn_stock_give(&s->stock_pages, number);
 }
 
 /* ---- what an earlier run left ---- */
@@ -385,7 +263,7 @@ static void page_put(struct bn_space *s, uint32_t number)
 static int found_run(struct bn_space *s, uint32_t run)
 {
 	uint32_t first = run_first(run), n = run_lines(run);
-	struct shared *at = by_number(s->runs_by_number, run);
+	struct bn_shared *at = bn_shared_get(&s->shared_runs, run);
 	int r = 0;
 
 	if (!run)
@@ -394,7 +272,7 @@ static int found_run(struct bn_space *s, uint32_t run)
 		return -EINVAL;
 	if (!at) {
 		bn_runs_claim(&s->runs_free, first, n);
-		r = share(&s->runs, &s->runs_by_number, run_hash(&s->lines[first], n), run, &at);
+		r = bn_shared_add(&s->shared_runs, run_hash(&s->lines[first], n), run, &at);
 	}
 	if (!r)
 		at->references++;
@@ -403,7 +281,7 @@ static int found_run(struct bn_space *s, uint32_t run)
 
 static int found_page(struct bn_space *s, uint32_t number)
 {
-	struct shared *at = by_number(s->pages_by_number, number);
+	struct bn_shared *at = bn_shared_get(&s->shared_pages, number);
 	int r = 0;
 
 	if (!number)
@@ -414,12 +292,10 @@ static int found_page(struct bn_space *s, uint32_t number)
 		for (int i = 0; i < BN_POLICY_PAGE && !r; i++)
 			r = found_run(s, s->pages[number].run[i]);
 		if (!r)
-			r = share(&s->pages_by_hash, &s->pages_by_number,
-				  XXH3_64bits(&s->pages[number], sizeof(s->pages[number])), number,
-				  &at);
-		if (number >= s->stock_pages.top)
-			s->stock_pages.top = number + 1;
-		s->stock_pages.used++;
+			r = bn_shared_add(&s->shared_pages,
+					  XXH3_64bits(&s->pages[number], sizeof(s->pages[number])),
+					  number, &at);
+		bn_stock_found(&s->stock_pages, number);
 	}
 	if (!r)
 		at->references++;
@@ -445,9 +321,7 @@ int bn_space_found(struct bn_space *s, uint32_t table)
 		return -ENOMEM;
 	s->found = found;
 	found[s->n_found++] = table;
-	if (table >= s->stock_tables.top)
-		s->stock_tables.top = table + 1;
-	s->stock_tables.used++;
+	bn_stock_found(&s->stock_tables, table);
 	for (size_t i = 0; i < BN_POLICY_PAGES && !r; i++)
 		r = found_page(s, s->tables[table].page[i]);
 	return r;
@@ -493,7 +367,7 @@ int bn_space_table(struct bn_space *s, const uint32_t *runs, size_t n, uint32_t 
 		}
 		/* beyond what is known all pages are the same */
 		if (i && (i - 1) * BN_POLICY_PAGE >= n) {
-			struct shared *last = by_number(s->pages_by_number, table.page[i - 1]);
+			struct bn_shared *last = bn_shared_get(&s->shared_pages, table.page[i - 1]);
 
 			table.page[i] = table.page[i - 1];
 			if (last)
@@ -507,7 +381,7 @@ int bn_space_table(struct bn_space *s, const uint32_t *runs, size_t n, uint32_t 
 			page_put(s, table.page[i]);
 		return 0;
 	}
-	if (!r && !stock_take(&s->stock_tables, &number))
+	if (!r && !bn_stock_take(&s->stock_tables, &number))
 		r = no_room(s->config.tables, 1, "table", "policy-tables", err);
 	if (r) {
 		for (size_t i = 0; i < BN_POLICY_PAGES; i++)
@@ -529,7 +403,7 @@ void bn_space_table_put(struct bn_space *s, uint32_t table)
 	/* its content stays until the number is used again: somebody may be reading it */
 	for (size_t i = 0; i < BN_POLICY_PAGES; i++)
 		page_put(s, s->tables[table].page[i]);
-	stock_give(&s->stock_tables, table);
+	bn_stock_give(&s->stock_tables, table);
 }
 
 static void store(uint32_t *at, uint32_t value)
@@ -542,34 +416,25 @@ int bn_space_table_set(struct bn_space *s, uint32_t table, uint32_t identity, ui
 {
 	uint32_t place = identity % BN_POLICY_PAGE, *slot, old, had, number;
 	struct bn_policy_page page;
-	struct shared *at;
+	struct bn_shared *at;
 	int r = hold(s);
 
 	if (r)
 		return r;
 	slot = &s->tables[table].page[identity / BN_POLICY_PAGE];
 	old = *slot;
-	at = old ? by_number(s->pages_by_number, old) : NULL;
+	at = old ? bn_shared_get(&s->shared_pages, old) : NULL;
 	page = s->pages[old];
 	had = page.run[place];
 	if (had == run)
 		return 0;
 	page.run[place] = run;
 	if (at && at->references == 1 && !find_page(s, &page, XXH3_64bits(&page, sizeof(page)))) {
-		struct shared *first = NULL;
-
-		unhash(&s->pages_by_hash, at);
+		bn_shared_unhash(&s->shared_pages, at);
 		run_hold(s, run);
 		store(&s->pages[old].run[place], run);
 		bn_space_run_put(s, had);
-		at->hash = XXH3_64bits(&page, sizeof(page));
-		HASH_FIND(hh, s->pages_by_hash, &at->hash, sizeof(at->hash), first);
-		if (first) {
-			at->next = first->next;
-			first->next = at;
-		} else {
-			HASH_ADD(hh, s->pages_by_hash, hash, sizeof(at->hash), at);
-		}
+		bn_shared_rehash(&s->shared_pages, at, XXH3_64bits(&page, sizeof(page)));
 		return 0;
 	}
 	r = page_get(s, &page, &number, err);
@@ -590,8 +455,8 @@ int bn_space_open(const struct bn_space_config *config, struct bn_space **ret, s
 	if (!s)
 		return -ENOMEM;
 	s->config = *config;
-	if (!stock_init(&s->stock_tables, config->tables) &&
-	    !stock_init(&s->stock_pages, config->pages))
+	if (!bn_stock_init(&s->stock_tables, config->tables) &&
+	    !bn_stock_init(&s->stock_pages, config->pages))
 		r = 0;
 	bn_runs_init(&s->runs_free, config->lines);
 	bn_runs_claim(&s->runs_free, 0, 1);
@@ -603,29 +468,17 @@ int bn_space_open(const struct bn_space_config *config, struct bn_space **ret, s
 	return 0;
 }
 
-static void drop_all(struct shared **numbers)
-{
-	struct shared *at, *tmp;
-
-	HASH_ITER(by_number, *numbers, at, tmp) {
-		HASH_DELETE(by_number, *numbers, at);
-		free(at);
-	}
-}
-
 void bn_space_close(struct bn_space *s)
 {
 	if (!s)
 		return;
-	HASH_CLEAR(hh, s->runs);
-	HASH_CLEAR(hh, s->pages_by_hash);
-	drop_all(&s->runs_by_number);
-	drop_all(&s->pages_by_number);
+	bn_shared_clear(&s->shared_runs);
+	bn_shared_clear(&s->shared_pages);
 	bn_space_release(s);
 	free(s->found);
 	bn_runs_done(&s->runs_free);
-	stock_done(&s->stock_tables);
-	stock_done(&s->stock_pages);
+	bn_stock_done(&s->stock_tables);
+	bn_stock_done(&s->stock_pages);
 	free(s);
 }
 
@@ -634,8 +487,8 @@ void bn_space_turn(struct bn_space *s)
 	/* nothing has been freed, and what rests among the runs are those that were found */
 	if (!s->begun)
 		return;
-	stock_turn(&s->stock_tables);
-	stock_turn(&s->stock_pages);
+	bn_stock_turn(&s->stock_tables);
+	bn_stock_turn(&s->stock_pages);
 	bn_runs_settle(&s->runs_free);
 }
 
