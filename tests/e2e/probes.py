@@ -17,6 +17,7 @@ from peers import SLOW
 # `ns`: where from; `name`: who must answer at (ip, port)
 Probe = collections.namedtuple("Probe", "ns name ip protocol port")
 
+AGAIN = 1  # second, for a datagram without an answer
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: no connection outlives its probe
 
 
@@ -93,6 +94,16 @@ class Probes:
         s.close()
         return nonce
 
+    def _send_again(self, probes):
+        """Datagrams may get lost on the way; TCP sees to that by itself."""
+        for probe in probes:
+            if probe.protocol == "UDP":
+                s, nonce = self.open[probe]
+                try:
+                    s.send(nonce)
+                except OSError as e:
+                    self._finish(probe, e.errno)
+
     def _turn(self, timeout):
         for key, _ in self.sel.select(max(0, timeout)):
             handler, argument = key.data
@@ -113,9 +124,13 @@ class Probes:
                     self._start(probe)
             self._turn(0)
         waiting = set(opening)
+        again = time.monotonic() + AGAIN
         while waiting and time.monotonic() < deadline:
-            self._turn(deadline - time.monotonic())
+            self._turn(min(again, deadline) - time.monotonic())
             waiting -= self.results.keys()
+            if time.monotonic() > again:
+                self._send_again(waiting)
+                again += AGAIN
         end = time.monotonic() + quiet * SLOW
         while self.open and time.monotonic() < end:
             self._turn(end - time.monotonic())
