@@ -207,7 +207,7 @@ static const char *crosses(struct bn_rig *rig, int family, const struct bn_step 
 	return wrong ? wrong : leaves(rig, family, s, &key, device);
 }
 
-/* The next hop is known and is not asked for again, and still tc has it. */
+/* tc has it, when the next hop is asked for and after. */
 static const char *stays(struct bn_rig *rig, int family, const struct bn_step *s)
 {
 	struct bn_packet in;
