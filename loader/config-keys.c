@@ -134,7 +134,7 @@ const struct bn_key bn_keys[] = {
 	       "addresses and ports of services"),
 	NUMBER("maps", "service-slots", sizes.service_slots, 1, 1 << 26,
 	       BN_DEFAULT_SERVICE_SLOTS, "places in all services' backend lists together"),
-	NUMBER("maps", "backends", sizes.backends, 1, 1 << 24, BN_DEFAULT_BACKENDS,
+	NUMBER("maps", "backends", sizes.backends, 1, BN_BACKENDS_MAX, BN_DEFAULT_BACKENDS,
 	       "distinct backends: address, port, protocol"),
 	NUMBER("maps", "maglev", sizes.maglev, 1, 1 << 24, BN_DEFAULT_MAGLEV,
 	       "lines of 32 entries of all services' Maglev tables together"),

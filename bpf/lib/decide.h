@@ -45,8 +45,7 @@ static __noinline int decide_reply(struct bn_scratch *s)
 	r->created = s->pkt.now;
 	r->last_seen = s->pkt.now;
 	r->epoch = f->epoch;
-	r->src_slot = s->dst.slot;
-	r->dst_slot = s->src.slot;
+	r->slots = bn_flow_slots(s->dst.slot, s->src.slot);
 	r->in_ifindex = s->dst.kind == BN_ADDR_LOCAL_POD ? s->dst.ifindex : 0;
 	if (s->pkt.hook != BN_HOOK_FROM_POD && f->action == BN_ACT_HOST)
 		r->in_ifindex = host_peer_ifindex();
@@ -324,8 +323,7 @@ static __always_inline int decide_service(struct bn_scratch *s)
 		return BN_DROP_MARTIAN_SOURCE;
 	if (r)
 		return r;
-	f->backend = s->ask.slot.backend;
-	f->backend_gen = s->ask.slot.gen;
+	f->backend = bn_flow_backend(s->ask.slot.backend, s->ask.slot.gen);
 	service_slot_addr(&f->to_daddr, &s->ask.slot);
 	f->to_dport = s->ask.slot.port;
 	f->flags |= BN_FLOW_BACKEND | BN_FLOW_NAT;
@@ -363,8 +361,7 @@ BN_GLOBAL int decide_new(struct __sk_buff *skb)
 		return r;
 	f->epoch =
 		epoch + (s->src.slot ? s->src.epoch : epoch) + (s->dst.slot ? s->dst.epoch : epoch);
-	f->src_slot = s->src.slot;
-	f->dst_slot = s->dst.slot;
+	f->slots = bn_flow_slots(s->src.slot, s->dst.slot);
 	if (s->pkt.hook == BN_HOOK_FROM_HOST && !(f->flags & BN_FLOW_SERVICE))
 		return BN_DROP_SERVICE_UNKNOWN;
 	if (s->pkt.hook == BN_HOOK_FROM_POD) {
@@ -460,7 +457,7 @@ BN_GLOBAL int decide_again(struct __sk_buff *skb)
 		return BN_DROP_INTERNAL;
 	f = &s->fwd;
 	bn_count(BN_CNT_STALE, 1);
-	epoch = epoch_sum(ep, f->src_slot, f->dst_slot);
+	epoch = epoch_sum(ep, f->slots);
 	if (f->flags & BN_FLOW_ORIGIN) {
 		party_of_address(&s->dst, &f->to_daddr);
 		r = policy_check(s, &s->pkt.tuple.saddr, &f->to_daddr,
@@ -477,7 +474,7 @@ BN_GLOBAL int decide_again(struct __sk_buff *skb)
 		hop = &s->src;
 	}
 	/* An address that has changed hands is another flow. */
-	if (!r && hop->slot != f->dst_slot)
+	if (!r && hop->slot != bn_flow_dst_slot(f->slots))
 		r = BN_DROP_WRONG_DESTINATION;
 	if (r) {
 		flow_peer_key(&s->peer, &s->pkt.tuple, f);

@@ -7,9 +7,9 @@
 
 #include "lib/packet.h"
 
-static __always_inline __u32 epoch_sum(const struct bn_epochs *e, __u16 src, __u16 dst)
+static __always_inline __u32 epoch_sum(const struct bn_epochs *e, __u32 slots)
 {
-	return e->slot[src & (BN_SLOTS - 1)] + e->slot[dst & (BN_SLOTS - 1)] +
+	return e->slot[bn_flow_src_slot(slots)] + e->slot[bn_flow_dst_slot(slots)] +
 	       e->slot[BN_SLOT_NONE];
 }
 

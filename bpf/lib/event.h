@@ -45,7 +45,7 @@ static __always_inline void event_target(struct bn_event *e, const struct bn_flo
 	e->to_dport = f->to_dport;
 	e->flags = f->flags;
 	e->service = f->service;
-	e->backend = f->backend;
+	e->backend = bn_flow_backend_index(f->backend);
 }
 
 /* What is known of the packet in hand and where it would go. */

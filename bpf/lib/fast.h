@@ -178,7 +178,7 @@ static __always_inline int fast_refused(const struct bn_flow_hot *f, __u32 ifind
 	__u32 reason;
 
 	if (!ep || f->in_ifindex != (hook_has_device(hook) ? ifindex : 0) ||
-	    f->epoch != epoch_sum(ep, f->src_slot, f->dst_slot))
+	    f->epoch != epoch_sum(ep, f->slots))
 		return BN_SLOW;
 	reason = f->reason;
 	c = bpf_map_lookup_elem(&bn_drops, &reason);
@@ -336,7 +336,7 @@ static __always_inline int fast_flow(void *ctx, const struct bn_frame *frame,
 		return BN_SLOW;
 	}
 	ep = epochs_get();
-	if (!ep || unlikely(f->epoch != epoch_sum(ep, f->src_slot, f->dst_slot)))
+	if (!ep || unlikely(f->epoch != epoch_sum(ep, f->slots)))
 		return BN_SLOW;
 	/* in the driver, what goes into a pod is the tc program's */
 	if (hook == BN_HOOK_XDP && f->action != BN_ACT_NEIGH)

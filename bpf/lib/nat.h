@@ -20,6 +20,12 @@ enum bn_checksum_offset {
 	BN_CHECK_ICMP = 2,
 };
 
+/* Whether the transport checksum covers the addresses; ICMP's doesn't, and SCTP has another. */
+static __always_inline bool nat_has_pseudo(__u8 protocol)
+{
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_ICMPV6;
+}
+
 /* Fills the deltas that turn `key` into f->to_*. */
 static BN_SHARED int nat_prepare(struct bn_flow_hot *f, const struct bn_tuple *key)
 {
@@ -31,19 +37,11 @@ static BN_SHARED int nat_prepare(struct bn_flow_hot *f, const struct bn_tuple *k
 	       csum_addr_delta(&key->daddr, &f->to_daddr);
 	ports = csum_u16_delta(key->sport, f->to_sport) + csum_u16_delta(key->dport, f->to_dport);
 	f->l3_delta = csum_fold16(addr);
-	f->l4_pseudo = 0;
-	f->l4_delta = 0;
-	switch (key->protocol) {
-	case IPPROTO_TCP:
-	case IPPROTO_UDP:
-	case IPPROTO_ICMPV6:
-		f->l4_pseudo = f->l3_delta;
-		f->l4_delta = csum_fold16(addr + ports);
-		break;
-	case IPPROTO_ICMP: /* no pseudo header */
-		f->l4_delta = csum_fold16(ports);
-		break;
-	}
+	if (nat_has_pseudo(key->protocol))
+		ports += addr;
+	else if (key->protocol != IPPROTO_ICMP)
+		ports = 0;
+	f->l4_delta = csum_fold16(ports);
 	return 0;
 }
 
@@ -108,6 +106,12 @@ static __always_inline void nat_csum_complete(struct __sk_buff *skb, __u16 delta
 		bpf_csum_update(skb, delta);
 }
 
+/* What the pseudo header contributes to f->l4_delta. */
+static __always_inline __u16 nat_pseudo(const struct bn_flow_hot *f, __u8 protocol)
+{
+	return nat_has_pseudo(protocol) ? f->l3_delta : 0;
+}
+
 /* A finished transport checksum, updated. */
 static __always_inline void nat_transport_full(__u16 *check, const struct bn_flow_hot *f,
 					       __u8 protocol)
@@ -130,33 +134,33 @@ static __always_inline void nat_transport_full(__u16 *check, const struct bn_flo
 static __always_inline int nat_transport(struct __sk_buff *skb, __u16 *check, __u32 off,
 					 const struct bn_flow_hot *f, __u8 family, __u8 protocol)
 {
+	const __u16 pseudo = nat_pseudo(f, protocol);
 	int summed;
 
 	if (protocol == IPPROTO_UDP && !*check) {
 		/* IPv4 without a checksum; what PARTIAL leaves there is never 0 */
-		nat_csum_complete(skb, csum_fold16((__u32)f->l4_delta + (__u16)~f->l4_pseudo));
+		nat_csum_complete(skb, csum_fold16((__u32)f->l4_delta + (__u16)~pseudo));
 		return 0;
 	}
 	summed = nat_ip_summed(skb);
 	if (summed < 0) {
 		__u64 flags = protocol == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
-		__u16 rest = csum_fold16((__u32)f->l4_delta + (__u16)~f->l4_pseudo);
+		__u16 rest = csum_fold16((__u32)f->l4_delta + (__u16)~pseudo);
 
-		if (f->l4_pseudo &&
-		    bpf_l4_csum_replace(skb, off, 0, f->l4_pseudo, flags | BPF_F_PSEUDO_HDR))
+		if (pseudo && bpf_l4_csum_replace(skb, off, 0, pseudo, flags | BPF_F_PSEUDO_HDR))
 			return -1;
 		if (rest && bpf_l4_csum_replace(skb, off, 0, rest, flags))
 			return -1;
 		if (family == BN_IPV6) /* the helper counts as if for IPv4; no-op unless COMPLETE */
-			bpf_csum_update(skb, f->l4_pseudo);
+			bpf_csum_update(skb, pseudo);
 		return 0;
 	}
 	if (summed == CHECKSUM_PARTIAL) {
-		*check = csum_apply_plain(*check, f->l4_pseudo);
+		*check = csum_apply_plain(*check, pseudo);
 		return 0;
 	}
 	nat_transport_full(check, f, protocol);
 	if (summed == CHECKSUM_COMPLETE && family == BN_IPV4)
-		bpf_csum_update(skb, (__u16)~f->l4_pseudo);
+		bpf_csum_update(skb, (__u16)~pseudo);
 	return 0;
 }

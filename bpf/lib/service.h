@@ -130,7 +130,10 @@ static __always_inline bool service_generation_is(__u32 index, __u32 gen)
 /* Whether the flow's backend, which it has one of, still takes what is not established. */
 static __always_inline bool service_backend_current(const struct bn_flow_cold *f)
 {
-	return service_generation_is(f->backend, f->backend_gen);
+	__u32 index = bn_flow_backend_index(f->backend);
+	struct bn_backend *b = bpf_map_lookup_elem(&bn_backends, &index);
+
+	return b && bn_flow_backend(index, b->gen) == f->backend;
 }
 
 static __always_inline void affinity_key(struct bn_affinity_key *ret, const struct bn_ask *ask)

@@ -150,8 +150,7 @@ BN_GLOBAL int slow_entry_serves(struct __sk_buff *skb)
 	if (f->action == BN_ACT_DROP) {
 		const struct bn_epochs *ep = epochs_get();
 
-		return f->in_ifindex == in && ep &&
-		       f->epoch == epoch_sum(ep, f->src_slot, f->dst_slot);
+		return f->in_ifindex == in && ep && f->epoch == epoch_sum(ep, f->slots);
 	}
 	if (s->pkt.hook == BN_HOOK_TO_POD && f->in_ifindex &&
 	    f->in_ifindex == skb->ingress_ifindex && f->out_ifindex == s->pkt.ifindex)
@@ -205,7 +204,7 @@ BN_GLOBAL int slow_flow(struct __sk_buff *skb)
 		}
 		known = r;
 	}
-	if (known && s->fwd.epoch != epoch_sum(ep, s->fwd.src_slot, s->fwd.dst_slot)) {
+	if (known && s->fwd.epoch != epoch_sum(ep, s->fwd.slots)) {
 		r = decide_again(skb);
 		if (r == BN_DROP_WRONG_DESTINATION)
 			known = false;
@@ -254,8 +253,7 @@ BN_GLOBAL int slow_quoted(void)
 
 	if (!s || !ep)
 		return BN_DROP_INTERNAL;
-	if (s->fwd.epoch == epoch_sum(ep, s->fwd.src_slot, s->fwd.dst_slot) ||
-	    s->fwd.flags & BN_FLOW_NODE)
+	if (s->fwd.epoch == epoch_sum(ep, s->fwd.slots) || s->fwd.flags & BN_FLOW_NODE)
 		return 0;
 	if (s->fwd.flags & BN_FLOW_ORIGIN) {
 		from = &s->peer.saddr;

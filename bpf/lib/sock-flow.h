@@ -55,8 +55,7 @@ static __always_inline void sock_flow_name(struct bn_scratch *s, struct bpf_sock
 	if (!sock_peer_current(p))
 		return;
 	s->fwd.flags |= BN_FLOW_BACKEND;
-	s->fwd.backend = p->index;
-	s->fwd.backend_gen = p->gen;
+	s->fwd.backend = bn_flow_backend(p->index, p->gen);
 }
 
 /* The flow in s->fwd is new and has no service. */

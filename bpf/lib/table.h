@@ -340,10 +340,10 @@ static __always_inline __u32 table_deadline(const struct bn_flow_entry *e)
 BN_GLOBAL int table_insert(__u32 direction, __u32 life, __u32 owned)
 {
 	struct bn_scratch *s = bn_scratch_get();
-	const struct bn_tuple *key, *owner;
+	const struct bn_tuple *key;
 	/* what the verifier doesn't follow, or it would walk every order of the ways */
 	struct bn_pick volatile *pick;
-	__u32 now, tag, home, index, way, best, keep = BN_WAYS, turn, at, bits;
+	__u32 now, tag, home, index, way, best, keep = BN_WAYS, at, bits;
 	bool report = false, expired = false, taken = false, was_away = false, same;
 	struct bn_flow_set *set;
 	const struct bn_flow *f;
@@ -354,7 +354,6 @@ BN_GLOBAL int table_insert(__u32 direction, __u32 life, __u32 owned)
 	if (!s)
 		return -22;
 	key = table_key(s, direction);
-	owner = &s->pkt.tuple;
 	f = direction == BN_OPPOSITE ? &s->rev : &s->fwd;
 	hash = tuple_hash(key);
 	now = s->pkt.now;
@@ -375,7 +374,6 @@ BN_GLOBAL int table_insert(__u32 direction, __u32 life, __u32 owned)
 	/* a flow's second half never throws out its first */
 	if (direction == BN_THIS && s->placed_set == index)
 		keep = s->placed_way;
-	turn = (__u32)(hash >> 24);
 	pick = &s->pick;
 	pick->way = BN_WAYS;
 	pick->same = 0;
@@ -398,8 +396,9 @@ BN_GLOBAL int table_insert(__u32 direction, __u32 life, __u32 owned)
 	pick->way = BN_WAYS;
 #pragma unroll
 	for (i = 0; i < BN_WAYS; i++) {
-		/* those that expire in the same jiffy take turns, by bits of the newcomer's hash */
-		__s64 left = (__s64)(__s32)(set->expires[i] - now) * 8 + (((__u32)i + turn) & 7);
+		/* those that expire in the same jiffy take turns, by bits of the newcomer's tag */
+		__s64 left =
+			(__s64)(__s32)(set->expires[i] - now) * 8 + (((__u32)i + (tag >> 1)) & 7);
 
 		if (set->established & 1u << i) {
 			if (bn_expired(set->expires[i], now))
@@ -434,10 +433,10 @@ picked:
 		old_tag = set->tag[way];
 		if (old_tag) {
 			if (same && owned && !expired && e->flow.action != BN_ACT_DROP &&
-			    !(bn_addr_equal(&e->flow.to_saddr, &owner->daddr) &&
-			      bn_addr_equal(&e->flow.to_daddr, &owner->saddr) &&
-			      e->flow.to_sport == owner->dport &&
-			      e->flow.to_dport == owner->sport)) {
+			    !(bn_addr_equal(&e->flow.to_saddr, &s->pkt.tuple.daddr) &&
+			      bn_addr_equal(&e->flow.to_daddr, &s->pkt.tuple.saddr) &&
+			      e->flow.to_sport == s->pkt.tuple.dport &&
+			      e->flow.to_dport == s->pkt.tuple.sport)) {
 				taken = true;
 			} else {
 				s->ended.key = e->key;

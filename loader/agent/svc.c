@@ -102,15 +102,19 @@ static int count_flow(void *user, const struct bn_tuple *key, const struct bn_fl
 		      int64_t expires_ms, bool established)
 {
 	struct listing *l = user;
+	uint32_t index;
 
 	if (flow->flags & BN_FLOW_COUNTED)
 		return 0;
 	if (flow->flags & BN_FLOW_SERVICE && !(flow->flags & BN_FLOW_ORIGIN))
 		return count_reply(l, key, flow);
-	if (!(flow->flags & BN_FLOW_BACKEND) || flow->backend >= l->n_traffic)
+	if (!(flow->flags & BN_FLOW_BACKEND))
 		return 0;
-	l->traffic[flow->backend].connections++;
-	l->traffic[flow->backend].bytes += flow->bytes;
+	index = bn_flow_backend_index(flow->backend);
+	if (index >= l->n_traffic)
+		return 0;
+	l->traffic[index].connections++;
+	l->traffic[index].bytes += flow->bytes;
 	return 0;
 }
 

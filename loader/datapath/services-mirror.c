@@ -147,7 +147,7 @@ int bn_mirror_service_register(struct bn_services *s, struct service *v, uint32_
 	struct service *taken;
 
 	HASH_FIND(hh_id, s->by_id, &id, sizeof(id), taken);
-	if (taken)
+	if (taken || !id) /* 0 is no service's */
 		return -EEXIST;
 	v->id = id;
 	HASH_ADD(hh_id, s->by_id, id, sizeof(v->id), v);

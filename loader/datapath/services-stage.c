@@ -138,7 +138,7 @@ int bn_services_stage_service(struct bn_services *s, const struct bn_service_spe
 		uint32_t id = find_old_id(s, spec);
 
 		if (!id || bn_mirror_service_register(s, v, id))
-			while (bn_mirror_service_register(s, v, s->next_id++))
+			while (bn_mirror_service_register(s, v, s->next_id++ % BN_SERVICE_IDS))
 				;
 	}
 	for (struct frontend *f = v->frontends; f; f = f->sibling)

@@ -37,7 +37,7 @@ enum bn_flow_flag {
 	BN_FLOW_ORIGIN = 1 << 0,  /* the direction of the first packet */
 	BN_FLOW_NAT = 1 << 1,     /* the tuple changes */
 	BN_FLOW_SERVICE = 1 << 2, /* the destination was a service's */
-	BN_FLOW_BACKEND = 1 << 3, /* backend and backend_gen are valid, re-checked while not established */
+	BN_FLOW_BACKEND = 1 << 3, /* backend is valid, re-checked while not established */
 	BN_FLOW_HAIRPIN = 1 << 4, /* the backend is the client itself */
 	BN_FLOW_MASQ = 1 << 5,    /* the source is the node's */
 	BN_FLOW_COUNTED = 1 << 6, /* its end was counted and reported */
@@ -65,23 +65,27 @@ struct bn_flow_hot {
 	__be16 to_sport;        /* 32 */
 	__be16 to_dport;        /* 34 */
 	/* One's-complement deltas, folded, in the packet's byte order: new = fold(old + delta). */
-	__u16 l3_delta;    /* 36  IPv4 header: addresses and one TTL step */
+	__u16 l3_delta;    /* 36  IPv4 header and pseudo header: addresses */
 	__u16 l4_delta;    /* 38  transport checksum: pseudo header and ports */
-	__u16 l4_pseudo;   /* 40  the pseudo header's part alone, for CHECKSUM_PARTIAL */
-	__u16 mtu;         /* 42  of the next hop, bytes from the IP header on; 0: the stack's affair */
+	__u16 mtu;         /* 40  of the next hop, bytes from the IP header on; 0: the stack's affair */
+	__u8 flags;        /* 42  enum bn_flow_flag */
+	__u8 state;        /* 43  enum bn_flow_state */
 	__u32 in_ifindex;  /* 44  where packets of this entry come from; 0: through the stack */
-	__u32 out_ifindex; /* 48 */
-	__u16 src_slot;    /* 52  endpoint slots whose epochs the decision depends on */
-	__u16 dst_slot;    /* 54 */
-	__u32 epoch;       /* 56  sum of the epochs it was decided in */
-	__u32 last_seen;   /* 60  jiffies, low 32 bits */
-	__u8 action;       /* 64  enum bn_action */
-	__u8 flags;        /* 65  enum bn_flow_flag */
-	__u8 state;        /* 66  enum bn_flow_state */
-	__u8 zero;         /* 67  always: see table_touch() */
+	__u32 out_ifindex;    /* 48 */
+	union { /* 52 */
+		__u32 slots; /* whose epochs it depends on, bn_flow_slots(); to be set before action */
+		struct {
+			__u8 slots_bytes[3];
+			__u8 action; /* 55  enum bn_action */
+		};
+	};
+	__u32 epoch;         /* 56  sum of the epochs it was decided in */
+	__u32 last_seen;     /* 60  jiffies, low 32 bits */
+	__u32 service : 24;  /* 64  service id, 0: none */
+	__u8 zero;           /* 67  always: see table_touch() */
 	union { /* 68 */
 		__u32 reason;        /* enum bn_drop_reason of BN_ACT_DROP */
-		__u32 backend_epoch; /* not TCP: bn_epochs.backends when backend_gen was compared */
+		__u32 backend_epoch; /* not TCP: bn_epochs.backends when the backend's generation was compared */
 		struct {             /* TCP */
 			__u8 handshake[3]; /* origin: see bn_handshake_get(); low byte first */
 			__u8 tcp_flags;    /* 71  of all of this direction's packets */
@@ -93,9 +97,34 @@ struct bn_flow_hot {
 BN_ASSERT_SIZE(struct bn_flow_hot, 88);
 BN_ASSERT_AT(struct bn_flow_hot, l3_delta, 36);
 BN_ASSERT_AT(struct bn_flow_hot, in_ifindex, 44);
-BN_ASSERT_AT(struct bn_flow_hot, action, 64);
+BN_ASSERT_AT(struct bn_flow_hot, action, 55);
+BN_ASSERT_AT(struct bn_flow_hot, zero, 67);
 BN_ASSERT_AT(struct bn_flow_hot, tcp_flags, 71);
 BN_ASSERT_AT(struct bn_flow_hot, packets, 72);
+
+/* Both ends' slots in one word, beside the byte that is the action. */
+#define BN_SLOT_BITS 12
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define BN_SLOT_SHIFT 0
+#else
+#define BN_SLOT_SHIFT 8
+#endif
+_Static_assert(BN_SLOTS == 1 << BN_SLOT_BITS, "an endpoint's slot has as many bits");
+
+static inline __attribute__((always_inline)) __u32 bn_flow_slots(__u32 src, __u32 dst)
+{
+	return ((src & (BN_SLOTS - 1)) | (dst & (BN_SLOTS - 1)) << BN_SLOT_BITS) << BN_SLOT_SHIFT;
+}
+
+static inline __attribute__((always_inline)) __u32 bn_flow_src_slot(__u32 slots)
+{
+	return slots >> BN_SLOT_SHIFT & (BN_SLOTS - 1);
+}
+
+static inline __attribute__((always_inline)) __u32 bn_flow_dst_slot(__u32 slots)
+{
+	return slots >> (BN_SLOT_SHIFT + BN_SLOT_BITS) & (BN_SLOTS - 1);
+}
 
 /*
  * Microseconds from a connection's SYN to the handshake's end, BN_HANDSHAKE_MAX for that long or
@@ -126,15 +155,28 @@ static inline __attribute__((always_inline)) void bn_handshake_begin(struct bn_f
 
 /* What only others need. */
 struct bn_flow_cold {
-	__u32 service;     /* 0   service id, 0: none */
+	__u32 created; /* 0   jiffies, low 32 bits */
 	union { /* 4 */
-		__u32 backend;    /* index into bn_backends */
+		__u32 backend;    /* which one: bn_flow_backend() */
 		__u32 refused_by; /* BN_ACT_DROP: verdict of the policy, BN_VERDICT_... */
 	};
-	__u32 backend_gen; /* 8   its generation when chosen */
-	__u32 created;     /* 12  jiffies, low 32 bits */
 };
-BN_ASSERT_SIZE(struct bn_flow_cold, 16);
+BN_ASSERT_SIZE(struct bn_flow_cold, 8);
+
+/*
+ * A backend as a flow names it: its index in bn_backends and, of its generation when it was chosen, as
+ * many low bits as there is room for. It would have to pass 4096 generations, exactly, within the life of
+ * a half-open flow to be taken for the same.
+ */
+static inline __attribute__((always_inline)) __u32 bn_flow_backend(__u32 index, __u32 gen)
+{
+	return (index & (BN_BACKENDS_MAX - 1)) | gen << BN_BACKEND_BITS;
+}
+
+static inline __attribute__((always_inline)) __u32 bn_flow_backend_index(__u32 backend)
+{
+	return backend & (BN_BACKENDS_MAX - 1);
+}
 
 /* Both, with the members of both: how a flow is worked with outside the table. */
 struct bn_flow {
@@ -147,8 +189,8 @@ struct bn_flow {
 		struct bn_flow_cold cold;
 	};
 };
-BN_ASSERT_SIZE(struct bn_flow, 104);
-BN_ASSERT_AT(struct bn_flow, service, 88);
+BN_ASSERT_SIZE(struct bn_flow, 96);
+BN_ASSERT_AT(struct bn_flow, created, 88);
 
 struct bn_flow_entry {
 	struct bn_tuple key;     /* 0   family 0: free */
@@ -157,8 +199,8 @@ struct bn_flow_entry {
 BN_ASSERT_SIZE(struct bn_flow_entry, 128);
 
 /*
- * One set. Each entry is a pair of cache lines, which CPUs fetch together; a search touches the
- * line with the tags besides.
+ * One set, a quarter of a page. Each entry is a pair of cache lines, which CPUs fetch together; so is
+ * what a search and a change of the set touch besides, with what only others need.
  *
  *   0                      896                                                         960
  *   | entry[0] ... entry[6] | lock, tag[7], expires[7], established, away, spilled | cold[0] ...
@@ -176,9 +218,9 @@ struct bn_flow_set {
 	__u8 spilled;                        /* 958 entries at home here that are in their other set */
 	__u8 zero;                           /* 959 always: see table_touch() */
 	struct bn_flow_cold cold[BN_WAYS];   /* 960 */
-	__u64 pad[10];                       /* to a multiple of 128 */
+	__u64 pad;                           /* 1016 */
 };
-BN_ASSERT_SIZE(struct bn_flow_set, 1152);
+BN_ASSERT_SIZE(struct bn_flow_set, 1024);
 BN_ASSERT_AT(struct bn_flow_set, lock, 896);
 BN_ASSERT_AT(struct bn_flow_set, established, 956);
 BN_ASSERT_AT(struct bn_flow_set, zero, 959);

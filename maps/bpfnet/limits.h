@@ -6,11 +6,18 @@
 #pragma once
 
 /* Bumped whenever a stored struct changes its meaning; a pinned map of another ABI is replaced. */
-#define BN_ABI_VERSION 3
+#define BN_ABI_VERSION 4
 
 /* Endpoint slots of a node: an endpoint's index into the epoch array. 0 is "no endpoint". */
 #define BN_SLOTS 4096
 #define BN_SLOT_NONE 0
+
+/* Backends that there may be at most: how many bits of its word a flow names its own by. */
+#define BN_BACKEND_BITS 20
+#define BN_BACKENDS_MAX (1u << BN_BACKEND_BITS)
+
+/* Service ids are below; 0 is no service. */
+#define BN_SERVICE_IDS (1u << 24)
 
 /* NodePorts are allotted and accepted from here (kube-apiserver's default range). */
 #define BN_NODE_PORT_FIRST 30000
