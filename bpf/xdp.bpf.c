@@ -1,20 +1,11 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/*
- * The program on an uplink's driver: established flows to a service's backend elsewhere and back,
- * out of the device that they came from or of another uplink. Everything else is passed on
- * untouched to bn_from_uplink, which decides.
- */
-#include "lib/fast.h"
+/* The program on an uplink's driver. */
+#include "lib/hook-xdp.h"
 
 SEC("xdp")
 int bn_xdp(struct xdp_md *xdp)
 {
-	struct bn_looked looked; /* nobody's: tc looks for itself */
-	int r = fast_path(xdp, BN_HOOK_XDP, &looked);
-
-	if (r == BN_SLOW)
-		return XDP_PASS;
-	return r == XDP_TX || r == XDP_REDIRECT ? r : XDP_DROP;
+	return in_driver(xdp);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

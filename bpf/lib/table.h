@@ -198,7 +198,7 @@ static __always_inline void table_extend(const struct bn_place *p, __u32 deadlin
 }
 
 /* Adds to the flags of the entry in its place. */
-static __noinline int table_flag(const struct bn_place *p, __u32 flags)
+static BN_SHARED int table_flag(const struct bn_place *p, __u32 flags)
 {
 	struct bn_flow_hot *f = p ? table_flow(p) : NULL;
 
