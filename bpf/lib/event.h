@@ -195,7 +195,10 @@ BN_GLOBAL int bn_drop(__u32 reason)
 	struct bn_scratch *s = bn_scratch_get();
 	struct bn_event *e;
 
-	if (!s || !drop_count(s, reason))
+	if (!s)
+		return TC_ACT_SHOT;
+	s->dropped = reason;
+	if (!drop_count(s, reason))
 		return TC_ACT_SHOT;
 	e = event_reserve(BN_EVENT_DROP, s->pkt.hook, bpf_ktime_get_ns());
 	if (!e) {
@@ -213,6 +216,7 @@ static __always_inline int bn_drop_quiet(struct bn_scratch *s, __u32 reason)
 {
 	struct bn_drop_counter *c = bpf_map_lookup_elem(&bn_drops, &reason);
 
+	s->dropped = reason;
 	if (c) {
 		drop_add(c, s->pkt.hook, s->pkt.len);
 		c->suppressed++;

@@ -297,8 +297,8 @@ static __always_inline int fast_flow(void *ctx, const struct bn_frame *frame,
 			return BN_SLOW;
 		}
 		index = at >> 3;
-		way = table_way(at);
 		set = table_set(index);
+		way = table_way(at); /* behind the call, or 5.10 loses its bound in a spill */
 		if (!set || way >= BN_WAYS)
 			return BN_SLOW;
 	}

@@ -152,7 +152,7 @@ struct bn_scratch {
 	__u32 verdict
 		[BN_POLICY_DIRECTIONS]; /* of policy, by BN_VERDICT_...; 0: not asked, or denied */
 	__u32 audited; /* the reason for which it would have been dropped; 0: none */
-	__u32 pad3;
+	__u32 dropped; /* the last reason for a drop, for traces (trace.bpf.c), which reset it */
 	struct bn_pick pick;
 	struct bn_ask ask;
 	__u8 header[64]; /* under construction */

@@ -15,6 +15,7 @@ enum bn_event_type {
 	BN_EVENT_FLOW_CLOSED = 2,
 	BN_EVENT_DROP = 3,
 	BN_EVENT_AUDIT = 4, /* a flow goes on that policy denies by now: once for each epoch */
+	BN_EVENT_TRACE = 5, /* of another ring buffer, see trace.h */
 };
 
 /* Which program saw the packet. */
@@ -23,8 +24,11 @@ enum bn_hook {
 	BN_HOOK_TO_POD = 2,
 	BN_HOOK_FROM_UPLINK = 3,
 	BN_HOOK_FROM_HOST = 4,
-	BN_HOOK_XDP = 5, /* on an uplink's driver; no record names it */
+	BN_HOOK_XDP = 5, /* on an uplink's driver; traces alone name it, and what follows TO_UPLINK */
 	BN_HOOK_TO_UPLINK = 6, /* the node's own packets, where its firewall is on */
+	BN_HOOK_HOST_EGRESS = 7, /* the near end of the way that BN_HOOK_FROM_HOST is the far end of */
+	BN_HOOK_LOOPBACK = 8,
+	BN_HOOK_MAX,
 };
 
 /* Why a flow ended, bn_event.cause of BN_EVENT_FLOW_CLOSED. */
