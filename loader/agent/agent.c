@@ -13,6 +13,7 @@
 #include "net/attach-cgroup.h"
 #include "net/hostcheck.h"
 #include "net/port.h"
+#include "trace/trace.h"
 
 #include <bpf/bpf.h>
 #include <bpfnet/access.h>
@@ -162,6 +163,8 @@ static int start_flows(struct bn_agent *a, struct bn_error *err)
 		return bn_error_set(err, r, "can't read the datapath's events: %s", strerror(-r));
 	r = bn_agent_sweep_start(a);
 	if (r >= 0)
+		r = bn_agent_tracing_start(a);
+	if (r >= 0)
 		r = bn_agent_audit_start(a);
 	if (r >= 0)
 		r = bn_agent_metrics_start(a);
@@ -281,7 +284,7 @@ static int start(struct bn_agent *a, const struct bn_agent_config *config, sd_ev
 	for (int i = 0; i < BN_MAP_MAX; i++)
 		a->programs.maps[i] = -1;
 	for (int i = 0; i < BN_PROGRAM_MAX; i++)
-		a->programs.programs[i] = -1;
+		a->programs.programs[i] = a->plain[i] = -1;
 	a->programs.old_flows = -1;
 	a->config = config;
 	a->event = sd_event_ref(event);
@@ -403,6 +406,7 @@ void bn_agent_done(struct bn_agent *a)
 {
 	bn_server_free(a->server);
 	bn_ui_free(a->ui);
+	bn_tracing_free(a->tracing);
 	bn_agent_metrics_done(a);
 	stop_folders(a);
 	bn_agent_uplinks_done(a);

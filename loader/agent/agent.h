@@ -40,6 +40,7 @@
 struct bn_dry_run;
 struct bn_health;
 struct bn_hostcheck;
+struct bn_tracing;
 
 /* A device that leads out of the node. */
 struct bn_uplink {
@@ -108,6 +109,9 @@ struct bn_agent {
 	struct bn_ui *ui;                         /* likewise */
 	sd_event_source *sweep;
 	uint64_t opened_swept; /* flows opened before the last sweep */
+
+	struct bn_tracing *tracing;
+	int plain[BN_PROGRAM_MAX]; /* during a trace: what programs.programs has otherwise; -1 */
 
 	struct bn_agent_audit *audit;
 	struct bn_agent_fit *fit;
@@ -236,6 +240,9 @@ void bn_agent_fit_room(struct bn_agent *a);
 const char *bn_agent_fit_reason(const struct bn_agent *a, const char *namespace, const char *name);
 void bn_agent_fit_problems(const struct bn_agent *a, void (*fn)(void *user, json_t *text),
 			   void *user);
+
+/* agent/tracing.c: which programs the node runs, while somebody traces and otherwise. */
+int bn_agent_tracing_start(struct bn_agent *a);
 
 /* agent/audit.c: what stands in the kernel against what is wanted, now and then. */
 int bn_agent_audit_start(struct bn_agent *a);

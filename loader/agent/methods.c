@@ -5,6 +5,7 @@
 #include "address.h"
 #include "flows/method.h"
 #include "metrics/method.h"
+#include "trace/trace.h"
 
 #include <bpfnet/control.h>
 #include <errno.h>
@@ -285,6 +286,7 @@ int bn_agent_methods(struct bn_agent *a, struct bn_error *err)
 		{"policy.trace", BN_ACCESS_READ, bn_agent_method_policy_trace, a},
 		{"why", BN_ACCESS_READ, bn_agent_method_why, a},
 		{"flows", BN_ACCESS_READ, bn_flows_method, a->observer},
+		{"trace", BN_ACCESS_WRITE, bn_tracing_method, a->tracing},
 		{"ct.list", BN_ACCESS_READ, bn_agent_method_ct_list, a},
 		{"nat.list", BN_ACCESS_READ, bn_agent_method_nat_list, a},
 		{"map.list", BN_ACCESS_READ, bn_agent_method_map_list, a},

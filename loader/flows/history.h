@@ -40,6 +40,12 @@ static inline bool bn_flow_is_audited(const struct bn_event *e)
 	       (e->header.type == BN_EVENT_FLOW_OPENED && e->reason);
 }
 
+/* Whether a packet was dropped, as its record or a trace's tells. */
+static inline bool bn_flow_is_dropped(const struct bn_event *e)
+{
+	return e->header.type == BN_EVENT_DROP || (e->header.type == BN_EVENT_TRACE && e->reason);
+}
+
 /* Who the packet went to in the end: the backend, where a service was addressed. */
 static inline const union bn_addr *bn_flow_destination(const struct bn_event *e, __be16 *ret_port)
 {
@@ -57,6 +63,7 @@ static inline int bn_flow_is_reply(const struct bn_event *e)
 {
 	switch (e->header.type) {
 	case BN_EVENT_DROP:
+	case BN_EVENT_TRACE:
 		return e->flags & BN_FLOW_ORIGIN ? 0 : e->flags ? 1 : -1;
 	case BN_EVENT_AUDIT:
 		return !(e->flags & BN_FLOW_ORIGIN);

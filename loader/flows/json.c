@@ -396,6 +396,8 @@ static const char *event_type(const struct bn_event *e)
 		return "closed";
 	case BN_EVENT_AUDIT:
 		return "audit";
+	case BN_EVENT_TRACE:
+		return "trace";
 	}
 	return "drop";
 }
@@ -406,9 +408,12 @@ static const char *direction(const struct bn_event *e)
 	case BN_HOOK_FROM_POD:
 	case BN_HOOK_FROM_HOST:
 	case BN_HOOK_TO_UPLINK:
+	case BN_HOOK_HOST_EGRESS:
+	case BN_HOOK_LOOPBACK:
 		return "EGRESS";
 	case BN_HOOK_TO_POD:
 	case BN_HOOK_FROM_UPLINK:
+	case BN_HOOK_XDP:
 		return "INGRESS";
 	}
 	return "TRAFFIC_DIRECTION_UNKNOWN";
@@ -426,7 +431,7 @@ void bn_flow_json(struct bn_buf *b, const struct bn_flow_record *record, const c
 
 	put_lit(b, "{\"time\":\"");
 	put_time(b, record->time);
-	if (e->header.type == BN_EVENT_DROP) {
+	if (bn_flow_is_dropped(e)) {
 		put_lit(b, "\",\"verdict\":\"DROPPED\"");
 		put_number(b, "drop_reason", e->reason);
 		put_string(b, "drop_reason_desc", bn_drop_reason_label(e->reason));

@@ -7,7 +7,7 @@
  *   drop_reason, drop_reason_desc
  *                      number and label of the drop reason (maps/bpfnet/drop_reasons.h)
  *   event_type         opened, closed, drop, audit (of a flow that goes on although policy denies it
- *                      by now)
+ *                      by now); of a trace (trace/json.h): trace
  *   IP                 source, destination, ipVersion (IPv4, IPv6); left out where a packet was
  *                      dropped before its IP header could be read
  *   l4                 TCP {source_port, destination_port, flags {SYN: true, ...}}, UDP and SCTP

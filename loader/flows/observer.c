@@ -64,7 +64,7 @@ static uint32_t identity_of(const struct bn_name *name)
 static void name_ends(struct bn_observer *o, struct bn_flow_record *record)
 {
 	struct bn_event *e = &record->event;
-	bool drop = e->header.type == BN_EVENT_DROP;
+	bool drop = e->header.type == BN_EVENT_DROP || e->header.type == BN_EVENT_TRACE;
 	__be16 port;
 
 	if (drop && e->hook == BN_HOOK_FROM_POD) {
@@ -111,8 +111,7 @@ static uint8_t hook_of(const struct bn_flow_record *record)
 	return is_local(record->destination) ? BN_HOOK_TO_POD : BN_HOOK_FROM_UPLINK;
 }
 
-/* Names its parts, as of its time. */
-static void name(struct bn_observer *o, struct bn_flow_record *record)
+void bn_observer_name(struct bn_observer *o, struct bn_flow_record *record)
 {
 	struct bn_event *e = &record->event;
 
@@ -133,7 +132,7 @@ static void take(struct bn_observer *o, const struct bn_event *event, uint64_t t
 	struct bn_flow_record record = {.event = *event, .time = time};
 	uint64_t number;
 
-	name(o, &record);
+	bn_observer_name(o, &record);
 	switch (event->header.type) {
 	case BN_EVENT_FLOW_OPENED:
 		o->opened++;
@@ -163,7 +162,7 @@ static void take_again(void *user, const struct bn_event *event)
 		.time = bn_event_realtime(event->time),
 	};
 
-	name(o, &record);
+	bn_observer_name(o, &record);
 	bn_history_add(o->history, &record);
 	o->restored++;
 }

@@ -93,6 +93,9 @@ void bn_observer_set_sink(struct bn_observer *observer,
 			  void (*sink)(void *user, const struct bn_flow_record *record),
 			  void *user);
 
+/* Gives a record that is not kept the names of its event's time, which the caller gives back. */
+void bn_observer_name(struct bn_observer *observer, struct bn_flow_record *record);
+
 /*
  * An event that does not come from the ring buffer: flows that the agent closes itself, tests.
  * A `time` of 0 is now. 0, or -EBADMSG where it is not well-formed.

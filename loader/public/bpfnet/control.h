@@ -93,6 +93,15 @@
  *                   drop_reasons.h), service (NS/NAME). Values of one field are alternatives,
  *                   different fields must all match; `not` turns its own entry into one that
  *                   must not match.
+ * trace             stream of packets, each once for each hook that it passes, for as long as the
+ *                   connection lasts. params {filters: [{field, value}]}, optional; fields as of
+ *                   flows: pod, from-pod, to-pod (a whole name), ip, from-ip, to-ip, port,
+ *                   from-port, to-port, protocol, tcp-flags, verdict (FORWARDED, DROPPED),
+ *                   drop-reason. A line is a flow's (event_type "trace") with two keys more: trace
+ *                   {packet, hook, device, action, to_device, verdict}, `packet` being the same
+ *                   number at all hooks, and capture {length, original_length, data}: the frame's
+ *                   first bytes as it came to the hook, in base64. Records that are missing are told
+ *                   as {missed: {rate: N, room: N}}. At most 8 traces at once (code "busy").
  * ct.list           stream of {protocol, source, source_port, destination, destination_port,
  *                   state, nat, packets, bytes, reply_packets, reply_bytes, service, expires_s}:
  *                   `service` NS/NAME or null; of translated flows also to_source, to_source_port,
@@ -120,6 +129,7 @@
 	X("policy.trace", READ, 0, 0) \
 	X("why", READ, 0, 0) \
 	X("flows", READ, 0, 0) \
+	X("trace", WRITE, 0, 0) \
 	X("ct.list", READ, 0, 0) \
 	X("nat.list", READ, 0, 0) \
 	X("map.list", READ, 0, 0) \
