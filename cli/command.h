@@ -69,6 +69,7 @@ struct bn_command {
 
 extern const struct bn_command bn_root;
 extern const struct bn_option bn_common_options[];
+extern const struct bn_option bn_flows_options[], bn_trace_options[]; /* table-flows.c */
 
 #define BN_DEPTH_MAX 4
 
@@ -146,6 +147,7 @@ int bn_cmd_svc_list(struct bn_call *call);
 int bn_cmd_svc_get(struct bn_call *call);
 int bn_cmd_why(struct bn_call *call);
 int bn_cmd_flows(struct bn_call *call);
+int bn_cmd_trace(struct bn_call *call);
 int bn_cmd_top(struct bn_call *call);
 int bn_cmd_ct_list(struct bn_call *call);
 int bn_cmd_nat_list(struct bn_call *call);

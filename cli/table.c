@@ -88,111 +88,6 @@ static const struct bn_option namespace_options[] = {
 	{0},
 };
 
-#define POD_FILTER(n, text) \
-	{.name = n, .arg = "[NS/]POD", .help = text, .repeat = true, .complete = BN_COMPLETE_POD}
-#define FILTER(n, a, text) {.name = n, .arg = a, .help = text, .repeat = true}
-#define IDENTITY_FILTER(n, text) \
-	{.name = n, \
-	 .arg = "IDENTITY", \
-	 .help = text, \
-	 .repeat = true, \
-	 .complete = BN_COMPLETE_WORDS_OPEN, \
-	 .words = "unknown host world remote-node"}
-
-static const struct bn_option flows_options[] = {
-	{.name = "follow", .letter = 'f', .help = "go on with flows as they happen, until Ctrl-C"},
-	{.name = "last", .arg = "N", .help = "the last N flows that match (default: 20)"},
-	{.name = "all", .help = "all flows that the agent keeps"},
-	{.name = "since",
-	 .arg = "TIME",
-	 .help = "from then on: a span back (90s, 5m, 1h30m, 2d) or a time (2006-01-02T15:04:05Z, "
-		 "'2006-01-02 15:04:05', 2006-01-02)"},
-	{.name = "until", .arg = "TIME", .help = "up to then, written likewise"},
-	POD_FILTER("pod", "either end is a pod whose name begins so (without NS: of 'default'); "
-			  "NS/ is all of them"),
-	POD_FILTER("from-pod", "the source is such a pod"),
-	POD_FILTER("to-pod", "the destination is such a pod"),
-	{.name = "namespace",
-	 .letter = 'n',
-	 .arg = "NS",
-	 .help = "either end is in this namespace",
-	 .repeat = true,
-	 .complete = BN_COMPLETE_NAMESPACE},
-	{.name = "from-namespace",
-	 .arg = "NS",
-	 .help = "the source is",
-	 .repeat = true,
-	 .complete = BN_COMPLETE_NAMESPACE},
-	{.name = "to-namespace",
-	 .arg = "NS",
-	 .help = "the destination is",
-	 .repeat = true,
-	 .complete = BN_COMPLETE_NAMESPACE},
-	{.name = "label",
-	 .letter = 'l',
-	 .arg = "SELECTOR",
-	 .help = "either end has these labels: KEY, KEY=VALUE or KEY!=VALUE, several with commas",
-	 .repeat = true},
-	FILTER("ip", "IP|CIDR", "either end has this address"),
-	FILTER("from-ip", "IP|CIDR", "the source has"),
-	FILTER("to-ip", "IP|CIDR", "the destination has"),
-	FILTER("port", "PORT", "either end has this port"),
-	FILTER("from-port", "PORT", "the source has"),
-	FILTER("to-port", "PORT", "the destination has"),
-	IDENTITY_FILTER("identity", "either end has this identity, a number or one of the names"),
-	IDENTITY_FILTER("from-identity", "the source has"),
-	IDENTITY_FILTER("to-identity", "the destination has"),
-	{.name = "protocol",
-	 .arg = "PROTOCOL",
-	 .help = "tcp, udp, sctp, icmp (both families), icmpv4 or icmpv6",
-	 .repeat = true,
-	 .complete = BN_COMPLETE_WORDS,
-	 .words = "tcp udp sctp icmp icmpv4 icmpv6"},
-	{.name = "tcp-flags",
-	 .arg = "FLAGS",
-	 .help = "TCP with these flags, several with commas: of the packet, or, where a flow has "
-		 "closed, of any packet of one direction",
-	 .repeat = true,
-	 .complete = BN_COMPLETE_WORDS_OPEN,
-	 .words = "FIN SYN RST PSH ACK URG ECE CWR"},
-	{.name = "verdict",
-	 .arg = "VERDICT",
-	 .help = "forwarded, dropped or audit",
-	 .repeat = true,
-	 .complete = BN_COMPLETE_WORDS,
-	 .words = "forwarded dropped audit"},
-	{.name = "drop-reason",
-	 .arg = "REASON",
-	 .help = "dropped for this reason, by its label; see bpfnet-flows(1)",
-	 .repeat = true,
-	 .complete = BN_COMPLETE_REASON},
-	{.name = "service",
-	 .arg = "[NS/]NAME",
-	 .help = "sent to a service whose name begins so",
-	 .repeat = true,
-	 .complete = BN_COMPLETE_SERVICE},
-	{.name = "not", .help = "turns the next filter around", .repeat = true},
-	{.name = "input",
-	 .arg = "FILE",
-	 .help = "stored flows, as -o json or jsonpb wrote them, instead of the agent's; - is standard "
-		 "input",
-	 .complete = BN_COMPLETE_FILE},
-	{.name = "output",
-	 .letter = 'o',
-	 .arg = "FORMAT",
-	 .help = "compact (a line for each flow, the default), table, wide, json (an object a line), "
-		 "jsonpb (the same as Hubble's API wraps it), dict or yaml",
-	 .complete = BN_COMPLETE_WORDS,
-	 .words = "compact table wide json jsonpb dict yaml"},
-	{.name = "numeric", .help = "addresses instead of names"},
-	{.name = "color",
-	 .arg = "WHEN",
-	 .help = "auto (the default: on a terminal without NO_COLOR), always or never",
-	 .complete = BN_COMPLETE_WORDS,
-	 .words = "auto always never"},
-	{0},
-};
-
 static const struct bn_option top_options[] = {
 	{.name = "view",
 	 .arg = "VIEW",
@@ -391,8 +286,32 @@ static const struct bn_command commands[] = {
 		     "bpfnet flows --since 5m --verdict dropped --not --protocol icmp\n"
 		     "bpfnet flows -f --service default/web -o json > flows.json\n"
 		     "bpfnet flows --input flows.json --tcp-flags RST -o table",
-	 .options = flows_options,
+	 .options = bn_flows_options,
 	 .run = bn_cmd_flows},
+	{.name = "trace",
+	 .help = "show every packet of a filter and the way that it takes through the datapath",
+	 .text = "A line for each hook that a packet passes, with what the datapath did with it there: "
+		 "passed (to whatever comes next: tc behind XDP, the node's stack, the device), "
+		 "delivered (into a pod here), redirected (out of a device), injected (into a device's "
+		 "ingress), sent-back (by the driver), dropped, or answered in its place. Lines of one "
+		 "packet have one number. The source is the one that it "
+		 "came with, the destination the one that it leaves with; the address of a service "
+		 "stands behind them.\n\n"
+		 "Values of one filter are alternatives, different filters must all match. A translated "
+		 "packet is found under the addresses before and behind the translation.\n\n"
+		 "With --write the first 128 bytes of each, as it came to the hook, go to a file that "
+		 "Wireshark and tshark read: the devices' names, direction, number (frame.packet_id), "
+		 "verdict, and as the packet's comment the line. '--verdict dropped' has the drops of "
+		 "the node, each with its reason.\n\n"
+		 "While it runs, packets go through other programs, which cost more; otherwise nobody "
+		 "pays for it. For each trace at most 2000 records a second and CPU are told, the rest "
+		 "is counted. Eight traces may run at once. Only root may trace.",
+	 .examples = "bpfnet trace --pod default/client --port 80\n"
+		     "bpfnet trace --verdict dropped -w drops.pcapng\n"
+		     "bpfnet trace --ip 10.96.0.10 --tcp-flags SYN -c 10 -o json\n"
+		     "bpfnet trace --protocol icmp -w - | tshark -r -",
+	 .options = bn_trace_options,
+	 .run = bn_cmd_trace},
 	{.name = "top",
 	 .help = "show live who talks to whom, services, and drops",
 	 .text = "A table that fills the screen: pairs of pods, services, or reasons of drops, with "

@@ -18,7 +18,7 @@ BUILD_DEPS="gcc make pkg-config libelf-dev zlib1g-dev libbpf-dev libjansson-dev 
 	libmicrohttpd-dev libncurses-dev"
 TEST_DEPS="libcmocka-dev python3 python3-pytest python3-pyte python3-scapy python3-yaml nginx-light curl iperf3
 	dnsmasq-base bind9-dnsutils iproute2 ethtool iputils-ping iputils-tracepath traceroute tcpdump nftables iptables
-	netcat-openbsd socat procps util-linux kmod prometheus"
+	netcat-openbsd socat procps util-linux kmod prometheus tshark"
 
 fail() {
 	echo "deps: $*" >&2

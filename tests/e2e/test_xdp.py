@@ -14,6 +14,7 @@ import peers
 import xdp
 from harness import FAMILIES
 from test_nodeport import node_port
+from test_trace import tracing
 
 WEB, DNS = 30080, 30053
 
@@ -64,6 +65,32 @@ def test_tcp_of_an_established_flow(cluster, family):
             peers.echo(s, os.urandom(400000))
     if cluster.mode == "native":
         assert sent(node) - before > 1000
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_traced_in_the_driver(cluster, family):
+    """A connection's packets at the driver's program, and what that passes on once more behind it."""
+    node = cluster.nodes[0]
+    with tracing(node, "--port", WEB, "--protocol", "tcp") as trace:
+        before = sent(node)
+        s, _ = peers.tcp_open(cluster.client, node.ip[family], WEB)
+        with s:
+            for _ in range(4):
+                peers.echo(s, b"hello driver")
+        there = trace.wait(lambda p: p["trace"]["action"] == "sent-back" and
+                           p["IP"]["destination"] == cluster.web.ip[family])
+        back = trace.wait(lambda p: p["trace"]["action"] == "sent-back" and p["is_reply"])
+        if cluster.mode == "native":
+            assert sent(node) > before
+        lines = trace.lines
+    for p in there, back:
+        assert (p["trace"]["hook"], p["trace"]["device"], p["trace"]["to_device"]) == \
+            ("xdp", "up0", "up0")
+    assert there["destination_service"]["name"] == "web"
+    assert there["original"] == {"ip": node.ip[family], "port": WEB}
+    first = [(p["trace"]["hook"], p["trace"]["action"]) for p in lines
+             if p["trace"]["packet"] == lines[0]["trace"]["packet"]]
+    assert first == [("xdp", "passed"), ("from-uplink", "redirected")]
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -20,6 +20,7 @@ import xdp
 from conftest import NODES
 from harness import FAMILIES, addressed
 from test_nodeport import node_port
+from test_trace import tracing
 from test_xdp import status_of, uplink
 
 WEB, DNS = 30080, 30053
@@ -110,6 +111,20 @@ def test_tcp(cluster, family):
     with open_tcp(cluster, family) as s:
         peers.echo(s, os.urandom(ECHOED))
     assert min(redirected.since()) > FULL
+
+
+def test_traced(cluster):
+    """Programs that trace redirect as the plain ones do, and say where to."""
+    redirected = Redirected(cluster)
+    with tracing(cluster.nodes[0], "--port", WEB, "--protocol", "tcp") as trace:
+        with open_tcp(cluster, 4) as s:
+            peers.echo(s, os.urandom(ECHOED))
+        ways = [trace.wait(lambda p: p["trace"]["hook"] == "xdp" and
+                           p["trace"]["action"] == "redirected" and p["is_reply"] is reply)
+                for reply in (False, True)]
+    assert min(redirected.since()) > FULL
+    assert [(p["trace"]["device"], p["trace"]["to_device"]) for p in ways] == \
+        [("up0", "up1"), ("up1", "up0")]
 
 
 def test_udp(cluster):
