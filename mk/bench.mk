@@ -84,9 +84,9 @@ bench-services: BENCH_OPTIONS = --modes direct,nft-1,nft-10000 --measures crr32,
 bench-services: all ## connections with 1 and 10,000 services, kube-proxy's nftables rules beside: BASELINE=FOLDER (root)
 	$(bench_baseline)
 
-# what the records of flows cost: none, kept by the agent, and read by somebody
-FLOWS_MODES := flows-off flows-on flows-read
+# what the records of flows cost: none, kept by the agent, read by somebody, and by one more who has stalled
+FLOWS_MODES := flows-off flows-on flows-read flows-stalled
 bench-flows: BENCH_OPTIONS = --modes direct --measures crr32,crr1,rr32,stream,ucrr32 --changes 0 \
 	$(FLOWS_MODES:%=--custom $(CURDIR)/tests/bench/%.json)
-bench-flows: all ## connections and throughput with flows off, kept and read: BASELINE=FOLDER (root)
+bench-flows: all ## connections and throughput with flows off, kept, read and not read on: BASELINE=FOLDER (root)
 	$(bench_baseline)

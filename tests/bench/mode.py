@@ -9,7 +9,8 @@ command lines. The pods' veths are taken away and made anew by `bpfnet endpoint 
 
 BPFNET_BENCH_SOCKET: 1 balances at the socket (bpfnet-socket.json).
 BPFNET_BENCH_SERVICES: how many services there are besides (default 1000).
-BPFNET_BENCH_FLOWS: off reports no flows; read has a reader of them all as JSON (flows-*.json).
+BPFNET_BENCH_FLOWS: off reports no flows; read has a reader of them all as JSON, stalled one that has
+stopped reading besides (flows-*.json).
 """
 import json
 import os
@@ -105,21 +106,31 @@ def setup():
     objects += service("canary", os.environ["BENCH_CANARY"], backends[:1])
     objects += service("main", os.environ["BENCH_VIP"], backends)
     apply(objects)
-    if FLOWS == "read":
-        # ends with the agent
-        subprocess.Popen([f"{BIN}/bpfnet", "--run-dir", RUN, "-o", "json", "flows", "-f"],
-                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                         stdin=subprocess.DEVNULL, start_new_session=True)
+    if FLOWS in ("read", "stalled"):
+        read()
+    if FLOWS == "stalled":
+        stalled = read()
+        with open(DIR + "/stalled", "w") as f:
+            f.write(str(stalled.pid))
+        time.sleep(0.2)
+        stalled.send_signal(signal.SIGSTOP)
+
+
+def read():
+    """Somebody who reads every flow, until the agent ends."""
+    return subprocess.Popen([f"{BIN}/bpfnet", "--run-dir", RUN, "-o", "json", "flows", "-f"],
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                            stdin=subprocess.DEVNULL, start_new_session=True)
 
 
 def teardown():
     subprocess.run(agent_argv("--uninstall"), check=True, capture_output=True, timeout=60)
-    with open(DIR + "/pid") as f:
-        pid = int(f.read())
-    try:
-        os.kill(pid, signal.SIGTERM)
-    except ProcessLookupError:
-        pass
+    for name, how in (("pid", signal.SIGTERM), ("stalled", signal.SIGKILL)):
+        try:
+            with open(f"{DIR}/{name}") as f:
+                os.kill(int(f.read()), how)
+        except (FileNotFoundError, ProcessLookupError):
+            pass
     shutil.rmtree(DIR)
 
 
