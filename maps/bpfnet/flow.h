@@ -71,7 +71,7 @@ struct bn_flow_hot {
 	__u8 flags;        /* 42  enum bn_flow_flag */
 	__u8 state;        /* 43  enum bn_flow_state */
 	__u32 in_ifindex;  /* 44  where packets of this entry come from; 0: through the stack */
-	__u32 out_ifindex;    /* 48 */
+	__u32 out_ifindex; /* 48 */
 	union { /* 52 */
 		__u32 slots; /* whose epochs it depends on, bn_flow_slots(); to be set before action */
 		struct {
