@@ -43,6 +43,12 @@ static __u16 port_of(const struct bench_node *node, unsigned int service, enum b
 	return bench_ipproto(p) == 6 ? 80 : 53;
 }
 
+/* Each another one, all over the range: how far policy has to look depends on it. */
+static __u16 backend_port(unsigned int backend)
+{
+	return 1024 + backend * 40507 % (65536 - 1024);
+}
+
 void bench_services(struct bench_node *node, enum bench_protocol p)
 {
 	bool outside = node->path != BENCH_FROM_POD;
@@ -55,7 +61,7 @@ void bench_services(struct bench_node *node, enum bench_protocol p)
 		/* all on one pod, told apart by port */
 		for (unsigned int b = 0; b < BENCH_BACKENDS; b++) {
 			backends[b].addr = bn_rig_addr(outside ? "REMOTE" : "B", family);
-			backends[b].port = 1024 + i * BENCH_BACKENDS + b;
+			backends[b].port = backend_port(i * BENCH_BACKENDS + b);
 			backends[b].state = BN_BACKEND_ACTIVE;
 		}
 		bn_rig_service(&node->rig, &vip, port_of(node, i, p), bench_ipproto(p), backends,
@@ -64,8 +70,6 @@ void bench_services(struct bench_node *node, enum bench_protocol p)
 			bn_rig_own_address(&node->rig, &vip);
 	}
 }
-
-#define POLICY_FIRST_PORT 1000 /* below the backends' */
 
 void bench_policy(struct bench_node *node, enum bench_protocol p, unsigned int rules)
 {
@@ -77,7 +81,8 @@ void bench_policy(struct bench_node *node, enum bench_protocol p, unsigned int r
 		bn_rig_die("policy", ENOMEM);
 	node->rules = rules;
 	for (unsigned int i = 0; i < rules; i++) {
-		parts[i].from = i ? bn_policy_key(protocol, POLICY_FIRST_PORT + i) : 0;
+		/* the same number of ports each */
+		parts[i].from = i ? bn_policy_key(protocol, 65536 * i / rules) : 0;
 		parts[i].verdict = BN_VERDICT_ALLOW | (i + 1);
 	}
 	bn_rig_policy_run(&node->rig, BN_POD_A, BN_POLICY_EGRESS, rig->dev[BN_POD_B].identity,
