@@ -26,10 +26,10 @@ static __noinline __u32 policy_identity(const struct bn_party *p, const union bn
 	return cidr ? cidr->identity : BN_IDENTITY_WORLD;
 }
 
-/* The last line of the run that does not begin behind `key`. */
+/* A run of parts: the last line that does not begin behind `key`. */
 static __always_inline struct bn_policy_line *policy_line(__u32 run, __u32 key)
 {
-	__u32 at = run & BN_POLICY_RUN_FIRST, step = 1u << (run >> BN_POLICY_RUN_SHIFT), n;
+	__u32 at = bn_policy_run_first(run), step = bn_policy_run_lines(run), n;
 	struct bn_policy_line *line;
 	int i;
 
@@ -45,15 +45,49 @@ static __always_inline struct bn_policy_line *policy_line(__u32 run, __u32 key)
 	return bpf_map_lookup_elem(&bn_policy_ports, &at);
 }
 
+static __always_inline __u32 policy_searched(__u32 run, __u32 key)
+{
+	struct bn_policy_line *line = policy_line(run, key);
+	__u32 verdict = 0;
+	int i;
+
+	if (!line)
+		return 0;
+#pragma unroll
+	for (i = 0; i < BN_POLICY_PARTS; i++) {
+		if (line->part[i].from <= key)
+			verdict = line->part[i].verdict;
+	}
+	return verdict;
+}
+
+/* A run with an index: nothing that depends on the key is a branch, which the CPU would guess. */
+static __always_inline __u32 policy_indexed(__u32 run, __u32 index, __u32 key)
+{
+	__u32 first = bn_policy_run_first(run), last = index * BN_POLICY_BITS_KEYS - 1, at;
+	struct bn_policy_line *line;
+	struct bn_policy_bits *bits;
+
+	if (key > last)
+		key = last;
+	at = first + key / BN_POLICY_BITS_KEYS;
+	line = bpf_map_lookup_elem(&bn_policy_ports, &at);
+	if (!line)
+		return 0;
+	bits = &line->bits[key / 32 % BN_POLICY_BITS];
+	key = bits->before + __builtin_popcount(bits->begins & ((2u << key % 32) - 1));
+	at = first + key / BN_POLICY_VERDICTS;
+	line = bpf_map_lookup_elem(&bn_policy_ports, &at);
+	return line ? line->verdict[key % BN_POLICY_VERDICTS] : 0;
+}
+
 /* What a table says of a peer and a port; a table, page or run that does not exist denies. */
 BN_GLOBAL int policy_verdict(__u32 table, __u32 peer, __u32 key)
 {
 	struct bn_policy_table *t;
 	struct bn_policy_page *p;
-	struct bn_policy_line *line;
-	__u32 page, run, verdict = 0, rule;
+	__u32 page, run, index, verdict, rule;
 	__u64 *hits;
-	int i;
 
 	t = bpf_map_lookup_elem(&bn_policy, &table);
 	if (!t || peer >= BN_IDENTITIES)
@@ -63,14 +97,8 @@ BN_GLOBAL int policy_verdict(__u32 table, __u32 peer, __u32 key)
 	if (!p)
 		return 0;
 	run = p->run[peer % BN_POLICY_PAGE];
-	line = policy_line(run, key);
-	if (!line)
-		return 0;
-#pragma unroll
-	for (i = 0; i < BN_POLICY_PARTS; i++) {
-		if (line->part[i].from <= key)
-			verdict = line->part[i].verdict;
-	}
+	index = bn_policy_run_index(run);
+	verdict = index ? policy_indexed(run, index, key) : policy_searched(run, key);
 	rule = verdict & BN_VERDICT_RULE;
 	hits = rule ? bpf_map_lookup_elem(&bn_policy_hits, &rule) : NULL;
 	if (hits)

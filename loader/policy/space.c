@@ -10,6 +10,7 @@
 #include "policy/shared.h"
 #include "policy/stock.h"
 
+#include <bpfnet/policy-run.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -93,39 +94,20 @@ static int begin(struct bn_space *s)
 
 /* ---- runs ---- */
 
-static uint32_t run_first(uint32_t run)
-{
-	return run & BN_POLICY_RUN_FIRST;
-}
-
-static uint32_t run_lines(uint32_t run)
-{
-	return 1u << (run >> BN_POLICY_RUN_SHIFT);
-}
-
-/* Lines for n parts, the last ones padded. */
-static uint32_t lines_for(size_t n)
-{
-	uint32_t lines = 1;
-
-	while ((size_t)lines * BN_POLICY_PARTS < n)
-		lines *= 2;
-	return lines;
-}
-
 static uint64_t run_hash(const struct bn_policy_line *lines, uint32_t n)
 {
 	return XXH3_64bits(lines, n * sizeof(*lines));
 }
 
-static struct bn_shared *find_run(struct bn_space *s, const struct bn_policy_line *lines,
-				  uint32_t n)
+static struct bn_shared *find_run(struct bn_space *s, const struct bn_policy_run *run)
 {
-	struct bn_shared *at = bn_shared_find(&s->shared_runs, run_hash(lines, n));
+	struct bn_shared *at = bn_shared_find(&s->shared_runs, run_hash(run->lines, run->n));
 
 	for (; at; at = at->next) {
-		if (run_lines(at->number) == n &&
-		    !memcmp(&s->lines[run_first(at->number)], lines, n * sizeof(*lines)))
+		uint32_t first = bn_policy_run_first(at->number);
+
+		if ((run->name | first) == at->number &&
+		    !memcmp(&s->lines[first], run->lines, run->n * sizeof(*run->lines)))
 			return at;
 	}
 	return NULL;
@@ -139,42 +121,41 @@ static int no_room(uint32_t have, uint32_t more, const char *what, const char *k
 			    more, what, have, key);
 }
 
+/* Writes a run that no other is like. */
+static int add_run(struct bn_space *s, const struct bn_policy_run *run, struct bn_shared **ret,
+		   struct bn_error *err)
+{
+	uint32_t first = 0;
+	int r = bn_runs_take(&s->runs_free, run->n, &first);
+
+	if (r == -ENOSPC)
+		no_room(s->config.lines, run->n, "lines of ports", "policy-lines", err);
+	if (r)
+		return r;
+	memcpy(&s->lines[first], run->lines, run->n * sizeof(*run->lines));
+	r = bn_shared_add(&s->shared_runs, run_hash(run->lines, run->n), run->name | first, ret);
+	if (r)
+		bn_runs_give(&s->runs_free, first, run->n);
+	return r;
+}
+
 int bn_space_run(struct bn_space *s, const struct bn_policy_part *parts, size_t n, uint32_t *ret,
 		 struct bn_error *err)
 {
-	uint32_t n_lines = lines_for(n), first = 0;
-	struct bn_policy_line *lines = calloc(n_lines, sizeof(*lines));
+	struct bn_policy_run run;
 	struct bn_shared *at;
-	int r;
+	int r = hold(s);
 
-	if (!lines)
-		return -ENOMEM;
-	r = hold(s);
 	if (!r && !s->begun)
 		r = begin(s);
-	if (r) {
-		free(lines);
+	if (!r)
+		r = bn_policy_run_make(&run, parts, n);
+	if (r)
 		return r;
-	}
-	for (size_t i = 0; i < (size_t)n_lines * BN_POLICY_PARTS; i++)
-		lines[i / BN_POLICY_PARTS].part[i % BN_POLICY_PARTS] =
-			i < n ? parts[i] : (struct bn_policy_part){.from = BN_POLICY_END};
-	at = find_run(s, lines, n_lines);
-	if (!at) {
-		r = bn_runs_take(&s->runs_free, n_lines, &first);
-		if (r == -ENOSPC)
-			no_room(s->config.lines, n_lines, "lines of ports", "policy-lines", err);
-		if (!r) {
-			uint32_t run = (uint32_t)__builtin_ctz(n_lines) << BN_POLICY_RUN_SHIFT |
-				       first;
-
-			memcpy(&s->lines[first], lines, n_lines * sizeof(*lines));
-			r = bn_shared_add(&s->shared_runs, run_hash(lines, n_lines), run, &at);
-			if (r)
-				bn_runs_give(&s->runs_free, first, n_lines);
-		}
-	}
-	free(lines);
+	at = find_run(s, &run);
+	if (!at)
+		r = add_run(s, &run, &at, err);
+	bn_policy_run_done(&run);
 	if (r)
 		return r;
 	at->references++;
@@ -197,7 +178,7 @@ void bn_space_run_put(struct bn_space *s, uint32_t run)
 	if (!at || --at->references)
 		return;
 	bn_shared_remove(&s->shared_runs, at);
-	bn_runs_give(&s->runs_free, run_first(run), run_lines(run));
+	bn_runs_give(&s->runs_free, bn_policy_run_first(run), bn_policy_run_lines(run));
 }
 
 /* ---- pages ---- */
@@ -262,13 +243,13 @@ static void page_put(struct bn_space *s, uint32_t number)
 
 static int found_run(struct bn_space *s, uint32_t run)
 {
-	uint32_t first = run_first(run), n = run_lines(run);
+	uint32_t first = bn_policy_run_first(run), n = bn_policy_run_lines(run);
 	struct bn_shared *at = bn_shared_get(&s->shared_runs, run);
 	int r = 0;
 
 	if (!run)
 		return 0;
-	if (run >> BN_POLICY_RUN_SHIFT > BN_POLICY_RUN_LEVELS || first + n > s->config.lines)
+	if (first + n > s->config.lines || bn_policy_run_index(run) > n)
 		return -EINVAL;
 	if (!at) {
 		bn_runs_claim(&s->runs_free, first, n);

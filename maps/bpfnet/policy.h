@@ -7,10 +7,10 @@
  *   bn_policy[table].page[identity / 256] ─► bn_policy_pages[page].run[identity % 256]
  *     ─► bn_policy_ports[run's lines]: from which protocol and port on which verdict holds
  *
- * So a decision is three loads by index, and a search in the run where a peer's ports are many;
- * neither grows with policies, rules or pods. Tables are written whole under a free number before an
- * endpoint names them. In a table that is in use, only identities are filled in that no address has
- * yet. Equal pages and equal runs are shared.
+ * So a decision is three loads by index; where a peer's ports are many a fourth, or if they are far
+ * apart a short search in the run. None of it grows with policies, rules or pods. Tables are written
+ * whole under a free number before an endpoint names them. In a table that is in use, only
+ * identities are filled in that no address has yet. Equal pages and equal runs are shared.
  */
 #pragma once
 
@@ -47,10 +47,20 @@ struct bn_policy_page {
 };
 BN_ASSERT_SIZE(struct bn_policy_page, 1024);
 
-/* A run: the first of its lines, of which there are two to the power of the top bits. */
-#define BN_POLICY_RUN_SHIFT 27
-#define BN_POLICY_RUN_FIRST ((1u << BN_POLICY_RUN_SHIFT) - 1)
+/*
+ * A run, as pages name it: the first of its lines; of how many, 2^levels; and which form they have:
+ *
+ *   0      all lines hold parts, sorted by where they begin; what is left over is BN_POLICY_END
+ *   1 + n  an index: 2^n lines with a bit for each key, set where a part begins, in groups of 32 that
+ *          know how many begin before them; then the parts' verdicts, in order. Keys behind the last
+ *          bit are like the last
+ *
+ * An index is made where it takes no more lines: among others, for any more than 8192 parts.
+ */
+#define BN_POLICY_RUN_FIRST 0x00ffffffu
+#define BN_POLICY_RUN_LEVELS_SHIFT 24
 #define BN_POLICY_RUN_LEVELS 15 /* 2^15 lines hold all that 3 * 65536 ports and the rest can differ */
+#define BN_POLICY_RUN_INDEX_SHIFT 28
 
 /* Where a verdict begins: it holds up to the next part's. The first of a run begins at 0. */
 struct bn_policy_part {
@@ -62,10 +72,41 @@ BN_ASSERT_SIZE(struct bn_policy_part, 8);
 #define BN_POLICY_PARTS 8
 #define BN_POLICY_END 0xffffffffu
 
+/* 32 keys, the lowest in the lowest bit. */
+struct bn_policy_bits {
+	__u32 before; /* place of the verdict that holds up to the first bit; as if all lines had them */
+	__u32 begins;
+};
+BN_ASSERT_SIZE(struct bn_policy_bits, 8);
+
+#define BN_POLICY_BITS 8
+#define BN_POLICY_BITS_KEYS (32 * BN_POLICY_BITS) /* of a line */
+#define BN_POLICY_VERDICTS 16                     /* of a line */
+
 struct bn_policy_line {
-	struct bn_policy_part part[BN_POLICY_PARTS];
+	union {
+		struct bn_policy_part part[BN_POLICY_PARTS];
+		struct bn_policy_bits bits[BN_POLICY_BITS];
+		__u32 verdict[BN_POLICY_VERDICTS];
+	};
 };
 BN_ASSERT_SIZE(struct bn_policy_line, 64);
+
+static inline __attribute__((always_inline)) __u32 bn_policy_run_first(__u32 run)
+{
+	return run & BN_POLICY_RUN_FIRST;
+}
+
+static inline __attribute__((always_inline)) __u32 bn_policy_run_lines(__u32 run)
+{
+	return 1u << (run >> BN_POLICY_RUN_LEVELS_SHIFT & BN_POLICY_RUN_LEVELS);
+}
+
+/* Lines of bits; 0: the run's lines hold parts. */
+static inline __attribute__((always_inline)) __u32 bn_policy_run_index(__u32 run)
+{
+	return 1u << (run >> BN_POLICY_RUN_INDEX_SHIFT) >> 1;
+}
 
 /* What runs are sorted by: rules name ports of TCP, UDP and SCTP alone; all else is one thing. */
 enum bn_policy_protocol {

@@ -2,6 +2,7 @@
 /* Policy tables written by the ABI alone: each pod has one table for either direction. */
 #include "rig.h"
 
+#include <bpfnet/policy-run.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -59,28 +60,21 @@ void bn_rig_policy_cidr(struct bn_rig *rig, const char *name, int family, __u32 
 void bn_rig_policy_run(struct bn_rig *rig, int pod, enum bn_policy_direction direction, __u32 peer,
 		       const struct bn_policy_part *parts, __u32 n)
 {
-	__u32 table = table_of(pod, direction), page = page_of(table, peer), levels = 0, first;
+	__u32 table = table_of(pod, direction), page = page_of(table, peer), first;
+	struct bn_policy_run run;
 	struct bn_policy_table t = {0};
 	struct bn_policy_page p;
 
-	while (((__u32)BN_POLICY_PARTS << levels) < n)
-		levels++;
+	if (bn_policy_run_make(&run, parts, n))
+		bn_rig_die("policy", ENOMEM);
 	first = rig->next_line ? rig->next_line : 1;
-	rig->next_line = first + (1u << levels);
-	for (__u32 i = 0; i < 1u << levels; i++) {
-		struct bn_policy_line line;
-
-		for (__u32 k = 0; k < BN_POLICY_PARTS; k++) {
-			__u32 at = i * BN_POLICY_PARTS + k;
-
-			line.part[k] = at < n ? parts[at]
-					      : (struct bn_policy_part){.from = BN_POLICY_END};
-		}
-		put(rig, "bn_policy_ports", first + i, &line);
-	}
+	rig->next_line = first + run.n;
+	for (__u32 i = 0; i < run.n; i++)
+		put(rig, "bn_policy_ports", first + i, &run.lines[i]);
 	if (bpf_map_lookup_elem(bn_rig_map(rig, "bn_policy_pages"), &page, &p))
 		bn_rig_die("bn_policy_pages", errno);
-	p.run[peer % BN_POLICY_PAGE] = levels << BN_POLICY_RUN_SHIFT | first;
+	p.run[peer % BN_POLICY_PAGE] = run.name | first;
+	bn_policy_run_done(&run);
 	put(rig, "bn_policy_pages", page, &p);
 	for (__u32 i = 0; i < 2; i++)
 		t.page[i] = page_of(table, i * BN_POLICY_PAGE);

@@ -92,29 +92,26 @@ static const char *ranges(struct bn_rig *rig, int family)
 	return wrong;
 }
 
-/* Runs of any length are searched right, in the middle of lines and where lines meet. */
-static const char *run_of(struct bn_rig *rig, int family, __u32 n)
+/* Each rule's port `step` behind the last, of each protocol the same number of them. */
+struct lengths {
+	__u32 parts, protocols, step;
+};
+
+/* Asked in the middle of parts and where they meet; of very long runs not everywhere. */
+static const char *run_of(struct bn_rig *rig, int family, const struct lengths *l)
 {
+	__u32 n = l->parts, each = n / l->protocols + 1;
 	struct bn_policy_part *parts = calloc(n, sizeof(*parts));
 	const char *wrong = NULL;
 
 	if (!parts)
 		return "out of memory";
-	/* every hundredth port of one protocol after the other, each the next rule's */
 	for (__u32 i = 1; i < n; i++)
-		parts[i].from = bn_policy_key(i % 3, 100 * (i / 3 + 1));
-	for (__u32 i = 1; i < n; i++) {
-		for (__u32 k = i; k > 1 && parts[k].from < parts[k - 1].from; k--) {
-			struct bn_policy_part other = parts[k];
-
-			parts[k] = parts[k - 1];
-			parts[k - 1] = other;
-		}
-	}
+		parts[i].from = bn_policy_key((i - 1) / each, l->step * ((i - 1) % each + 1));
 	for (__u32 i = 0; i < n; i++)
 		parts[i].verdict = (i & 1 ? BN_VERDICT_ALLOW : 0) | (1000 + i);
 	say_parts(rig, parts, n);
-	for (__u32 i = 0; i < n && !wrong; i++) {
+	for (__u32 i = 0; i < n && !wrong; i += 1 + n / 600) {
 		__u32 next = i + 1 < n ? parts[i + 1].from : bn_policy_key(BN_POLICY_OTHER, 0);
 		__u32 keys[] = {parts[i].from, parts[i].from + 1, next - 1};
 
@@ -133,11 +130,31 @@ static const char *run_of(struct bn_rig *rig, int family, __u32 n)
 
 static const char *runs(struct bn_rig *rig, int family)
 {
-	static const __u32 lengths[] = {1, 2, 7, 8, 9, 15, 16, 17, 33, 64, 65, 129, 500};
+	static const struct lengths lengths[] = {{1, 3, 100},
+						 {2, 3, 100},
+						 {7, 3, 100},
+						 {8, 3, 100},
+						 {9, 3, 100},
+						 {15, 3, 100},
+						 {16, 3, 100},
+						 {17, 3, 100},
+						 {33, 3, 100},
+						 {64, 3, 100},
+						 {65, 3, 100},
+						 {129, 3, 100},
+						 {500, 3, 100},
+						 /* with an index (bpfnet/policy.h) */
+						 {9, 1, 31},
+						 {16, 1, 1},
+						 {17, 1, 16},
+						 {65, 1, 4},
+						 {1000, 1, 12},
+						 {3000, 1, 21},
+						 {8193, 3, 23}};
 	const char *wrong = NULL;
 
 	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]) && !wrong; i++) {
-		wrong = run_of(rig, family, lengths[i]);
+		wrong = run_of(rig, family, &lengths[i]);
 		bn_rig_policy_clear(rig);
 	}
 	return wrong;

@@ -16,6 +16,8 @@
 
 #include <cmocka.h>
 
+#include "policy-run.h"
+
 #include <bpf/bpf.h>
 #include <bpfnet/limits.h>
 #include <errno.h>
@@ -278,8 +280,8 @@ static inline uint32_t pf_verdict(const struct pf *pf, uint32_t table, uint32_t 
 {
 	struct bn_policy_table t;
 	struct bn_policy_page p;
-	struct bn_policy_line line;
-	uint32_t page, run, verdict = 0;
+	struct bn_policy_line *lines;
+	uint32_t page, run, verdict;
 
 	if (table == BN_POLICY_OPEN)
 		return BN_VERDICT_ALLOW;
@@ -289,15 +291,17 @@ static inline uint32_t pf_verdict(const struct pf *pf, uint32_t table, uint32_t 
 	if (bpf_map_lookup_elem(pf->fd[1], &page, &p))
 		return 0;
 	run = p.run[identity % BN_POLICY_PAGE];
-	for (uint32_t i = 0; i < 1u << (run >> BN_POLICY_RUN_SHIFT); i++) {
-		uint32_t n = (run & BN_POLICY_RUN_FIRST) + i;
+	if (!run)
+		return 0;
+	lines = calloc(bn_policy_run_lines(run), sizeof(*lines));
+	assert_non_null(lines);
+	for (uint32_t i = 0; i < bn_policy_run_lines(run); i++) {
+		uint32_t n = bn_policy_run_first(run) + i;
 
-		assert_int_equal(bpf_map_lookup_elem(pf->fd[2], &n, &line), 0);
-		for (int k = 0; run && k < BN_POLICY_PARTS; k++) {
-			if (line.part[k].from <= key && line.part[k].from != BN_POLICY_END)
-				verdict = line.part[k].verdict;
-		}
+		assert_int_equal(bpf_map_lookup_elem(pf->fd[2], &n, &lines[i]), 0);
 	}
+	verdict = run_verdict(lines, run, key);
+	free(lines);
 	return verdict;
 }
 
