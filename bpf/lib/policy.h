@@ -86,8 +86,7 @@ BN_GLOBAL int policy_verdict(__u32 table, __u32 peer, __u32 key)
 {
 	struct bn_policy_table *t;
 	struct bn_policy_page *p;
-	__u32 page, run, index, verdict, rule;
-	__u64 *hits;
+	__u32 page, run, index;
 
 	t = bpf_map_lookup_elem(&bn_policy, &table);
 	if (!t || peer >= BN_IDENTITIES)
@@ -98,12 +97,17 @@ BN_GLOBAL int policy_verdict(__u32 table, __u32 peer, __u32 key)
 		return 0;
 	run = p->run[peer % BN_POLICY_PAGE];
 	index = bn_policy_run_index(run);
-	verdict = index ? policy_indexed(run, index, key) : policy_searched(run, key);
-	rule = verdict & BN_VERDICT_RULE;
-	hits = rule ? bpf_map_lookup_elem(&bn_policy_hits, &rule) : NULL;
+	return (int)(index ? policy_indexed(run, index, key) : policy_searched(run, key));
+}
+
+/* Counts for the rule that decided. */
+static __always_inline void policy_hit(__u32 verdict)
+{
+	__u32 rule = verdict & BN_VERDICT_RULE;
+	__u64 *hits = rule ? bpf_map_lookup_elem(&bn_policy_hits, &rule) : NULL;
+
 	if (hits)
 		__sync_fetch_and_add(hits, 1);
-	return (int)verdict;
 }
 
 static __always_inline __u32 policy_key(__u8 protocol, __be16 dport)
@@ -150,7 +154,8 @@ static __noinline bool policy_failsafe(const struct bn_party *src, const struct 
 static __noinline int policy_check(struct bn_scratch *s, const union bn_addr *saddr,
 				   const union bn_addr *daddr, __u32 key)
 {
-	__u32 verdict, identity, audit = 0;
+	__u32 egress = 0, ingress = 0, identity, audit = 0;
+	int reason = 0;
 
 	if (!s || !saddr || !daddr)
 		return BN_DROP_INTERNAL;
@@ -162,27 +167,35 @@ static __noinline int policy_check(struct bn_scratch *s, const union bn_addr *sa
 		return 0;
 	if (s->src.egress && s->dst.kind != BN_ADDR_HOST) {
 		identity = policy_identity(&s->dst, daddr);
-		verdict = policy_verdict(s->src.egress, identity, key);
-		s->verdict[BN_POLICY_EGRESS] = verdict;
-		if (!(verdict & BN_VERDICT_ALLOW)) {
-			if (!(s->src.flags & BN_EP_AUDIT))
-				return BN_DROP_POLICY_EGRESS;
+		egress = policy_verdict(s->src.egress, identity, key);
+		s->verdict[BN_POLICY_EGRESS] = egress;
+		if (!(egress & BN_VERDICT_ALLOW)) {
 			audit = BN_DROP_POLICY_EGRESS;
+			if (!(s->src.flags & BN_EP_AUDIT)) {
+				reason = BN_DROP_POLICY_EGRESS;
+				goto out;
+			}
 		}
 	}
 	if (s->dst.ingress) {
 		identity = policy_identity(&s->src, saddr);
-		verdict = policy_verdict(s->dst.ingress, identity, key);
-		s->verdict[BN_POLICY_INGRESS] = verdict;
-		if (!(verdict & BN_VERDICT_ALLOW)) {
-			if (!(s->dst.flags & BN_EP_AUDIT))
-				return BN_DROP_POLICY_INGRESS;
+		ingress = policy_verdict(s->dst.ingress, identity, key);
+		s->verdict[BN_POLICY_INGRESS] = ingress;
+		if (!(ingress & BN_VERDICT_ALLOW)) {
+			if (!(s->dst.flags & BN_EP_AUDIT)) {
+				reason = BN_DROP_POLICY_INGRESS;
+				goto out;
+			}
 			if (!audit)
 				audit = BN_DROP_POLICY_INGRESS;
 		}
 	}
 	s->audited = audit;
-	return 0;
+out:
+	/* after both loads, which the CPU does side by side: an atomic addition would come between */
+	policy_hit(egress);
+	policy_hit(ingress);
+	return reason;
 }
 
 /*
