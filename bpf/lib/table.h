@@ -299,29 +299,42 @@ static __always_inline void table_report(struct bn_scratch *s, bool expired)
 	event_closed(expired ? BN_CLOSE_EXPIRED : BN_CLOSE_EVICTED);
 }
 
-static __always_inline __u32 table_established(const struct bn_flow_set *set)
+/* Ways that have an entry, be it alive or not. */
+static __always_inline __u32 table_used(const struct bn_flow_set *set)
 {
-	__u32 x = set->established;
+	__u32 n = 0;
+	int i;
 
-	x = (x & 0x55) + (x >> 1 & 0x55);
-	x = (x & 0x33) + (x >> 2 & 0x33);
-	return (x & 0xf) + (x >> 4);
+#pragma unroll
+	for (i = 0; i < BN_WAYS; i++)
+		n += !!set->tag[i];
+	return n;
+}
+
+static __always_inline __u32 table_alive(const struct bn_flow_set *set, __u32 now)
+{
+	__u32 n = 0;
+	int i;
+
+#pragma unroll
+	for (i = 0; i < BN_WAYS; i++)
+		n += set->tag[i] &&
+		     (set->established & 1u << i || !bn_expired(set->expires[i], now));
+	return n;
 }
 
 /* Which set a new key goes to: its home, unless that is crowded and the other one is less so. */
-static __always_inline __u32 table_choose(__u32 home, __u32 tag)
+static __noinline __u32 table_choose(__u32 home, __u32 tag, __u32 now)
 {
 	struct bn_flow_set *set = table_set(home), *elsewhere;
 	__u32 other, n;
 
-	if (!set)
-		return home;
-	n = table_established(set);
-	if (likely(n < BN_WAYS_CROWDED))
+	n = set ? table_alive(set, now) : 0;
+	if (n < BN_WAYS_CROWDED)
 		return home;
 	other = table_other(home, tag);
 	elsewhere = table_set(other);
-	return elsewhere && table_established(elsewhere) < n ? other : home;
+	return elsewhere && table_alive(elsewhere, now) < n ? other : home;
 }
 
 /* The deadline of an established entry whose old one has passed, by its last packet. */
@@ -364,9 +377,9 @@ BN_GLOBAL int table_insert(__u32 direction, __u32 life, __u32 owned)
 	if (!set)
 		return -22;
 	index = home;
-	if (unlikely(set->spilled || table_established(set) >= BN_WAYS_CROWDED)) {
+	if (unlikely(set->spilled || table_used(set) >= BN_WAYS_CROWDED)) {
 		at = table_search(direction, now);
-		index = at != TABLE_NOT_FOUND ? at >> 3 : table_choose(home, tag);
+		index = at != TABLE_NOT_FOUND ? at >> 3 : table_choose(home, tag, now);
 		set = table_set(index);
 		if (!set)
 			return -22;

@@ -8,7 +8,9 @@
  *
  * `bn_flows` is a set-associative table in an array. A tuple has a home set and one other, and in
  * both the same preferred way, so an established packet compares one key where it expects it and
- * touches nothing but that entry. Entries are of two classes:
+ * touches nothing but that entry. Home sets are the first half of the table, and the second half is
+ * where they spill to: most of what a first packet costs is waiting for memory, so a table that is
+ * sized for the worst day should not be all over it on every other. Entries are of two classes:
  *
  *  - established: TCP whose handshake was seen, lasting UDP. Nothing throws them out; they go when
  *    their lifetime since the last packet is over.
@@ -234,7 +236,7 @@ static inline __attribute__((always_inline)) __u32 bn_flow_tag(__u64 hash)
 
 static inline __attribute__((always_inline)) __u32 bn_flow_home(__u64 hash, __u32 mask)
 {
-	return (__u32)hash & mask;
+	return (__u32)hash & mask >> 1;
 }
 
 /* What stands in the table, as bpf/sweep.bpf.c adds it up. */
@@ -249,7 +251,7 @@ struct bn_flow_sums {
 /* From the home to the other set, and back. */
 static inline __attribute__((always_inline)) __u32 bn_flow_other(__u32 set, __u32 tag, __u32 mask)
 {
-	return (set ^ (tag >> 9 | 1)) & mask;
+	return (set ^ (tag >> 9 | (mask + 1) >> 1)) & mask;
 }
 
 static inline __attribute__((always_inline)) __u32 bn_flow_way(__u32 tag)

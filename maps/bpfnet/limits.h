@@ -6,7 +6,7 @@
 #pragma once
 
 /* Bumped whenever a stored struct changes its meaning; a pinned map of another ABI is replaced. */
-#define BN_ABI_VERSION 4
+#define BN_ABI_VERSION 5
 
 /* Endpoint slots of a node: an endpoint's index into the epoch array. 0 is "no endpoint". */
 #define BN_SLOTS 4096
@@ -25,10 +25,10 @@
 
 /* Ways of one set of the flow table: tags and deadlines of a set fill one cache line. */
 #define BN_WAYS 7
-/* Established entries of a set, so that new flows find room; and how many turn newcomers away. */
+/* Established entries of a set, so that new flows find room; and how many live ones turn newcomers away. */
 #define BN_WAYS_ESTABLISHED 6
-#define BN_WAYS_CROWDED 3
-/* What the table is sized for, on average: one in a thousand then finds both its sets full. */
+#define BN_WAYS_CROWDED 5
+/* What the table is sized for, on average: one in ten thousand then finds both its sets full. */
 #define BN_WAYS_PLANNED 4
 
 /* Defaults, `maps:` in the configuration file. */

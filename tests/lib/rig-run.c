@@ -232,7 +232,7 @@ void bn_rig_flows_fill_random(struct bn_rig *rig, __u32 n, __u32 (*random)(void)
 	struct bn_flow_set *sets = sets_read(rig);
 
 	while (n) {
-		__u32 tag = random() | 1, home = random() & mask;
+		__u32 tag = random() | 1, home = bn_flow_home(random(), mask);
 		__u32 other = bn_flow_other(home, tag, mask), index = home;
 		int have = __builtin_popcount(sets[home].established);
 		unsigned int way = bn_flow_way(tag);
