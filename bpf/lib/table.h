@@ -95,6 +95,7 @@ BN_GLOBAL __u32 table_search(__u32 which, __u32 now)
 	t = table_key(s, which);
 	hash = tuple_hash(t);
 	tag = bn_flow_tag(hash);
+	s->searched_tag = tag;
 	home = bn_flow_home(hash, bn_config.flow_mask);
 	set = table_set(home);
 	if (!set)
@@ -152,8 +153,7 @@ static __always_inline void table_find(struct bn_scratch *s, __u32 which, __u32 
 	ret->set = NULL;
 	ret->way = 0;
 	if (at != TABLE_NOT_FOUND)
-		table_again(at >> 3, table_way(at), bn_flow_tag(tuple_hash(table_key(s, which))),
-			    ret);
+		table_again(at >> 3, table_way(at), s->searched_tag, ret);
 }
 
 /*
