@@ -108,7 +108,7 @@ static void quick_and_wide(struct bn_config *c)
 	c->nat_port_max = 65535;
 }
 
-void bench_node_new(struct bench_node *node, unsigned int services, bool filled,
+void bench_node_new(struct bench_node *node, unsigned int services, enum bench_table table,
 		    enum bench_path path)
 {
 	const struct bn_rig_options options = {
@@ -118,7 +118,7 @@ void bench_node_new(struct bench_node *node, unsigned int services, bool filled,
 
 	memset(node, 0, sizeof(*node));
 	node->services = services;
-	node->filled = filled;
+	node->table = table;
 	node->path = path;
 	node->flows = calloc(BENCH_FLOWS, sizeof(*node->flows));
 	if (!node->flows)
@@ -296,7 +296,7 @@ void bench_flows_establish(struct bench_node *node, enum bench_protocol p)
 			  after.counter[BN_CNT_FLOWS_PROMOTED] -
 				  before.counter[BN_CNT_FLOWS_PROMOTED],
 			  2 * BENCH_FLOWS);
-	if (node->filled)
+	if (node->table == BENCH_FILLED)
 		table_fill(node);
 }
 

@@ -79,7 +79,7 @@ int bench_quiet(unsigned int connections, unsigned int exchanges)
 	struct bench_flow quiet;
 	struct bn_counts before, after;
 
-	bench_node_new(&node, 10000, false, BENCH_FROM_POD);
+	bench_node_new(&node, 10000, BENCH_EMPTY, BENCH_FROM_POD);
 	for (int p = 0; p < BENCH_PROTOCOLS; p++)
 		bench_services(&node, p);
 	bench_flow_draw(&node, BENCH_TCP4, &quiet);

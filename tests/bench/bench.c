@@ -48,6 +48,9 @@ static const struct bench_packet exchange[] = {{false, 0, 40}, {true, 0, 120}};
 
 int bench_round;
 
+static const char *const table_names[] = {
+	[BENCH_EMPTY] = "empty", [BENCH_ESTABLISHED] = "16384", [BENCH_FILLED] = "3/4"};
+
 void bench_record(const char *row, const struct bench_node *node, enum bench_protocol p,
 		  double empty, const struct bench_time *t)
 {
@@ -56,7 +59,7 @@ void bench_record(const char *row, const struct bench_node *node, enum bench_pro
 	printf("{\"row\":\"%s\",\"protocol\":\"%s\",\"services\":%u,\"table\":\"%s\",\"rules\":%u,"
 	       "\"round\":%d,\"empty_ns\":%.2f,\"wrapped_ns\":%.2f,\"base_ns\":%.2f,"
 	       "\"ratio\":%.4f}\n",
-	       row, protocol_names[p], node->services, node->filled ? "3/4" : "empty", node->rules,
+	       row, protocol_names[p], node->services, table_names[node->table], node->rules,
 	       bench_round, empty, t->wrapped, t->base, cost / empty);
 }
 
@@ -250,11 +253,11 @@ static void rows_denied(struct bench_node *node, enum bench_protocol p, double e
 /* What is measured, one after the other in each round. */
 struct kind {
 	unsigned int services;
-	bool filled;
+	enum bench_table table;
 	enum bench_path path;
 	unsigned int rules;
 };
-#define KINDS_MAX 5
+#define KINDS_MAX 6
 
 static const struct suite {
 	const char *name;
@@ -262,17 +265,21 @@ static const struct suite {
 	size_t n;
 } suites[] = {
 	{"",
-	 {{10, false, BENCH_FROM_POD, 0},
-	  {10000, false, BENCH_FROM_POD, 0},
-	  {10000, true, BENCH_FROM_POD, 0},
-	  {10, false, BENCH_XDP, 0}},
-	 4},
+	 {{10, BENCH_EMPTY, BENCH_FROM_POD, 0},
+	  {10000, BENCH_EMPTY, BENCH_FROM_POD, 0},
+	  {10, BENCH_ESTABLISHED, BENCH_FROM_POD, 0},
+	  {10000, BENCH_ESTABLISHED, BENCH_FROM_POD, 0},
+	  {10000, BENCH_FILLED, BENCH_FROM_POD, 0},
+	  {10, BENCH_ESTABLISHED, BENCH_XDP, 0}},
+	 6},
 	{"policy",
-	 {{10, false, BENCH_FROM_POD, 0},
-	  {10, false, BENCH_FROM_POD, 1},
-	  {10, false, BENCH_FROM_POD, 10000}},
-	 3},
-	{"xdp", {{10, false, BENCH_XDP, 0}}, 1},
+	 {{10, BENCH_ESTABLISHED, BENCH_FROM_POD, 0},
+	  {10, BENCH_ESTABLISHED, BENCH_FROM_POD, 1},
+	  {10, BENCH_ESTABLISHED, BENCH_FROM_POD, 10000},
+	  {10, BENCH_EMPTY, BENCH_FROM_POD, 1},
+	  {10, BENCH_EMPTY, BENCH_FROM_POD, 10000}},
+	 5},
+	{"xdp", {{10, BENCH_ESTABLISHED, BENCH_XDP, 0}}, 1},
 };
 
 static void node_new(struct bench_node *node, const struct kind *kind, enum bench_protocol p)
@@ -280,11 +287,14 @@ static void node_new(struct bench_node *node, const struct kind *kind, enum benc
 	bool xdp = kind->path == BENCH_XDP;
 
 	/* in the driver nothing begins */
-	bench_node_new(node, kind->services, kind->filled, xdp ? BENCH_UPLINK : kind->path);
+	bench_node_new(node, kind->services, kind->table, xdp ? BENCH_UPLINK : kind->path);
 	bench_services(node, p);
 	if (kind->rules)
 		bench_policy(node, p, kind->rules);
-	bench_flows_establish(node, p);
+	if (kind->table != BENCH_EMPTY)
+		bench_flows_establish(node, p);
+	else
+		node->next_port = BENCH_FLOWS;
 	if (xdp)
 		bench_xdp_begin(node);
 }
@@ -297,7 +307,8 @@ static void rows(struct bench_node *node, enum bench_protocol p)
 		bench_xdp(node, p, empty);
 		return;
 	}
-	rows_established(node, p, empty);
+	if (node->table != BENCH_EMPTY)
+		rows_established(node, p, empty);
 	rows_opening(node, p, empty);
 	rows_denied(node, p, empty);
 }

@@ -36,10 +36,17 @@ struct bench_flow {
 	bool learnt; /* the three above are known */
 };
 
+/* What stands in the main table. */
+enum bench_table {
+	BENCH_EMPTY,
+	BENCH_ESTABLISHED, /* BENCH_FLOWS flows */
+	BENCH_FILLED,      /* they, and others until it is three quarters full */
+};
+
 struct bench_node {
 	struct bn_rig rig;
 	unsigned int services;
-	bool filled; /* main table three quarters full */
+	enum bench_table table;
 	enum bench_path path;
 	unsigned int rules; /* of the client's egress, and of the backends' ingress; 0: no policy */
 	__u32 next_port;
@@ -64,7 +71,7 @@ static inline __u8 bench_ipproto(enum bench_protocol p)
 }
 
 /* nodes */
-void bench_node_new(struct bench_node *node, unsigned int services, bool filled,
+void bench_node_new(struct bench_node *node, unsigned int services, enum bench_table table,
 		    enum bench_path path);
 /* Policy on both ends: one rule that allows all, or as many as there are ports that they name, with
  * the services' own among them. */
