@@ -323,15 +323,23 @@ static __always_inline __u32 table_alive(const struct bn_flow_set *set, __u32 no
 	return n;
 }
 
-/* Which set a new key goes to: its home, unless that is crowded and the other one is less so. */
+/*
+ * Which set a new key goes to: its home, unless that is crowded and the other one is less so. Where
+ * an expired entry of the key stands at home, it's to be overwritten: fast_flow() looks there first.
+ */
 static __noinline __u32 table_choose(__u32 home, __u32 tag, __u32 now)
 {
 	struct bn_flow_set *set = table_set(home), *elsewhere;
 	__u32 other, n;
+	int i;
 
 	n = set ? table_alive(set, now) : 0;
 	if (n < BN_WAYS_CROWDED)
 		return home;
+#pragma unroll
+	for (i = 0; i < BN_WAYS; i++) /* read again, rather than kept on a stack that is full */
+		if (*(volatile __u32 *)&set->tag[i] == tag)
+			return home;
 	other = table_other(home, tag);
 	elsewhere = table_set(other);
 	return elsewhere && table_alive(elsewhere, now) < n ? other : home;

@@ -225,6 +225,31 @@ void bn_rig_flows_fill(struct bn_rig *rig, unsigned int spare)
 	free(sets);
 }
 
+void bn_rig_flows_crowd(struct bn_rig *rig)
+{
+	struct bn_flow_set *sets = sets_read(rig);
+
+	for (__u32 i = 0; i <= rig->config.flow_mask >> 1; i++)
+		for (unsigned int way = 0; way < BN_WAYS; way++)
+			if (!sets[i].tag[way] &&
+			    __builtin_popcount(sets[i].established) < BN_WAYS_CROWDED)
+				set_occupy(rig, &sets[i], way);
+	sets_write(rig, sets);
+	free(sets);
+}
+
+void bn_rig_flows_expire(struct bn_rig *rig)
+{
+	struct bn_flow_set *sets = sets_read(rig);
+
+	for (__u32 i = 0; i <= rig->config.flow_mask; i++)
+		for (unsigned int way = 0; way < BN_WAYS; way++)
+			if (sets[i].tag[way] && !(sets[i].established & 1u << way))
+				sets[i].expires[way] -= 1u << 30; /* longer than any life */
+	sets_write(rig, sets);
+	free(sets);
+}
+
 /* The way that is looked at first, else another; home or the other set, whichever is emptier. */
 void bn_rig_flows_fill_random(struct bn_rig *rig, __u32 n, __u32 (*random)(void))
 {

@@ -166,6 +166,10 @@ void bn_rig_flows_change(struct bn_rig *rig, void (*fn)(struct bn_flow_entry *e)
 __u32 bn_rig_flows_count(const struct bn_rig *rig);
 /* Puts established entries into every way that takes one, but for `spare` of each set. */
 void bn_rig_flows_fill(struct bn_rig *rig, unsigned int spare);
+/* Home sets are crowded with others' established entries, the sets that they spill to aren't. */
+void bn_rig_flows_crowd(struct bn_rig *rig);
+/* The time of every transient entry is over; it stays where it is, as until the next sweep. */
+void bn_rig_flows_expire(struct bn_rig *rig);
 /* Puts n established entries into ways that `random` draws, as tuples' hashes would. */
 void bn_rig_flows_fill_random(struct bn_rig *rig, __u32 n, __u32 (*random)(void));
 

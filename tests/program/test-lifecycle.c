@@ -267,6 +267,41 @@ static const char *crowded_table(struct bn_rig *rig, int family)
 	return established < 9 ? "there was room for more" : NULL;
 }
 
+/*
+ * A client takes its ports again, whose flows of before have expired and still stand in their homes,
+ * which are crowded by now.
+ */
+static const char *expired_at_home(struct bn_rig *rig, int family)
+{
+	const __u16 first = 51001, n = 8;
+	struct bn_counts before, after;
+
+	for (__u16 port = first; port < first + n; port++)
+		if (!handshake(rig, family, port) ||
+		    packet_send(rig, family, BN_POD_B, "B", 8080, "A", port, IPPROTO_TCP, RST) != 7)
+			return "not forwarded";
+	bn_rig_flows_expire(rig);
+	bn_rig_flows_crowd(rig);
+	for (__u16 port = first; port < first + n; port++) {
+		struct bn_tuple key = bn_tuple_make(family, IPPROTO_TCP, "A", port, "VIP", 80);
+		struct bn_tuple back = bn_tuple_make(family, IPPROTO_TCP, "B", 8080, "A", port);
+		enum bn_where where;
+		struct bn_flow f;
+
+		bn_rig_counts(rig, &before);
+		if (!handshake(rig, family, port))
+			return "a crowded table refuses a connection";
+		bn_rig_counts(rig, &after);
+		if (after.counter[BN_CNT_FLOWS_OPENED] - before.counter[BN_CNT_FLOWS_OPENED] != 1)
+			return "one handshake was taken for several flows";
+		where = bn_rig_flow(rig, &key, &f);
+		if (where == BN_NOWHERE || !(f.state & BN_FS_ESTABLISHED) ||
+		    bn_rig_flow(rig, &back, &f) != where || !(f.state & BN_FS_ESTABLISHED))
+			return "the connection is not established";
+	}
+	return NULL;
+}
+
 static const char *same_tuple(struct bn_rig *rig, int family)
 {
 	__u16 port;
@@ -360,6 +395,7 @@ static const struct bn_case cases[] = {
 	{"a full table: the connection goes on", .run = full_table},
 	{"half-open flows of crowded sets", .run = half_open_spill},
 	{"a table with one place left in each set", .run = crowded_table},
+	{"ports that are used again, in crowded homes", .run = expired_at_home},
 	{"a translated tuple that another flow holds", .run = same_tuple},
 	{"a plain tuple that a translated flow holds", .run = same_tuple_direct},
 };
