@@ -386,7 +386,8 @@ BN_GLOBAL int table_insert(__u32 direction, __u32 life, __u32 owned)
 		return -22;
 	index = home;
 	if (unlikely(set->spilled || table_used(set) >= BN_WAYS_CROWDED)) {
-		at = table_search(direction, now);
+		/* at home it is found below */
+		at = set->spilled ? table_search(direction, now) : TABLE_NOT_FOUND;
 		index = at != TABLE_NOT_FOUND ? at >> 3 : table_choose(home, tag, now);
 		set = table_set(index);
 		if (!set)
