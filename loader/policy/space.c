@@ -249,7 +249,7 @@ static int found_run(struct bn_space *s, uint32_t run)
 
 	if (!run)
 		return 0;
-	if (first + n > s->config.lines || bn_policy_run_index(run) > n)
+	if (first + n > s->config.lines || bn_policy_run_index(run) >= n)
 		return -EINVAL;
 	if (!at) {
 		bn_runs_claim(&s->runs_free, first, n);

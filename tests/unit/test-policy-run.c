@@ -131,6 +131,8 @@ static void test_space(void **state)
 	struct bn_policy_part *parts = spread(10000, 11000), *few = spread(3, 100);
 	struct bn_error err = BN_ERROR_INIT;
 	uint32_t small, run, again, table;
+	struct bn_policy_page page, bad;
+	struct bn_policy_table t;
 	struct bn_space *space;
 
 	assert_int_equal(bn_space_open(&config, &space, &err), 0);
@@ -147,6 +149,17 @@ static void test_space(void **state)
 	parts[9999].verdict--;
 	assert_int_equal(bn_space_table(space, &run, 1, small, &table, &err), 0);
 	bn_space_close(space);
+
+	/* a name of one line, which is its index: the verdicts would be another run's */
+	assert_int_equal(bpf_map_lookup_elem(config.tables_fd, &table, &t), 0);
+	assert_int_equal(bpf_map_lookup_elem(config.pages_fd, &t.page[0], &page), 0);
+	bad = page;
+	bad.run[0] = 1u << BN_POLICY_RUN_INDEX_SHIFT | bn_policy_run_first(run);
+	assert_int_equal(bpf_map_update_elem(config.pages_fd, &t.page[0], &bad, BPF_ANY), 0);
+	assert_int_equal(bn_space_open(&config, &space, &err), 0);
+	assert_int_equal(bn_space_found(space, table), -EINVAL);
+	bn_space_close(space);
+	assert_int_equal(bpf_map_update_elem(config.pages_fd, &t.page[0], &page, BPF_ANY), 0);
 
 	assert_int_equal(bn_space_open(&config, &space, &err), 0);
 	assert_int_equal(bn_space_found(space, table), 0);
