@@ -131,7 +131,7 @@ int bn_adopt(struct __sk_buff *skb)
 	s->fwd.hot = bn_adopt_entry.flow;
 	s->fwd.cold = bn_adopt_cold;
 	table_find(s, BN_THIS, s->pkt.now, &place);
-	if (place.set || table_insert(BN_THIS, bn_adopt_left, false) || !bn_adopt_established)
+	if (place.set || table_insert(s, BN_THIS, bn_adopt_left, false) || !bn_adopt_established)
 		return 0;
 	table_find(s, BN_THIS, s->pkt.now, &place);
 	table_change(&place, TABLE_ESTABLISH, 0, s->pkt.now + bn_adopt_left);

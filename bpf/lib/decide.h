@@ -97,10 +97,10 @@ BN_GLOBAL int decide_reserve(__u32 life)
 	if (s->fwd.flags & (BN_FLOW_MASQ | BN_FLOW_HAIRPIN))
 		table_touch(&s->peer);
 	decide_reply(s);
-	r = table_insert(BN_OPPOSITE, life, true);
+	r = table_insert(s, BN_OPPOSITE, life, true);
 	if (!r) {
 		nat_prepare(&s->fwd.hot, &s->pkt.tuple);
-		r = table_insert(BN_THIS, life, false);
+		r = table_insert(s, BN_THIS, life, false);
 	}
 	if (!r || r == -EEXIST)
 		return r;
@@ -184,7 +184,7 @@ BN_GLOBAL int decide_mend(struct __sk_buff *skb)
 		return BN_DROP_NO_ROUTE;
 	decide_reply(s);
 	s->rev.state = s->fwd.state & (BN_FS_ESTABLISHED | BN_FS_REPLIED);
-	if (table_insert(BN_OPPOSITE, flow_life(&s->fwd, s->pkt.tuple.protocol), true))
+	if (table_insert(s, BN_OPPOSITE, flow_life(&s->fwd, s->pkt.tuple.protocol), true))
 		return BN_DROP_NAT_PORTS_EXHAUSTED;
 	return 0;
 }
@@ -198,7 +198,7 @@ static __always_inline void decide_refuse(struct bn_scratch *s, __u32 reason)
 		s->verdict[reason == BN_DROP_POLICY_EGRESS ? BN_POLICY_EGRESS : BN_POLICY_INGRESS];
 	/* what refused it has the backend's place */
 	s->fwd.flags &= ~(BN_FLOW_NAT | BN_FLOW_BACKEND);
-	table_insert(BN_THIS, bn_config.life.refusal, false);
+	table_insert(s, BN_THIS, bn_config.life.refusal, false);
 }
 
 /* Fills what both a first decision and a repeated one need. */

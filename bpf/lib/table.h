@@ -352,13 +352,16 @@ static __always_inline __u32 table_deadline(const struct bn_flow_entry *e)
 								   : bn_config.life.udp_lasting);
 }
 
-/*
- * Puts one direction under its key for `life` jiffies, as a transient entry. With `owned`, an
- * unexpired entry of the same key that belongs to another flow (one whose opposite direction is
- * not the packet in hand) is left alone and -EEXIST returned: that is how a translated tuple
- * is reserved; a refusal reserves none. -ENOSPC: both sets are full of established flows, which can't be.
- */
-BN_GLOBAL int table_insert(__u32 direction, __u32 life, __u32 owned)
+/* Whether an entry is another flow's than the one whose opposite direction is the packet in hand. */
+static __always_inline bool table_is_others(const struct bn_flow_hot *f, const struct bn_tuple *t)
+{
+	return f->action != BN_ACT_DROP &&
+	       !(bn_addr_equal(&f->to_saddr, &t->daddr) && bn_addr_equal(&f->to_daddr, &t->saddr) &&
+		 f->to_sport == t->dport && f->to_dport == t->sport);
+}
+
+/* What table_insert() has to do for most: s->placed_set and s->placed_way say where the entry is now. */
+BN_GLOBAL int table_put(__u32 direction, __u32 life, __u32 owned)
 {
 	struct bn_scratch *s = bn_scratch_get();
 	const struct bn_tuple *key;
@@ -454,11 +457,7 @@ picked:
 		expired = bn_expired(set->expires[way], now);
 		old_tag = set->tag[way];
 		if (old_tag) {
-			if (same && owned && !expired && e->flow.action != BN_ACT_DROP &&
-			    !(bn_addr_equal(&e->flow.to_saddr, &s->pkt.tuple.daddr) &&
-			      bn_addr_equal(&e->flow.to_daddr, &s->pkt.tuple.saddr) &&
-			      e->flow.to_sport == s->pkt.tuple.dport &&
-			      e->flow.to_dport == s->pkt.tuple.sport)) {
+			if (same && owned && !expired && table_is_others(&e->flow, &s->pkt.tuple)) {
 				taken = true;
 			} else {
 				s->ended.key = e->key;
@@ -500,4 +499,57 @@ picked:
 	if (report && (!same || expired))
 		table_report(s, expired);
 	return 0;
+}
+
+/*
+ * Gives way to an entry of the same key in the set that table_put() has not put it into: 0, or -EEXIST if
+ * the key is to be `owned` and is another flow's.
+ */
+BN_GLOBAL int table_yield(__u32 direction, __u32 owned)
+{
+	struct bn_scratch *s = bn_scratch_get();
+	const struct bn_tuple *key;
+	struct bn_flow_set *set;
+	bool others = false;
+	__u32 tag, way;
+
+	if (!s)
+		return -22;
+	key = table_key(s, direction);
+	tag = bn_flow_tag(tuple_hash(key));
+	set = table_set(table_other(s->placed_set, tag));
+	if (!set)
+		return -22;
+	bpf_spin_lock(&set->lock);
+	way = table_search_set(set, key, tag, s->pkt.now);
+	if (way < BN_WAYS)
+		others = table_is_others(&set->entry[way].flow, &s->pkt.tuple);
+	bpf_spin_unlock(&set->lock);
+	if (way == TABLE_NOT_FOUND)
+		return 0;
+	table_change_at(s->placed_set << 3 | (s->placed_way & 7), tag, TABLE_FREE, 0, s->pkt.now);
+	return owned && others ? -EEXIST : 0;
+}
+
+/*
+ * Puts one direction under its key for `life` jiffies, as a transient entry. With `owned`, an
+ * unexpired entry of the same key that belongs to another flow (one whose opposite direction is
+ * not the packet in hand) is left alone and -EEXIST returned: that is how a translated tuple
+ * is reserved; a refusal reserves none. -ENOSPC: both sets are full of established flows, which can't be.
+ *
+ * Two CPUs may put the same key into both its sets. Each then looks into the set that it has not put it
+ * into, under that set's lock, so the later one at least sees the earlier; who sees another gives way.
+ */
+static __always_inline int table_insert(const struct bn_scratch *s, __u32 direction, __u32 life,
+					__u32 owned)
+{
+	int r = table_put(direction, life, owned);
+	const struct bn_flow_set *set;
+
+	if (r)
+		return r;
+	set = table_set(s->placed_set);
+	if (likely(set && !set->spilled && s->placed_set <= bn_config.flow_mask >> 1)) /* a home */
+		return 0;
+	return table_yield(direction, owned);
 }
