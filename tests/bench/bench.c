@@ -313,20 +313,30 @@ static void rows(struct bench_node *node, enum bench_protocol p)
 	rows_denied(node, p, empty);
 }
 
+/* What ran before leaves caches as they are for what runs next: nobody is to have the same neighbour. */
+static void shuffle(size_t *order, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		size_t k = (size_t)rand() % (i + 1);
+
+		order[i] = order[k];
+		order[k] = i;
+	}
+}
+
 static void protocol_run(const struct suite *suite, enum bench_protocol p, int rounds)
 {
 	static struct bench_node nodes[KINDS_MAX];
+	size_t order[KINDS_MAX];
 	const size_t n = suite->n;
 
 	for (bench_round = 0; bench_round < rounds; bench_round++) {
-		/* loaded in another order each time, and run so */
-		for (size_t i = 0; i < n && bench_round % GENERATION == 0; i++) {
-			size_t k = (i + bench_round / GENERATION) % n;
-
-			node_new(&nodes[k], &suite->kinds[k], p);
-		}
+		shuffle(order, n);
+		for (size_t i = 0; i < n && bench_round % GENERATION == 0; i++)
+			node_new(&nodes[order[i]], &suite->kinds[order[i]], p);
+		shuffle(order, n);
 		for (size_t i = 0; i < n; i++)
-			rows(&nodes[(i + bench_round) % n], p);
+			rows(&nodes[order[i]], p);
 		fflush(stdout);
 		fprintf(stderr, "\r%s: round %d of %d ", protocol_names[p], bench_round + 1,
 			rounds);

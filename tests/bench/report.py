@@ -110,10 +110,10 @@ def main():
                 if these in runs and those in runs:
                     pairs.append((row, protocol, runs[these], runs[those]))
         if pairs:
-            print(f"\n{what}, the same round; no difference: contains 1, within 7 %")
+            print(f"\n{what}, the same round; no difference: contains 1, narrower than +-7 %")
         for row, protocol, these, those in pairs:
             s = summary([these[i]["ratio"] / those[i]["ratio"] for i in those if i in these])
-            same = s["low"] <= 1 <= s["high"] and s["low"] >= 0.93 and s["high"] <= 1.07
+            same = s["low"] <= 1 <= s["high"] and s["high"] - s["low"] < 2 * 0.07
             span = f"{s['low']:.3f}-{s['high']:.3f}"
             print(f"{row:38} {protocol:5} {s['median']:7.3f} {span:>15}  "
                   f"{'no difference' if same else 'DIFFERENT'}")
