@@ -365,6 +365,9 @@ static __always_inline int fast_flow(void *ctx, const struct bn_frame *frame,
 		return BN_SLOW;
 	}
 	now = bn_now();
+	/* its time is over: the opposite direction's entry may be gone already */
+	if (unlikely(bn_expired(f->last_seen + table_lasts(protocol), now)))
+		return BN_SLOW;
 	if (hook == BN_HOOK_XDP) {
 		mac = hop_find(ctx, f, family, protocol, ifindex, ep->slot[BN_SLOT_NONE], now);
 		if (!mac || !hop_is_for(mac, p.eth))

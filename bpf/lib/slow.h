@@ -140,7 +140,7 @@ BN_GLOBAL int slow_entry_serves(struct __sk_buff *skb)
 	struct bn_place own, opposite;
 	struct bn_flow_hot *peer;
 	struct bn_flow *f;
-	bool answers = false;
+	bool answers = false, over = false;
 	__u32 in;
 
 	if (!s)
@@ -165,8 +165,13 @@ BN_GLOBAL int slow_entry_serves(struct __sk_buff *skb)
 		if (!fresh && (held ||
 			       (f->flags & (BN_FLOW_ORIGIN | BN_FLOW_BACKEND)) !=
 				       (BN_FLOW_ORIGIN | BN_FLOW_BACKEND) ||
-			       service_backend_current(&f->cold)))
-			return 1;
+			       service_backend_current(&f->cold))) {
+			over = flow_established(f->state) &&
+			       bn_expired(f->last_seen + table_lasts(s->pkt.tuple.protocol),
+					  s->pkt.now);
+			if (likely(!over))
+				return 1;
+		}
 		answers = !fresh && s->pkt.tuple.protocol == IPPROTO_TCP &&
 			  !(s->pkt.tcp_flags & TCP_SYN);
 	}
@@ -176,7 +181,12 @@ BN_GLOBAL int slow_entry_serves(struct __sk_buff *skb)
 	/* the backend has left since its SYN-ACK: it serves whom it has told so */
 	if (answers && peer && peer->packets)
 		return 1;
-	flow_report_closed(s, &own, &opposite, BN_CLOSE_STALE);
+	/* both directions' time is over, and nobody needed their places */
+	if (over && peer) {
+		peer->last_seen = s->pkt.now;
+		return 1;
+	}
+	flow_report_closed(s, &own, &opposite, over ? BN_CLOSE_EXPIRED : BN_CLOSE_STALE);
 	flow_delete();
 	return 0;
 }

@@ -345,11 +345,16 @@ static __noinline __u32 table_choose(__u32 home, __u32 tag, __u32 now)
 	return elsewhere && table_alive(elsewhere, now) < n ? other : home;
 }
 
+/* How long an established entry stays without a packet, jiffies. */
+static __always_inline __u32 table_lasts(__u8 protocol)
+{
+	return protocol == IPPROTO_TCP ? bn_config.life.established : bn_config.life.udp_lasting;
+}
+
 /* The deadline of an established entry whose old one has passed, by its last packet. */
 static __always_inline __u32 table_deadline(const struct bn_flow_entry *e)
 {
-	return e->flow.last_seen + (e->key.protocol == IPPROTO_TCP ? bn_config.life.established
-								   : bn_config.life.udp_lasting);
+	return e->flow.last_seen + table_lasts(e->key.protocol);
 }
 
 /* Whether an entry is another flow's than the one whose opposite direction is the packet in hand. */

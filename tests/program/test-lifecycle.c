@@ -156,6 +156,64 @@ static const char *udp_one_sided(struct bn_rig *rig, int family)
 		       : "a flow that nobody answers is established";
 }
 
+/* As if the flows' last packets were longer ago than a lasting flow's lifetime. */
+static __u32 lifetime;
+
+static void idle(struct bn_flow_entry *e)
+{
+	e->flow.last_seen -= lifetime + 10;
+}
+
+/* ... and newcomers had taken the places of replies' entries. */
+static void idle_without_reply(struct bn_flow_entry *e)
+{
+	idle(e);
+	if (!(e->flow.flags & BN_FLOW_ORIGIN))
+		e->key.pad = 1; /* nobody's */
+}
+
+static const char *lasting_idle(struct bn_rig *rig, int family)
+{
+	struct bn_tuple key = bn_tuple_make(family, IPPROTO_UDP, "A", 5002, "VIP", 53);
+	struct bn_tuple back = bn_tuple_make(family, IPPROTO_UDP, "B", 5353, "A", 5002);
+	struct bn_counts before, after;
+	struct bn_flow f, r;
+
+	lifetime = rig->config.life.udp_lasting;
+	for (int i = 0; i < 2; i++) {
+		query(rig, family, 5002);
+		reply(rig, family, 5002);
+		wait_lasting(rig);
+	}
+	query(rig, family, 5002);
+	if (bn_rig_flow(rig, &key, &f) != BN_ESTABLISHED)
+		return "a lasting flow is not established";
+	bn_rig_flows_change(rig, idle);
+	bn_rig_counts(rig, &before);
+	if (query(rig, family, 5002) != 7)
+		return "not forwarded after its time";
+	bn_rig_counts(rig, &after);
+	if (after.counter[BN_CNT_FLOWS_OPENED] != before.counter[BN_CNT_FLOWS_OPENED])
+		return "another flow, though both directions' entries stand";
+	if (bn_rig_flow(rig, &key, &r) != BN_ESTABLISHED || r.packets != f.packets + 1)
+		return "not counted by its entry";
+	if (bn_rig_flow(rig, &back, &r) != BN_ESTABLISHED || (__s32)(r.last_seen - f.last_seen) < 0)
+		return "the reply's entry may be thrown out before there is a reply";
+	bn_rig_flows_change(rig, idle_without_reply);
+	bn_rig_counts(rig, &before);
+	if (query(rig, family, 5002) != 7)
+		return "not forwarded without a reply's entry";
+	bn_rig_counts(rig, &after);
+	if (after.counter[BN_CNT_FLOWS_OPENED] - before.counter[BN_CNT_FLOWS_OPENED] != 1 ||
+	    after.counter[BN_CNT_FLOWS_CLOSED] - before.counter[BN_CNT_FLOWS_CLOSED] != 1)
+		return "not a new flow without a reply's entry";
+	if (reply(rig, family, 5002) != 7)
+		return "the reply is not forwarded";
+	if (result.out.data[result.out.l4] || result.out.data[result.out.l4 + 1] != 53)
+		return "the reply leaves untranslated";
+	return NULL;
+}
+
 static const char *expires(struct bn_rig *rig, int family)
 {
 	struct bn_step s = {.hook = BN_HOOK_FROM_POD,
@@ -391,6 +449,7 @@ static const struct bn_case cases[] = {
 		   .check = reset_half_open}}},
 	{"UDP that lasts moves to the main table", .run = udp_lasts},
 	{"UDP that nobody answers does not", .run = udp_one_sided},
+	{"UDP that goes on after its lifetime", .run = lasting_idle},
 	{"an expired entry is a new flow", .run = expires},
 	{"a full table: the connection goes on", .run = full_table},
 	{"half-open flows of crowded sets", .run = half_open_spill},
