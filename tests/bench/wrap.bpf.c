@@ -140,12 +140,15 @@ SEC("xdp") int xdp_access(struct xdp_md *xdp)
 {
 	__u8 *data = (void *)(long)xdp->data, *end = (void *)(long)xdp->data_end;
 	struct bn_flow_set *set;
+	__be16 *ports;
 	__u32 at, way;
 	__u64 hash;
 
 	if (data + ETH + V6 + 4 > end)
 		return XDP_PASS;
-	hash = *(__u32 *)(data + ETH + (*(__be16 *)(data + 12) == bpf_htons(0x0800) ? V4 : V6));
+	/* by the half word, as rewrite() puts them there: a word would wait for both stores */
+	ports = (__be16 *)(data + ETH + (*(__be16 *)(data + 12) == bpf_htons(0x0800) ? V4 : V6));
+	hash = ports[0] | (__u32)ports[1] << 16;
 	hash *= 0x9e3779b97f4a7c15ull;
 	hash = (hash ^ hash >> 32) * 0xd6e8feb86659fd93ull;
 	at = bn_flow_home(hash >> 24, BN_DEFAULT_FLOW_SETS - 1);
