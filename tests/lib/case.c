@@ -374,6 +374,21 @@ int bn_step_send(struct bn_rig *rig, const struct bn_step *s, int family, struct
 	return ret->verdict;
 }
 
+int bn_pod_send(struct bn_rig *rig, int family, int pod, const char *src, __u16 sport,
+		const char *dst, __u16 dport, __u8 protocol, __u8 tcp_flags, struct bn_result *ret)
+{
+	struct bn_step s = {.hook = BN_HOOK_FROM_POD,
+			    .device = (__u8)pod,
+			    .in = {.protocol = protocol,
+				   .src = src,
+				   .sport = sport,
+				   .dst = dst,
+				   .dport = dport,
+				   .tcp_flags = tcp_flags}};
+
+	return bn_step_send(rig, &s, family, ret);
+}
+
 static void step_run(struct run *run)
 {
 	const struct bn_step *s = run->s;

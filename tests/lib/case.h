@@ -70,6 +70,9 @@ void bn_step_packet(struct bn_rig *rig, const struct bn_step *s, int family, str
 
 /* Runs one packet without expectations. */
 int bn_step_send(struct bn_rig *rig, const struct bn_step *s, int family, struct bn_result *ret);
+/* The same for a packet without anything unusual, from a pod. */
+int bn_pod_send(struct bn_rig *rig, int family, int pod, const char *src, __u16 sport,
+		const char *dst, __u16 dport, __u8 protocol, __u8 tcp_flags, struct bn_result *ret);
 
 /* The key under which a tuple is kept; ports in host order, names as in bn_rig_address(). */
 struct bn_tuple bn_tuple_make(int family, __u8 protocol, const char *src, __u16 sport,

@@ -250,6 +250,20 @@ void bn_rig_flows_expire(struct bn_rig *rig)
 	free(sets);
 }
 
+void bn_rig_flows_age(struct bn_rig *rig, __u32 jiffies)
+{
+	struct bn_flow_set *sets = sets_read(rig);
+
+	for (__u32 i = 0; i <= rig->config.flow_mask; i++)
+		for (unsigned int way = 0; way < BN_WAYS; way++) {
+			sets[i].expires[way] -= jiffies;
+			sets[i].entry[way].flow.last_seen -= jiffies;
+			sets[i].cold[way].created -= jiffies;
+		}
+	sets_write(rig, sets);
+	free(sets);
+}
+
 /* The way that is looked at first, else another; home or the other set, whichever is emptier. */
 void bn_rig_flows_fill_random(struct bn_rig *rig, __u32 n, __u32 (*random)(void))
 {

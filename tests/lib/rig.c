@@ -13,6 +13,7 @@
 
 #include "host.skel.h"
 #include "pod.skel.h"
+#include "sweep.skel.h"
 #include "uplink.skel.h"
 #include "xdp.skel.h"
 
@@ -70,25 +71,32 @@ static void resize(struct bpf_object *o, const char *name, __u32 entries)
 		bpf_map__set_max_entries(m, entries);
 }
 
+/* The maps that the first object has made when it was loaded are also another's. */
+static void maps_share(struct bn_rig *rig, struct bpf_object *o)
+{
+	struct bpf_map *m;
+
+	bpf_object__for_each_map(m, o)
+	{
+		struct bpf_map *have;
+
+		if (bpf_map__is_internal(m))
+			continue;
+		have = bpf_object__find_map_by_name(rig->objects[0], bpf_map__name(m));
+		if (have && bpf_map__fd(have) >= 0)
+			bpf_map__reuse_fd(m, bpf_map__fd(have));
+	}
+}
+
 static void object_load(struct bn_rig *rig, int i, const struct bn_rig_options *options)
 {
 	struct bpf_object *o = rig->objects[i];
-	struct bpf_map *m;
 	int r;
 
 	resize(o, "bn_flows", rig->config.flow_mask + 1);
 	resize(o, "bn_events", options->event_bytes);
 	if (i)
-		bpf_object__for_each_map(m, o)
-		{
-			struct bpf_map *have;
-
-			if (bpf_map__is_internal(m))
-				continue;
-			have = bpf_object__find_map_by_name(rig->objects[0], bpf_map__name(m));
-			if (have && bpf_map__fd(have) >= 0)
-				bpf_map__reuse_fd(m, bpf_map__fd(have));
-		}
+		maps_share(rig, o);
 	r = bpf_object__load(o);
 	if (r)
 		bn_rig_die(bpf_object__name(o), -r);
@@ -314,6 +322,29 @@ void bn_rig_free(struct bn_rig *rig)
 	bn_host__destroy(rig->skeletons[2]);
 	bn_xdp__destroy(rig->skeletons[3]);
 	memset(rig, 0, sizeof(*rig));
+}
+
+void bn_rig_sweep(struct bn_rig *rig)
+{
+	struct bn_sweep *sweep = bn_sweep__open();
+	struct bn_packet any = {.len = 64};
+	int r;
+
+	if (!sweep)
+		bn_rig_die("open skeleton", errno);
+	*(struct bn_config *)&sweep->rodata->bn_config = rig->config;
+	maps_share(rig, sweep->obj);
+	r = bn_sweep__load(sweep);
+	if (r)
+		bn_rig_die("load the sweep", -r);
+	sweep->bss->bn_sweep_remove = true;
+	while (sweep->bss->bn_sweep_next <= rig->config.flow_mask) {
+		struct bn_result result;
+
+		bn_rig_run_fd(rig, bpf_program__fd(sweep->progs.bn_sweep),
+			      rig->dev[BN_POD_A].ifindex, 0, &any, 1, &result);
+	}
+	bn_sweep__destroy(sweep);
 }
 
 static void frontend_set(struct bn_rig *rig, const struct bn_service_key *key,

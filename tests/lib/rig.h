@@ -170,6 +170,10 @@ void bn_rig_flows_fill(struct bn_rig *rig, unsigned int spare);
 void bn_rig_flows_crowd(struct bn_rig *rig);
 /* The time of every transient entry is over; it stays where it is, as until the next sweep. */
 void bn_rig_flows_expire(struct bn_rig *rig);
+/* As if nothing had happened for so many jiffies. */
+void bn_rig_flows_age(struct bn_rig *rig, __u32 jiffies);
+/* What the agent does once a minute: flows whose time is over go. */
+void bn_rig_sweep(struct bn_rig *rig);
 /* Puts n established entries into ways that `random` draws, as tuples' hashes would. */
 void bn_rig_flows_fill_random(struct bn_rig *rig, __u32 n, __u32 (*random)(void));
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Where a flow's entries live and when they move: half-open, established, closing, closed and
- * expired; UDP that lasts; full tables; tuples that collide.
+ * expired; full tables; tuples that collide. What lasts is in test-lasting.c.
  */
 #include "lib/program.h"
 
@@ -50,168 +50,7 @@ static struct bn_result result;
 static int packet_send(struct bn_rig *rig, int family, int pod, const char *src, __u16 sport,
 		       const char *dst, __u16 dport, __u8 protocol, __u8 flags)
 {
-	struct bn_step s = {.hook = BN_HOOK_FROM_POD,
-			    .device = pod,
-			    .in = {.protocol = protocol,
-				   .src = src,
-				   .sport = sport,
-				   .dst = dst,
-				   .dport = dport,
-				   .tcp_flags = flags}};
-
-	return bn_step_send(rig, &s, family, &result);
-}
-
-static int query(struct bn_rig *rig, int family, __u16 port)
-{
-	return packet_send(rig, family, BN_POD_A, "A", port, "VIP", 53, IPPROTO_UDP, 0);
-}
-
-static int reply(struct bn_rig *rig, int family, __u16 port)
-{
-	return packet_send(rig, family, BN_POD_B, "B", 5353, "A", port, IPPROTO_UDP, 0);
-}
-
-/* Two seconds of the configuration below. */
-static void wait_lasting(struct bn_rig *rig)
-{
-	usleep(1000000 / 100 * 2 * rig->config.hz); /* HZ is 100 at the least */
-}
-
-/* Both directions out of the main table, of even and odd length. */
-static const char *udp_established(struct bn_rig *rig, int family, enum bn_checksum checksum)
-{
-	for (__u16 payload = 0; payload < 4; payload++) {
-		struct bn_step out = {
-			.hook = BN_HOOK_FROM_POD,
-			.device = BN_POD_A,
-			UDP("A", 5000, "VIP", 53, .payload = payload, .checksum = checksum)};
-		struct bn_step back = {
-			.hook = BN_HOOK_FROM_POD,
-			.device = BN_POD_B,
-			UDP("B", 5353, "A", 5000, .payload = payload, .checksum = checksum)};
-		struct bn_packet want;
-
-		if (bn_step_send(rig, &out, family, &result) != 7)
-			return "not forwarded from the main table";
-		out.in.dst = "B";
-		out.in.dport = 5353;
-		out.in.ttl = 63;
-		bn_step_packet(rig, &out, family, &want);
-		memcpy(want.data, result.out.data, 12);
-		if (bn_packet_diff(stderr, &want, &result.out))
-			return "differs out of the main table";
-		if (bn_step_send(rig, &back, family, &result) != 7)
-			return "reply not forwarded from the main table";
-		back.in.src = "VIP";
-		back.in.sport = 53;
-		back.in.ttl = 63;
-		bn_step_packet(rig, &back, family, &want);
-		memcpy(want.data, result.out.data, 12);
-		if (bn_packet_diff(stderr, &want, &result.out))
-			return "reply differs out of the main table";
-	}
-	return NULL;
-}
-
-static const char *udp_lasts(struct bn_rig *rig, int family)
-{
-	struct bn_tuple key = bn_tuple_make(family, IPPROTO_UDP, "A", 5000, "VIP", 53);
-	struct bn_counts before, after;
-	const char *wrong;
-	struct bn_flow f;
-
-	for (int i = 0; i < 3; i++)
-		if (query(rig, family, 5000) != 7 || reply(rig, family, 5000) != 7)
-			return "not forwarded";
-	if (bn_rig_flow(rig, &key, &f) != BN_TRANSIENT)
-		return "a flow of a moment is in the main table";
-	wait_lasting(rig);
-	bn_rig_counts(rig, &before);
-	query(rig, family, 5000);
-	reply(rig, family, 5000);
-	bn_rig_counts(rig, &after);
-	if (bn_rig_flow(rig, &key, &f) != BN_ESTABLISHED)
-		return "a lasting flow is not in the main table";
-	if (after.counter[BN_CNT_FLOWS_PROMOTED] - before.counter[BN_CNT_FLOWS_PROMOTED] != 2)
-		return "not counted as promoted";
-	wrong = udp_established(rig, family, BN_CSUM_RIGHT);
-	if (!wrong && family == 4)
-		wrong = udp_established(rig, family, BN_CSUM_ZERO);
-	return wrong;
-}
-
-static const char *udp_one_sided(struct bn_rig *rig, int family)
-{
-	struct bn_tuple key = bn_tuple_make(family, IPPROTO_UDP, "A", 5001, "VIP", 53);
-	struct bn_flow f;
-
-	for (int i = 0; i < 6; i++)
-		query(rig, family, 5001);
-	wait_lasting(rig);
-	for (int i = 0; i < 6; i++)
-		query(rig, family, 5001);
-	return bn_rig_flow(rig, &key, &f) == BN_TRANSIENT
-		       ? NULL
-		       : "a flow that nobody answers is established";
-}
-
-/* As if the flows' last packets were longer ago than a lasting flow's lifetime. */
-static __u32 lifetime;
-
-static void idle(struct bn_flow_entry *e)
-{
-	e->flow.last_seen -= lifetime + 10;
-}
-
-/* ... and newcomers had taken the places of replies' entries. */
-static void idle_without_reply(struct bn_flow_entry *e)
-{
-	idle(e);
-	if (!(e->flow.flags & BN_FLOW_ORIGIN))
-		e->key.pad = 1; /* nobody's */
-}
-
-static const char *lasting_idle(struct bn_rig *rig, int family)
-{
-	struct bn_tuple key = bn_tuple_make(family, IPPROTO_UDP, "A", 5002, "VIP", 53);
-	struct bn_tuple back = bn_tuple_make(family, IPPROTO_UDP, "B", 5353, "A", 5002);
-	struct bn_counts before, after;
-	struct bn_flow f, r;
-
-	lifetime = rig->config.life.udp_lasting;
-	for (int i = 0; i < 2; i++) {
-		query(rig, family, 5002);
-		reply(rig, family, 5002);
-		wait_lasting(rig);
-	}
-	query(rig, family, 5002);
-	if (bn_rig_flow(rig, &key, &f) != BN_ESTABLISHED)
-		return "a lasting flow is not established";
-	bn_rig_flows_change(rig, idle);
-	bn_rig_counts(rig, &before);
-	if (query(rig, family, 5002) != 7)
-		return "not forwarded after its time";
-	bn_rig_counts(rig, &after);
-	if (after.counter[BN_CNT_FLOWS_OPENED] != before.counter[BN_CNT_FLOWS_OPENED])
-		return "another flow, though both directions' entries stand";
-	if (bn_rig_flow(rig, &key, &r) != BN_ESTABLISHED || r.packets != f.packets + 1)
-		return "not counted by its entry";
-	if (bn_rig_flow(rig, &back, &r) != BN_ESTABLISHED || (__s32)(r.last_seen - f.last_seen) < 0)
-		return "the reply's entry may be thrown out before there is a reply";
-	bn_rig_flows_change(rig, idle_without_reply);
-	bn_rig_counts(rig, &before);
-	if (query(rig, family, 5002) != 7)
-		return "not forwarded without a reply's entry";
-	bn_rig_counts(rig, &after);
-	if (after.counter[BN_CNT_FLOWS_OPENED] - before.counter[BN_CNT_FLOWS_OPENED] != 1 ||
-	    after.counter[BN_CNT_FLOWS_CLOSED] - before.counter[BN_CNT_FLOWS_CLOSED] != 1)
-		return "not a new flow without a reply's entry";
-	if (reply(rig, family, 5002) != 7)
-		return "the reply is not forwarded";
-	if (result.out.data[result.out.l4] || result.out.data[result.out.l4 + 1] != 53)
-		return "the reply leaves untranslated";
-	return NULL;
+	return bn_pod_send(rig, family, pod, src, sport, dst, dport, protocol, flags, &result);
 }
 
 static const char *expires(struct bn_rig *rig, int family)
@@ -447,9 +286,6 @@ static const struct bn_case cases[] = {
 		  {"RST", FROM(BN_POD_B), TCP("B", 8080, "A", 40000, RST | ACK), SNAT("VIP", 80),
 		   .count = {[BN_CNT_FLOWS_CLOSED] = 1}, .cause = BN_CLOSE_RST,
 		   .check = reset_half_open}}},
-	{"UDP that lasts moves to the main table", .run = udp_lasts},
-	{"UDP that nobody answers does not", .run = udp_one_sided},
-	{"UDP that goes on after its lifetime", .run = lasting_idle},
 	{"an expired entry is a new flow", .run = expires},
 	{"a full table: the connection goes on", .run = full_table},
 	{"half-open flows of crowded sets", .run = half_open_spill},
