@@ -46,7 +46,7 @@ BN_GLOBAL int sweep_entry(__u32 index, __u32 way)
 		return 0;
 	flow_peer_key(&s->peer, &s->pkt.tuple, &s->fwd);
 	/* as of its last packet, when both were alive */
-	table_find(s, BN_OPPOSITE, s->fwd.last_seen, &opposite);
+	flow_opposite(s, s->fwd.last_seen, &opposite);
 	other = opposite.set;
 	w = opposite.way;
 	if (other && w < BN_WAYS && !sweep_over(other, w, s->pkt.now))

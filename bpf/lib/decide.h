@@ -167,7 +167,9 @@ static __always_inline int decide_back(struct __sk_buff *skb, struct bn_scratch 
 
 /*
  * A flow whose reply direction was thrown out of the table: its entry is made again, so
- * that replies don't pass untranslated. Returns 0, or the reason where the tuple is taken by now.
+ * that replies don't pass untranslated. Returns 0 or the
+ * reason; where the replies' tuple is another flow's by now, BN_DROP_WRONG_DESTINATION: the flow is to
+ * end, and another to be decided.
  */
 BN_GLOBAL int decide_mend(struct __sk_buff *skb)
 {
@@ -184,9 +186,9 @@ BN_GLOBAL int decide_mend(struct __sk_buff *skb)
 		return BN_DROP_NO_ROUTE;
 	decide_reply(s);
 	s->rev.state = s->fwd.state & (BN_FS_ESTABLISHED | BN_FS_REPLIED);
-	if (table_insert(s, BN_OPPOSITE, flow_life(&s->fwd, s->pkt.tuple.protocol), true))
-		return BN_DROP_NAT_PORTS_EXHAUSTED;
-	return 0;
+	return table_insert(s, BN_OPPOSITE, flow_life(&s->fwd, s->pkt.tuple.protocol), true)
+		       ? BN_DROP_WRONG_DESTINATION
+		       : 0;
 }
 
 /* A refusal worth remembering, so that a flood of it costs a lookup: policy's. */
@@ -449,7 +451,7 @@ BN_GLOBAL int decide_again(struct __sk_buff *skb)
 	struct bn_flow_hot *live;
 	struct bn_flow *f;
 	struct bn_party *hop;
-	struct bn_place place, opposite;
+	struct bn_place place;
 	__u32 epoch;
 	int r;
 
@@ -477,11 +479,7 @@ BN_GLOBAL int decide_again(struct __sk_buff *skb)
 	if (!r && hop->slot != bn_flow_dst_slot(f->slots))
 		r = BN_DROP_WRONG_DESTINATION;
 	if (r) {
-		flow_peer_key(&s->peer, &s->pkt.tuple, f);
-		flow_live(s, &place);
-		flow_peer(s, &opposite);
-		flow_report_closed(s, &place, &opposite, BN_CLOSE_STALE);
-		flow_delete();
+		flow_end(BN_CLOSE_STALE);
 		/* from here on the packet's ends, not the flow's: it is told or decided by them */
 		if (!(f->flags & BN_FLOW_ORIGIN)) {
 			s->leaves_as = s->src;

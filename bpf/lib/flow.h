@@ -92,28 +92,27 @@ static __always_inline struct bn_flow_hot *flow_live(struct bn_scratch *s, struc
 	return table_flow(place);
 }
 
-/* The live entry of the opposite direction. */
-static __always_inline struct bn_flow_hot *flow_peer(struct bn_scratch *s, struct bn_place *place)
+/*
+ * The live entry of the opposite direction. Where that one's time was over, its key may be another
+ * flow's by now, whose entry is not found.
+ */
+static __always_inline struct bn_flow_hot *flow_opposite(struct bn_scratch *s, __u32 now,
+							 struct bn_place *place)
 {
-	table_find(s, BN_OPPOSITE, s->pkt.now, place);
-	return table_flow(place);
+	struct bn_flow_hot *f;
+
+	table_find(s, BN_OPPOSITE, now, place);
+	f = table_flow(place);
+	if (f && (f->action == BN_ACT_DROP || flow_is_others(f, &s->pkt.tuple))) {
+		place->set = NULL;
+		return NULL;
+	}
+	return f;
 }
 
-/* Removes the flow that flow_lookup() found, both directions. */
-BN_GLOBAL int flow_delete(void)
+static __always_inline struct bn_flow_hot *flow_peer(struct bn_scratch *s, struct bn_place *place)
 {
-	struct bn_scratch *s = bn_scratch_get();
-	struct bn_place own, peer;
-	__u64 gone = 0;
-
-	if (!s)
-		return 0;
-	if (flow_peer(s, &peer))
-		gone += table_change(&peer, TABLE_FREE, 0, s->pkt.now) == 2;
-	if (flow_live(s, &own))
-		gone += table_change(&own, TABLE_FREE, 0, s->pkt.now) == 2;
-	bn_count(BN_CNT_FLOWS_DEMOTED, gone);
-	return 0;
+	return flow_opposite(s, s->pkt.now, place);
 }
 
 /* By whom, if the packet in hand shows it: it is the reset, or the second FIN. */
@@ -154,6 +153,25 @@ static __always_inline void flow_report_closed(struct bn_scratch *s, struct bn_p
 		s->ended_reply = s->fwd;
 	}
 	event_closed(cause | EVENT_CLOSED_BY(who));
+}
+
+/* The end of the flow that flow_lookup() found: it is reported, and both directions are removed. */
+BN_GLOBAL int flow_end(__u32 cause)
+{
+	struct bn_scratch *s = bn_scratch_get();
+	struct bn_place own, opposite;
+	__u64 gone;
+
+	if (!s)
+		return 0;
+	flow_peer_key(&s->peer, &s->pkt.tuple, &s->fwd);
+	flow_live(s, &own);
+	flow_peer(s, &opposite);
+	flow_report_closed(s, &own, &opposite, cause);
+	gone = table_change(&opposite, TABLE_FREE, 0, s->pkt.now) == 2;
+	gone += table_change(&own, TABLE_FREE, 0, s->pkt.now) == 2;
+	bn_count(BN_CNT_FLOWS_DEMOTED, gone);
+	return 0;
 }
 
 /*

@@ -125,7 +125,8 @@ BN_GLOBAL int slow_by_stack(struct __sk_buff *skb)
 	if (!s)
 		return 0;
 	bn_tuple_reverse(&s->peer, &s->pkt.tuple);
-	f = flow_peer(s, &place);
+	table_find(s, BN_OPPOSITE, s->pkt.now, &place);
+	f = table_flow(&place);
 	return f && f->flags & BN_FLOW_NAT && f->in_ifindex == s->pkt.ifindex &&
 	       f->out_ifindex == skb->ingress_ifindex;
 }
@@ -137,8 +138,8 @@ BN_GLOBAL int slow_by_stack(struct __sk_buff *skb)
 BN_GLOBAL int slow_entry_serves(struct __sk_buff *skb)
 {
 	struct bn_scratch *s = bn_scratch_get();
-	struct bn_place own, opposite;
 	struct bn_flow_hot *peer;
+	struct bn_place place;
 	struct bn_flow *f;
 	bool answers = false, over = false;
 	__u32 in;
@@ -176,8 +177,7 @@ BN_GLOBAL int slow_entry_serves(struct __sk_buff *skb)
 			  !(s->pkt.tcp_flags & TCP_SYN);
 	}
 	flow_peer_key(&s->peer, &s->pkt.tuple, f);
-	flow_live(s, &own);
-	peer = flow_peer(s, &opposite);
+	peer = flow_peer(s, &place);
 	/* the backend has left since its SYN-ACK: it serves whom it has told so */
 	if (answers && peer && peer->packets)
 		return 1;
@@ -186,8 +186,7 @@ BN_GLOBAL int slow_entry_serves(struct __sk_buff *skb)
 		peer->last_seen = s->pkt.now;
 		return 1;
 	}
-	flow_report_closed(s, &own, &opposite, over ? BN_CLOSE_EXPIRED : BN_CLOSE_STALE);
-	flow_delete();
+	flow_end(over ? BN_CLOSE_EXPIRED : BN_CLOSE_STALE);
 	return 0;
 }
 
@@ -224,8 +223,12 @@ BN_GLOBAL int slow_flow(struct __sk_buff *skb)
 	if (known && !flow_established(s->fwd.state) &&
 	    (s->fwd.flags & (BN_FLOW_NAT | BN_FLOW_ORIGIN)) == (BN_FLOW_NAT | BN_FLOW_ORIGIN)) {
 		r = decide_mend(skb);
-		if (r)
+		if (r == BN_DROP_WRONG_DESTINATION) {
+			flow_end(BN_CLOSE_STALE);
+			known = false;
+		} else if (r) {
 			return bn_drop(r);
+		}
 	}
 	if (known) {
 		flow_track();

@@ -357,14 +357,6 @@ static __always_inline __u32 table_deadline(const struct bn_flow_entry *e)
 	return e->flow.last_seen + table_lasts(e->key.protocol);
 }
 
-/* Whether an entry is another flow's than the one whose opposite direction is the packet in hand. */
-static __always_inline bool table_is_others(const struct bn_flow_hot *f, const struct bn_tuple *t)
-{
-	return f->action != BN_ACT_DROP &&
-	       !(bn_addr_equal(&f->to_saddr, &t->daddr) && bn_addr_equal(&f->to_daddr, &t->saddr) &&
-		 f->to_sport == t->dport && f->to_dport == t->sport);
-}
-
 /* What table_insert() has to do for most: s->placed_set and s->placed_way say where the entry is now. */
 BN_GLOBAL int table_put(__u32 direction, __u32 life, __u32 owned)
 {
@@ -462,7 +454,7 @@ picked:
 		expired = bn_expired(set->expires[way], now);
 		old_tag = set->tag[way];
 		if (old_tag) {
-			if (same && owned && !expired && table_is_others(&e->flow, &s->pkt.tuple)) {
+			if (same && owned && !expired && flow_is_others(&e->flow, &s->pkt.tuple)) {
 				taken = true;
 			} else {
 				s->ended.key = e->key;
@@ -528,7 +520,7 @@ BN_GLOBAL int table_yield(__u32 direction, __u32 owned)
 	bpf_spin_lock(&set->lock);
 	way = table_search_set(set, key, tag, s->pkt.now);
 	if (way < BN_WAYS)
-		others = table_is_others(&set->entry[way].flow, &s->pkt.tuple);
+		others = flow_is_others(&set->entry[way].flow, &s->pkt.tuple);
 	bpf_spin_unlock(&set->lock);
 	if (way == TABLE_NOT_FOUND)
 		return 0;

@@ -119,6 +119,11 @@ static __u16 source_port(const struct bn_packet *p)
 	return p->data[p->l4] << 8 | p->data[p->l4 + 1];
 }
 
+static __u16 destination_port(const struct bn_packet *p)
+{
+	return p->data[p->l4 + 2] << 8 | p->data[p->l4 + 3];
+}
+
 /* An established UDP flow of the client's port, answered. */
 static bool lasting(struct bn_rig *rig, int family, __u16 port)
 {
@@ -178,6 +183,103 @@ static const char *lasting_idle(struct bn_rig *rig, int family)
 	return NULL;
 }
 
+/* Whether the flow that goes from A to B itself is whole: counted by nobody, and replied to as it is. */
+static const char *direct_whole(struct bn_rig *rig, int family, __u8 protocol, __u16 port,
+				__u16 server)
+{
+	struct bn_tuple key = bn_tuple_make(family, protocol, "A", port, "B", server);
+	struct bn_tuple back = bn_tuple_make(family, protocol, "B", server, "A", port);
+	const __u8 over = BN_FS_CLOSING;
+	struct bn_flow f, r;
+
+	if (bn_rig_flow(rig, &key, &f) == BN_NOWHERE || bn_rig_flow(rig, &back, &r) == BN_NOWHERE)
+		return "an entry of the other flow is gone";
+	if ((f.flags | r.flags) & BN_FLOW_COUNTED || (f.state | r.state) & over)
+		return "the other flow is taken for one that has ended";
+	if (bn_pod_send(rig, family, BN_POD_B, "B", server, "A", port, protocol, SYN | ACK,
+			&result) != 7)
+		return "the other flow's reply is not forwarded";
+	if (source_port(&result.out) != server || destination_port(&result.out) != port)
+		return "the other flow's reply is translated";
+	return NULL;
+}
+
+/* Goes on after its lifetime; the tuple of its replies is another flow's by then. */
+static const char *lasting_taken(struct bn_rig *rig, int family)
+{
+	struct bn_counts before, after;
+	const char *wrong;
+	__u16 port;
+
+	if (!lasting(rig, family, 5003))
+		return "a lasting flow is not established";
+	bn_rig_flows_age(rig, rig->config.life.udp_lasting + 10);
+	if (bn_pod_send(rig, family, BN_POD_A, "A", 5003, "B", 5353, IPPROTO_UDP, 0, &result) != 7)
+		return "the direct flow is refused";
+	if (source_port(&result.out) != 5003)
+		return "the direct flow is translated";
+	bn_rig_counts(rig, &before);
+	if (query(rig, family, 5003) != 7)
+		return "not forwarded";
+	bn_rig_counts(rig, &after);
+	port = source_port(&result.out);
+	if (port == 5003)
+		return "two flows share one translated tuple";
+	if (opened(&before, &after) != 1 || closed(&before, &after) != 1)
+		return "not the end of one flow and the begin of another";
+	wrong = direct_whole(rig, family, IPPROTO_UDP, 5003, 5353);
+	if (wrong)
+		return wrong;
+	if (reply(rig, family, port) != 7)
+		return "the reply is not forwarded";
+	if (source_port(&result.out) != 53 || destination_port(&result.out) != 5003)
+		return "the reply is not translated back";
+	return NULL;
+}
+
+/* A half-open flow's reply's entry was thrown out, and its tuple is another flow's by now. */
+static const char *half_open_taken(struct bn_rig *rig, int family)
+{
+	struct bn_counts before, after;
+
+	if (bn_pod_send(rig, family, BN_POD_A, "A", 40003, "VIP", 80, IPPROTO_TCP, SYN, &result) !=
+		    7 ||
+	    source_port(&result.out) != 40003)
+		return "not forwarded";
+	bn_rig_flows_change(rig, without_reply);
+	if (bn_pod_send(rig, family, BN_POD_A, "A", 40003, "B", 8080, IPPROTO_TCP, SYN, &result) !=
+		    7 ||
+	    source_port(&result.out) != 40003)
+		return "the direct flow is refused or translated";
+	bn_rig_counts(rig, &before);
+	if (bn_pod_send(rig, family, BN_POD_A, "A", 40003, "VIP", 80, IPPROTO_TCP, SYN, &result) !=
+	    7)
+		return "the second SYN is refused";
+	bn_rig_counts(rig, &after);
+	if (source_port(&result.out) == 40003)
+		return "two flows share one translated tuple";
+	if (opened(&before, &after) != 1 || closed(&before, &after) != 1)
+		return "not the end of one flow and the begin of another";
+	return direct_whole(rig, family, IPPROTO_TCP, 40003, 8080);
+}
+
+/* The client asks again and again, and is answered when its first question is forgotten. */
+static const char *late_reply(struct bn_rig *rig, int family)
+{
+	const __u32 half = rig->config.life.udp / 2 + 1;
+
+	for (int i = 0; i < 2; i++) {
+		if (query(rig, family, 5005) != 7)
+			return "not forwarded";
+		bn_rig_flows_age(rig, half);
+	}
+	if (reply(rig, family, 5005) != 7)
+		return "the reply is not forwarded";
+	if (source_port(&result.out) != 53 || destination_port(&result.out) != 5005)
+		return "the reply leaves untranslated";
+	return NULL;
+}
+
 static void quick(struct bn_config *c)
 {
 	c->hz = 10; /* so that two seconds are twenty jiffies */
@@ -187,6 +289,8 @@ static const struct bn_case cases[] = {
 	{"UDP that lasts moves to the main table", .run = udp_lasts},
 	{"UDP that nobody answers does not", .run = udp_one_sided},
 	{"UDP that goes on after its lifetime", .run = lasting_idle},
+	{"UDP that goes on after its lifetime, its reply's tuple taken", .run = lasting_taken},
+	{"a half-open flow whose reply's tuple is taken", .run = half_open_taken},
 };
 
 int main(void)
