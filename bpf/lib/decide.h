@@ -166,8 +166,8 @@ static __always_inline int decide_back(struct __sk_buff *skb, struct bn_scratch 
 }
 
 /*
- * A flow whose reply direction was thrown out of the table: its entry is made again, so
- * that replies don't pass untranslated. Returns 0 or the
+ * The reply's entry of a translated flow that is not established lives as long as the flow's own, and
+ * is made again where it was thrown out, so that replies don't pass untranslated. Returns 0 or the
  * reason; where the replies' tuple is another flow's by now, BN_DROP_WRONG_DESTINATION: the flow is to
  * end, and another to be decided.
  */
@@ -179,8 +179,10 @@ BN_GLOBAL int decide_mend(struct __sk_buff *skb)
 	if (!s)
 		return BN_DROP_INTERNAL;
 	flow_peer_key(&s->peer, &s->pkt.tuple, &s->fwd);
-	if (flow_peer(s, &place))
+	if (flow_peer(s, &place)) {
+		table_extend(&place, s->pkt.now + flow_life(&s->fwd, s->pkt.tuple.protocol));
 		return 0;
+	}
 	party_of_address(&s->dst, &s->fwd.to_daddr);
 	if (s->fwd.flags & BN_FLOW_SERVICE && decide_back(skb, s))
 		return BN_DROP_NO_ROUTE;

@@ -280,6 +280,54 @@ static const char *late_reply(struct bn_rig *rig, int family)
 	return NULL;
 }
 
+/* The client asks again and again, and is answered when its first question is forgotten. */
+static const char *late_reply(struct bn_rig *rig, int family)
+{
+	const __u32 half = rig->config.life.udp / 2 + 1;
+
+	for (int i = 0; i < 2; i++) {
+		if (query(rig, family, 5005) != 7)
+			return "not forwarded";
+		bn_rig_flows_age(rig, half);
+	}
+	if (reply(rig, family, 5005) != 7)
+		return "the reply is not forwarded";
+	if (source_port(&result.out) != 53 || destination_port(&result.out) != 5005)
+		return "the reply leaves untranslated";
+	return NULL;
+}
+
+/* Only the client sends for longer than a lifetime: nobody throws the reply's entry out. */
+static const char *lasting_one_way(struct bn_rig *rig, int family)
+{
+	struct bn_tuple key = bn_tuple_make(family, IPPROTO_UDP, "A", 5004, "VIP", 53);
+	struct bn_tuple back = bn_tuple_make(family, IPPROTO_UDP, "B", 5353, "A", 5004);
+	const __u32 half = rig->config.life.udp_lasting / 2 + 10;
+	struct bn_flow f;
+
+	if (!lasting(rig, family, 5004))
+		return "a lasting flow is not established";
+	for (int i = 0; i < 3; i++) {
+		bn_rig_flows_age(rig, half);
+		if (query(rig, family, 5004) != 7)
+			return "not forwarded";
+		bn_rig_sweep(rig);
+	}
+	if (bn_rig_flow(rig, &key, &f) != BN_ESTABLISHED ||
+	    bn_rig_flow(rig, &back, &f) != BN_ESTABLISHED)
+		return "the sweep has removed a flow that goes on";
+	bn_rig_flows_fill(rig, 0);
+	for (__u16 port = 20000; port < 21000; port++)
+		bn_pod_send(rig, family, BN_POD_A, "A", port, "VIP", 80, IPPROTO_TCP, SYN, &result);
+	if (bn_rig_flow(rig, &back, &f) != BN_ESTABLISHED)
+		return "a newcomer has thrown the reply's entry out";
+	bn_rig_flows_age(rig, 2 * half);
+	bn_rig_sweep(rig);
+	if (bn_rig_flow(rig, &key, &f) != BN_NOWHERE || bn_rig_flow(rig, &back, &f) != BN_NOWHERE)
+		return "the sweep has left a flow that is over";
+	return NULL;
+}
+
 static void quick(struct bn_config *c)
 {
 	c->hz = 10; /* so that two seconds are twenty jiffies */
@@ -291,6 +339,7 @@ static const struct bn_case cases[] = {
 	{"UDP that goes on after its lifetime", .run = lasting_idle},
 	{"UDP that goes on after its lifetime, its reply's tuple taken", .run = lasting_taken},
 	{"a half-open flow whose reply's tuple is taken", .run = half_open_taken},
+	{"UDP that is answered late", .run = late_reply},
 };
 
 int main(void)
