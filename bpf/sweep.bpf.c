@@ -26,7 +26,7 @@ static __always_inline bool sweep_over(const struct bn_flow_set *set, __u32 way,
 	return !(set->established & 1u << way) || bn_expired(table_deadline(&set->entry[way]), now);
 }
 
-/* An entry whose time is over: the flow goes if its other direction's is, too. */
+/* An entry whose time is over: the flow goes if its other direction's is, too, else it stays as long. */
 BN_GLOBAL int sweep_entry(__u32 index, __u32 way)
 {
 	struct bn_scratch *s = bn_scratch_get();
@@ -49,8 +49,11 @@ BN_GLOBAL int sweep_entry(__u32 index, __u32 way)
 	flow_opposite(s, s->fwd.last_seen, &opposite);
 	other = opposite.set;
 	w = opposite.way;
-	if (other && w < BN_WAYS && !sweep_over(other, w, s->pkt.now))
+	if (other && w < BN_WAYS && !sweep_over(other, w, s->pkt.now)) {
+		if (flow_established(s->fwd.state)) /* or a newcomer would take its place */
+			table_extend(&own, table_deadline(&other->entry[w]));
 		return 0;
+	}
 	if (s->fwd.action != BN_ACT_DROP)
 		flow_report_closed(s, &own, &opposite, BN_CLOSE_EXPIRED);
 	bn_sweep_gone += table_change(&own, TABLE_FREE, 0, s->pkt.now) >= 0;
