@@ -18,12 +18,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BIN = os.path.join(ROOT, os.environ.get("BPFNET_BUILD", "build"))
 ID = os.environ["BENCH_ID"]
-DIR = f"/tmp/bpfnet-mode-{ID}"
+DIR = os.path.join(tempfile.gettempdir(), f"bpfnet-mode-{ID}")
 RUN, STATE, BPFFS = DIR + "/run", DIR + "/state", f"/sys/fs/bpf/{ID}"
 CGROUP = os.environ["BENCH_CGROUP"] if os.environ.get("BPFNET_BENCH_SOCKET") == "1" else "none"
 NODE = os.environ["BENCH_NODE_NETNS"]

@@ -17,6 +17,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 
 import yaml
@@ -31,7 +32,7 @@ BPFTOOL = os.environ.get("BPFTOOL") or "bpftool"
 PREFIX = os.environ.get("BPFNET_TEST_PREFIX", "bnt")
 # as-is, node-off (no tx checksum offload on the node's devices) or pod-off (on the pods')
 OFFLOAD = os.environ.get("BPFNET_OFFLOAD", "as-is")
-FOLDER = "/tmp/bpfnet-test-"
+FOLDER = os.path.join(tempfile.gettempdir(), "bpfnet-test-")
 BPFFS = "/sys/fs/bpf"
 
 # The world's side of the uplink and the node's.

@@ -16,6 +16,7 @@
 #include "log.h"
 #include "server/head.h"
 #include "server/server.h"
+#include "lib/temp.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -48,7 +49,7 @@ static int on_stream(struct bn_request *r, void *user)
 	return 0;
 }
 
-static char dir[] = "/tmp/bpfnet-fuzz-XXXXXX";
+static char dir[BN_TEMP_MAX];
 
 static void stop(void)
 {
@@ -59,7 +60,8 @@ static void stop(void)
 
 static void start(void)
 {
-	struct bn_server_config config = {.run_dir = mkdtemp(dir), .group = BN_SERVER_NO_GROUP};
+	struct bn_server_config config = {.run_dir = bn_temp_dir(dir, "fuzz"),
+					  .group = BN_SERVER_NO_GROUP};
 
 	if (!config.run_dir || sd_event_new(&event) < 0 ||
 	    bn_server_new(event, &config, &server, NULL) < 0)

@@ -23,6 +23,7 @@
 #include "datapath/cookie.h"
 #include "error.h"
 #include "net/netns.h"
+#include "lib/temp.h"
 
 struct bn_rig rig;
 static struct bn_sock *sock;
@@ -199,11 +200,11 @@ static void join(void)
 /* A child is in the cgroup, so that it can be removed when all is over. */
 int stage_main(int (*test)(void))
 {
-	char mount_point[] = "/tmp/bpfnet-sock-XXXXXX";
+	char mount_point[BN_TEMP_MAX];
 	int status = 0;
 	pid_t pid;
 
-	if (!mkdtemp(mount_point) || unshare(CLONE_NEWNS) ||
+	if (!bn_temp_dir(mount_point, "sock") || unshare(CLONE_NEWNS) ||
 	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
 	    mount("none", mount_point, "cgroup2", 0, NULL))
 		bn_rig_die("mount cgroup2", errno);

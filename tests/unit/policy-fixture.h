@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "policy-run.h"
+#include "lib/temp.h"
 
 #include <bpf/bpf.h>
 #include <bpfnet/limits.h>
@@ -24,7 +25,6 @@
 #include <netinet/in.h>
 #include <stdio.h>
 
-#define PF_STATE "/tmp/bpfnet-test-policy-XXXXXX"
 #define PF_NAMESPACES 3
 #define PF_PODS 12
 #define PF_POLICIES 6
@@ -84,7 +84,7 @@ struct pf_maps {
 struct pf {
 	struct bn_policy *policy;
 	struct bn_policy_config config;
-	char dir[sizeof(PF_STATE)];
+	char dir[BN_TEMP_MAX];
 	int fd[5];
 	struct pf_model models[2];
 	struct pf_model *now, *next; /* in force, whose memory is pointed to; wanted next */
@@ -220,8 +220,7 @@ static inline void pf_setup(struct pf *pf, uint32_t tables, uint32_t pages, uint
 	memset(pf, 0, sizeof(*pf));
 	pf->now = &pf->models[0];
 	pf->next = &pf->models[1];
-	memcpy(pf->dir, PF_STATE, sizeof(PF_STATE));
-	assert_non_null(mkdtemp(pf->dir));
+	assert_non_null(bn_temp_dir(pf->dir, "policy"));
 	pf->fd[0] = bpf_map_create(BPF_MAP_TYPE_ARRAY, "t", 4, sizeof(struct bn_policy_table),
 				   tables, &mapped);
 	pf->fd[1] = bpf_map_create(BPF_MAP_TYPE_ARRAY, "p", 4, sizeof(struct bn_policy_page), pages,
@@ -255,7 +254,7 @@ static inline void pf_setup(struct pf *pf, uint32_t tables, uint32_t pages, uint
 
 static inline void pf_teardown(struct pf *pf)
 {
-	char command[sizeof(PF_STATE) + 8];
+	char command[BN_TEMP_MAX + 8];
 
 	bn_policy_free(pf->policy);
 	for (int i = 0; i < 5; i++)

@@ -25,11 +25,12 @@
 
 #include "log.h"
 #include "server/server.h"
+#include "lib/temp.h"
 
 #define MSEC UINT64_C(1000)
 
 struct fixture {
-	char dir[64];
+	char dir[BN_TEMP_MAX];
 	sd_event *event;
 	struct bn_server *server;
 	struct bn_request *late;
@@ -222,8 +223,7 @@ static int setup_within(void **state, uint64_t timeout)
 	};
 	struct bn_error err = BN_ERROR_INIT;
 
-	strcpy(f->dir, "/tmp/bpfnet-server-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
+	assert_non_null(bn_temp_dir(f->dir, "server"));
 	assert_int_equal(sd_event_new(&f->event), 0);
 	assert_int_equal(bn_server_new(f->event, &config, &f->server, &err), 0);
 	bn_server_method(f->server, "status", BN_ACCESS_READ, on_status, f);

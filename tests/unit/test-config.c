@@ -9,6 +9,7 @@
 #include "config-keys.h"
 #include "config.h"
 #include "error.h"
+#include "lib/temp.h"
 
 #include <bpfnet/limits.h>
 #include <errno.h>
@@ -32,10 +33,11 @@ static struct result parse(const char *yaml, size_t size, const char *options)
 {
 	struct result result = {0};
 	char *argv[ARGS_MAX + 1] = {"bpfnetd"}, *copy = strdup(options), *rest = copy, *word;
+	char name[BN_TEMP_MAX];
 	int argc = 1, fd;
 
 	if (yaml) {
-		result.file = strdup("/tmp/bpfnet-test-config-XXXXXX");
+		result.file = strdup(bn_temp_name(name, "config"));
 		fd = mkstemp(result.file);
 		assert_true(fd >= 0);
 		assert_int_equal(write(fd, yaml, size), size);

@@ -19,9 +19,10 @@
 #include <cmocka.h>
 
 #include "flows/export-file.h"
+#include "lib/temp.h"
 
-static char dir[] = "/tmp/bpfnet-export-XXXXXX";
-static char path[64];
+static char dir[BN_TEMP_MAX];
+static char path[BN_TEMP_MAX + 16];
 static struct bn_export_file *file;
 
 static const char *name(const char *suffix)
@@ -34,7 +35,7 @@ static const char *name(const char *suffix)
 
 static int setup(void **state)
 {
-	char command[96];
+	char command[2 * BN_TEMP_MAX + 32];
 
 	snprintf(command, sizeof(command), "rm -rf %s && mkdir %s", dir, dir);
 	assert_int_equal(system(command), 0);
@@ -212,7 +213,7 @@ static void test_no_regular_file(void **state)
 
 static void test_folder_comes_and_goes(void **state)
 {
-	char moved[64];
+	char moved[BN_TEMP_MAX + 8];
 
 	snprintf(moved, sizeof(moved), "%s-moved", dir);
 	assert_int_equal(append(line(0)), BN_EXPORT_NONE);
@@ -325,7 +326,7 @@ int main(void)
 	char command[96];
 	int r;
 
-	if (!mkdtemp(dir))
+	if (!bn_temp_dir(dir, "export"))
 		return 1;
 	snprintf(path, sizeof(path), "%s/flows.jsonl", dir);
 	r = cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,9 +13,10 @@
 #include "metrics/method.h"
 #include "metrics/sources.h"
 #include "server/server.h"
+#include "lib/temp.h"
 
 struct fixture {
-	char dir[64];
+	char dir[BN_TEMP_MAX];
 	sd_event *loop;
 	struct bn_server *server;
 	struct bn_names *names;
@@ -33,8 +34,7 @@ static int setup(void **state)
 	struct bn_observer_config config = {.events_fd = -1, .node_name = "n", .history = 2000};
 
 	assert_non_null(f);
-	strcpy(f->dir, "/tmp/bn-test-flows-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
+	assert_non_null(bn_temp_dir(f->dir, "flows"));
 	server.run_dir = f->dir;
 	assert_int_equal(sd_event_new(&f->loop), 0);
 	assert_int_equal(bn_server_new(f->loop, &server, &f->server, NULL), 0);

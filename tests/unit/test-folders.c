@@ -12,6 +12,7 @@
 #include "error.h"
 #include "folders.h"
 #include "instance.h"
+#include "lib/temp.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +31,7 @@
 #define USUAL "/sys/fs/bpf"
 
 struct place {
-	char top[64], run[96], state[96], bpffs[96];
+	char top[BN_TEMP_MAX], run[96], state[96], bpffs[96];
 	struct bn_instance_folders folders;
 };
 
@@ -39,8 +40,7 @@ static int setup(void **state)
 {
 	struct place *p = calloc(1, sizeof(*p));
 
-	strcpy(p->top, "/tmp/bpfnet-test-folders-XXXXXX");
-	if (!mkdtemp(p->top))
+	if (!bn_temp_dir(p->top, "folders"))
 		return -1;
 	snprintf(p->run, sizeof(p->run), "%s/a/run", p->top);
 	snprintf(p->state, sizeof(p->state), "%s/b/state", p->top);

@@ -3,6 +3,7 @@
 #include "test-objects.h"
 
 #include "objects/folder.h"
+#include "lib/temp.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -174,7 +175,7 @@ static size_t services(struct rig *rig)
 
 static void test_folder(void **state)
 {
-	char dir[] = "/tmp/bn-objects-folder-XXXXXX", text[400];
+	char dir[BN_TEMP_MAX], text[400];
 	struct bn_error err = BN_ERROR_INIT;
 	struct bn_folder *folder = NULL;
 	sd_event *event = NULL;
@@ -182,7 +183,7 @@ static void test_folder(void **state)
 	unsigned commits;
 
 	rig_setup(&rig);
-	assert_non_null(mkdtemp(dir));
+	assert_non_null(bn_temp_dir(dir, "folder"));
 	assert_int_equal(sd_event_new(&event), 0);
 	snprintf(text, sizeof(text), SVC, "hand", 1);
 	rig_apply(&rig, text, NULL);

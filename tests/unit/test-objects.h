@@ -6,6 +6,7 @@
 #pragma once
 
 #include "objects/objects.h"
+#include "lib/temp.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -20,7 +21,7 @@
 #include <cmocka.h>
 
 struct rig {
-	char dir[64];
+	char dir[BN_TEMP_MAX];
 	struct bn_objects *objects;
 	struct bn_cidr cidrs[4];
 	size_t n_cidrs;
@@ -161,8 +162,8 @@ static inline void rig_reopen(struct rig *rig)
 
 static inline void rig_setup_cidrs(struct rig *rig, const char *const *cidrs)
 {
-	*rig = (struct rig){.dir = "/tmp/bn-objects-XXXXXX"};
-	assert_non_null(mkdtemp(rig->dir));
+	*rig = (struct rig){0};
+	assert_non_null(bn_temp_dir(rig->dir, "objects"));
 	for (; *cidrs; cidrs++)
 		assert_int_equal(bn_cidr_parse(*cidrs, &rig->cidrs[rig->n_cidrs++]), 0);
 	rig_open(rig);

@@ -3,6 +3,7 @@
 #include "policy/registry.h"
 
 #include "error.h"
+#include "lib/temp.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -16,7 +17,7 @@
 
 #include <cmocka.h>
 
-static char dir[64], path[128];
+static char dir[BN_TEMP_MAX], path[128];
 static struct bn_registry *r;
 
 static void start(uint32_t first, uint32_t limit)
@@ -29,8 +30,7 @@ static void start(uint32_t first, uint32_t limit)
 
 static int setup(void **state)
 {
-	snprintf(dir, sizeof(dir), "/tmp/bn-registry-XXXXXX");
-	assert_non_null(mkdtemp(dir));
+	assert_non_null(bn_temp_dir(dir, "registry"));
 	snprintf(path, sizeof(path), "%s/names.log", dir);
 	return 0;
 }

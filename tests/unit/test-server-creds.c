@@ -22,6 +22,7 @@
 #include "log.h"
 #include "server/creds.h"
 #include "server/head.h"
+#include "lib/temp.h"
 
 #define NOBODY 65534
 #define GROUP 4711
@@ -135,8 +136,9 @@ static int on_child(sd_event_source *source, const siginfo_t *si, void *user)
 /* What a stranger with this supplementary group gets. `mode`: of the socket, 0: as it is made. */
 static int try_as_stranger(gid_t configured, gid_t group, mode_t mode)
 {
-	char dir[] = "/tmp/bpfnet-server-XXXXXX", path[64];
-	struct bn_server_config config = {.run_dir = mkdtemp(dir), .group = configured};
+	char dir[BN_TEMP_MAX], path[128];
+	struct bn_server_config config = {.run_dir = bn_temp_dir(dir, "creds"),
+					  .group = configured};
 	struct bn_server *server;
 	sd_event *event;
 	int status = -1;
