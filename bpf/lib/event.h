@@ -104,14 +104,6 @@ static __always_inline void event_audited(struct bn_scratch *s)
 
 #define EVENT_CLOSED_BY(who) ((who) << 8)
 
-/* Whether an entry is another flow's than the one whose opposite direction has the key `t`. */
-static __always_inline bool flow_is_others(const struct bn_flow_hot *f, const struct bn_tuple *t)
-{
-	return f->action != BN_ACT_DROP &&
-	       !(bn_addr_equal(&f->to_saddr, &t->daddr) && bn_addr_equal(&f->to_daddr, &t->saddr) &&
-		 f->to_sport == t->dport && f->to_dport == t->sport);
-}
-
 /*
  * Reports the end of the flow in s->ended and s->ended_reply. `how`: enum bn_close_cause and
  * EVENT_CLOSED_BY() an enum bn_closed_by.
@@ -127,7 +119,7 @@ BN_GLOBAL int event_closed(__u32 how)
 	f = &s->ended.flow;
 	r = &s->ended_reply;
 	/* looked for by its key, which another flow may have by now */
-	if (r->action == BN_ACT_DROP || flow_is_others(&r->hot, &s->ended.key))
+	if (!flow_answers(&r->hot, &s->ended.key))
 		__builtin_memset(&s->ended_reply, 0, sizeof(s->ended_reply));
 	bn_count(BN_CNT_FLOWS_CLOSED, 1);
 	bn_count(BN_CNT_CLOSED_PACKETS, f->packets + r->packets);

@@ -103,7 +103,7 @@ static __always_inline struct bn_flow_hot *flow_opposite(struct bn_scratch *s, _
 
 	table_find(s, BN_OPPOSITE, now, place);
 	f = table_flow(place);
-	if (f && (f->action == BN_ACT_DROP || flow_is_others(f, &s->pkt.tuple))) {
+	if (f && !flow_answers(f, &s->pkt.tuple)) {
 		place->set = NULL;
 		return NULL;
 	}

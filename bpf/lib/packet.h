@@ -204,3 +204,14 @@ static __always_inline bool bn_addr_zero(const union bn_addr *a)
 {
 	return !(a->d[0] | a->d[1]);
 }
+
+/*
+ * Whether an entry is the opposite direction of the flow that has the key `t`: its packets become the
+ * reverse. What else stands under that direction's key is another flow's; a refusal is nobody's.
+ */
+static __always_inline bool flow_answers(const struct bn_flow_hot *f, const struct bn_tuple *t)
+{
+	return f->action != BN_ACT_DROP && bn_addr_equal(&f->to_saddr, &t->daddr) &&
+	       bn_addr_equal(&f->to_daddr, &t->saddr) && f->to_sport == t->dport &&
+	       f->to_dport == t->sport;
+}

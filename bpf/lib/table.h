@@ -357,6 +357,12 @@ static __always_inline __u32 table_deadline(const struct bn_flow_entry *e)
 	return e->flow.last_seen + table_lasts(e->key.protocol);
 }
 
+/* Whether an entry reserves its key for another flow than that of the packet with the key `t`. */
+static __always_inline bool table_reserved(const struct bn_flow_hot *f, const struct bn_tuple *t)
+{
+	return f->action != BN_ACT_DROP && !flow_answers(f, t);
+}
+
 /* What table_insert() has to do for most: s->placed_set and s->placed_way say where the entry is now. */
 BN_GLOBAL int table_put(__u32 direction, __u32 life, __u32 owned)
 {
@@ -454,7 +460,7 @@ picked:
 		expired = bn_expired(set->expires[way], now);
 		old_tag = set->tag[way];
 		if (old_tag) {
-			if (same && owned && !expired && flow_is_others(&e->flow, &s->pkt.tuple)) {
+			if (same && owned && !expired && table_reserved(&e->flow, &s->pkt.tuple)) {
 				taken = true;
 			} else {
 				s->ended.key = e->key;
@@ -520,7 +526,7 @@ BN_GLOBAL int table_yield(__u32 direction, __u32 owned)
 	bpf_spin_lock(&set->lock);
 	way = table_search_set(set, key, tag, s->pkt.now);
 	if (way < BN_WAYS)
-		others = flow_is_others(&set->entry[way].flow, &s->pkt.tuple);
+		others = table_reserved(&set->entry[way].flow, &s->pkt.tuple);
 	bpf_spin_unlock(&set->lock);
 	if (way == TABLE_NOT_FOUND)
 		return 0;
