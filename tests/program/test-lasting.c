@@ -104,14 +104,9 @@ static const char *udp_one_sided(struct bn_rig *rig, int family)
 		       : "a flow that nobody answers is established";
 }
 
-static __u32 opened(const struct bn_counts *before, const struct bn_counts *after)
+static __u64 counted(const struct bn_counts *before, const struct bn_counts *after, int counter)
 {
-	return after->counter[BN_CNT_FLOWS_OPENED] - before->counter[BN_CNT_FLOWS_OPENED];
-}
-
-static __u32 closed(const struct bn_counts *before, const struct bn_counts *after)
-{
-	return after->counter[BN_CNT_FLOWS_CLOSED] - before->counter[BN_CNT_FLOWS_CLOSED];
+	return after->counter[counter] - before->counter[counter];
 }
 
 static __u16 source_port(const struct bn_packet *p)
@@ -162,7 +157,7 @@ static const char *lasting_idle(struct bn_rig *rig, int family)
 	if (query(rig, family, 5002) != 7)
 		return "not forwarded after its time";
 	bn_rig_counts(rig, &after);
-	if (opened(&before, &after))
+	if (counted(&before, &after, BN_CNT_FLOWS_OPENED))
 		return "another flow, though both directions' entries stand";
 	if (bn_rig_flow(rig, &key, &r) != BN_ESTABLISHED || r.packets != f.packets + 1)
 		return "not counted by its entry";
@@ -174,7 +169,8 @@ static const char *lasting_idle(struct bn_rig *rig, int family)
 	if (query(rig, family, 5002) != 7)
 		return "not forwarded without a reply's entry";
 	bn_rig_counts(rig, &after);
-	if (opened(&before, &after) != 1 || closed(&before, &after) != 1)
+	if (counted(&before, &after, BN_CNT_FLOWS_OPENED) != 1 ||
+	    counted(&before, &after, BN_CNT_FLOWS_CLOSED) != 1)
 		return "not a new flow without a reply's entry";
 	if (reply(rig, family, 5002) != 7)
 		return "the reply is not forwarded";
@@ -225,7 +221,8 @@ static const char *lasting_taken(struct bn_rig *rig, int family)
 	port = source_port(&result.out);
 	if (port == 5003)
 		return "two flows share one translated tuple";
-	if (opened(&before, &after) != 1 || closed(&before, &after) != 1)
+	if (counted(&before, &after, BN_CNT_FLOWS_OPENED) != 1 ||
+	    counted(&before, &after, BN_CNT_FLOWS_CLOSED) != 1)
 		return "not the end of one flow and the begin of another";
 	wrong = direct_whole(rig, family, IPPROTO_UDP, 5003, 5353);
 	if (wrong)
@@ -258,7 +255,8 @@ static const char *half_open_taken(struct bn_rig *rig, int family)
 	bn_rig_counts(rig, &after);
 	if (source_port(&result.out) == 40003)
 		return "two flows share one translated tuple";
-	if (opened(&before, &after) != 1 || closed(&before, &after) != 1)
+	if (counted(&before, &after, BN_CNT_FLOWS_OPENED) != 1 ||
+	    counted(&before, &after, BN_CNT_FLOWS_CLOSED) != 1)
 		return "not the end of one flow and the begin of another";
 	return direct_whole(rig, family, IPPROTO_TCP, 40003, 8080);
 }

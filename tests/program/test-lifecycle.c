@@ -5,8 +5,6 @@
  */
 #include "lib/program.h"
 
-#include <arpa/inet.h>
-#include <string.h>
 #include <unistd.h>
 
 #define OPENED [BN_CNT_FLOWS_OPENED] = 1, [BN_CNT_DECISIONS] = 1
