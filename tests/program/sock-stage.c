@@ -28,7 +28,7 @@
 struct bn_rig rig;
 static struct bn_sock *sock;
 static uint64_t netns;
-static char cgroup[64];
+static char cgroup[BN_TEMP_MAX + 32];
 
 socklen_t address(struct sockaddr_storage *ret, const char *addr, uint16_t port)
 {
@@ -187,7 +187,7 @@ void stage_build(void)
 
 static void join(void)
 {
-	char path[96];
+	char path[sizeof(cgroup) + 16];
 	int fd;
 
 	snprintf(path, sizeof(path), "%s/cgroup.procs", cgroup);
