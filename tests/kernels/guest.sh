@@ -6,7 +6,9 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 
 # emulated, everything takes about twenty times as long
-export BPFNET_TEST_SLOW=20 BPFNET_TEST_LOGS="$(mktemp -d)" PYTHONDONTWRITEBYTECODE=1
+export BPFNET_TEST_SLOW=20 PYTHONDONTWRITEBYTECODE=1
+BPFNET_TEST_LOGS=$(mktemp -d) || exit 1
+export BPFNET_TEST_LOGS
 ip link set lo up
 grep -q ' cgroup2 ' /proc/mounts || mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf
