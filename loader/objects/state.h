@@ -6,8 +6,9 @@
  *
  * Files: object.c (life of an object), parse-*.c (tree to object), index.c (tables and links),
  * allot.c (cluster IPs and node ports), host-port.c (host ports of pods), build.c (objects to
- * specs), choose.c (which backends get new flows), publish.c (specs to the datapath), transaction.c (a change, from staging to commit or undo), objects.c, query.c (the
- * public functions).
+ * specs), choose.c (which backends get new flows), publish.c (specs to the datapath), stage.c and
+ * transaction.c (a change: staged, then committed or undone), objects.c, query.c (the public
+ * functions).
  */
 #pragma once
 
