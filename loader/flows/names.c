@@ -15,6 +15,8 @@
 #define HASH_NONFATAL_OOM 1
 #include "flows/names.h"
 
+#include "flows/pool.h"
+
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -39,28 +41,14 @@ struct name_key {
 } __attribute__((packed, aligned(4)));
 _Static_assert(sizeof(struct name_key) == 20, "hashed byte by byte: no padding");
 
-struct pool {
-	struct shared *table;
-	size_t refs; /* of the registry and of every shared string */
-};
-
-/* One or more strings, each with its NUL: a namespace, a port's name, a set of labels. */
-struct shared {
-	UT_hash_handle hh;
-	struct pool *pool;
-	size_t refs;
-	size_t len;
-	char text[];
-};
-
 struct bn_name {
 	UT_hash_handle hh;
 	struct name_key key;
 	uint32_t refs;
 	uint64_t since;
-	struct shared *namespace;
-	struct shared *extra; /* labels, or the name of a service's port */
-	uint32_t identity;    /* of a rule: its index and one */
+	struct bn_shared *namespace;
+	struct bn_shared *extra; /* labels, or the name of a service's port */
+	uint32_t identity;       /* of a rule: its index and one */
 	uint8_t kind : 7;
 	uint8_t local : 1;
 	char text[];
@@ -79,7 +67,7 @@ struct bn_names {
 	struct bn_name *live;
 	struct gone *gone;
 	TAILQ_HEAD(, gone) expiry;
-	struct pool *pool;
+	struct bn_pool *pool;
 	uint64_t (*clock)(void);
 	size_t n_addresses;
 	size_t n_frontends;
@@ -93,108 +81,17 @@ static uint64_t clock_monotonic(void)
 	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
-static void pool_unref(struct pool *pool)
-{
-	if (--pool->refs == 0)
-		free(pool);
-}
-
-static struct shared *shared_get(struct pool *pool, const char *text, size_t len)
-{
-	struct shared *s;
-
-	HASH_FIND(hh, pool->table, text, len, s);
-	if (s) {
-		s->refs++;
-		return s;
-	}
-	s = malloc(sizeof(*s) + len);
-	if (!s)
-		return NULL;
-	s->pool = pool;
-	s->refs = 1;
-	s->len = len;
-	memcpy(s->text, text, len);
-	HASH_ADD_KEYPTR(hh, pool->table, s->text, len, s);
-	if (!s->hh.tbl) {
-		free(s);
-		return NULL;
-	}
-	pool->refs++;
-	return s;
-}
-
-static void shared_unref(struct shared *s)
-{
-	struct pool *pool;
-
-	if (!s || --s->refs)
-		return;
-	pool = s->pool;
-	HASH_DEL(pool->table, s);
-	free(s);
-	pool_unref(pool);
-}
-
-static int string_get(struct pool *pool, const char *text, struct shared **ret)
-{
-	if (!text)
-		return 0;
-	*ret = shared_get(pool, text, strlen(text) + 1);
-	return *ret ? 0 : -ENOMEM;
-}
-
-static int label_compare(const void *a, const void *b)
-{
-	const struct bn_label *x = a, *y = b;
-	int r = strcmp(x->key, y->key);
-
-	return r ? r : strcmp(x->value, y->value);
-}
-
-/* "key=value" NUL "key=value" NUL, sorted, so that equal sets are equal bytes. */
-static int labels_get(struct pool *pool, const struct bn_label *labels, size_t n,
-		      struct shared **ret)
-{
-	struct bn_label *sorted;
-	size_t len = 0;
-	char *text, *p;
-
-	if (n == 0)
-		return 0;
-	sorted = reallocarray(NULL, n, sizeof(*sorted));
-	if (!sorted)
-		return -ENOMEM;
-	memcpy(sorted, labels, n * sizeof(*sorted));
-	qsort(sorted, n, sizeof(*sorted), label_compare);
-	for (size_t i = 0; i < n; i++)
-		len += strlen(sorted[i].key) + strlen(sorted[i].value) + 2;
-	text = malloc(len);
-	if (text) {
-		p = text;
-		for (size_t i = 0; i < n; i++) {
-			p = stpcpy(p, sorted[i].key);
-			*p++ = '=';
-			p = stpcpy(p, sorted[i].value) + 1;
-		}
-		*ret = shared_get(pool, text, len);
-	}
-	free(text);
-	free(sorted);
-	return text && *ret ? 0 : -ENOMEM;
-}
-
 int bn_names_new(uint64_t (*clock)(void), struct bn_names **ret)
 {
 	struct bn_names *names = calloc(1, sizeof(*names));
-	struct pool *pool = calloc(1, sizeof(*pool));
+	struct bn_pool *pool = bn_pool_new();
 
 	if (!names || !pool) {
 		free(names);
-		free(pool);
+		if (pool)
+			bn_pool_unref(pool);
 		return -ENOMEM;
 	}
-	pool->refs = 1;
 	names->pool = pool;
 	names->clock = clock ? clock : clock_monotonic;
 	TAILQ_INIT(&names->expiry);
@@ -227,7 +124,7 @@ void bn_names_free(struct bn_names *names)
 		HASH_DEL(names->live, name);
 		bn_name_unref(name);
 	}
-	pool_unref(names->pool);
+	bn_pool_unref(names->pool);
 	free(names);
 }
 
@@ -409,9 +306,9 @@ static int end_set(struct bn_names *names, const struct name_key *key,
 	if (!name)
 		return -ENOMEM;
 	name->local = spec->local;
-	r = string_get(names->pool, spec->namespace, &name->namespace);
+	r = bn_pool_string(names->pool, spec->namespace, &name->namespace);
 	if (r == 0)
-		r = labels_get(names->pool, spec->labels, spec->n_labels, &name->extra);
+		r = bn_pool_labels(names->pool, spec->labels, spec->n_labels, &name->extra);
 	if (r < 0) {
 		bn_name_unref(name);
 		return r;
@@ -469,9 +366,9 @@ static int service_set(struct bn_names *names, const struct name_key *key, const
 
 	if (!name)
 		return -ENOMEM;
-	r = string_get(names->pool, namespace, &name->namespace);
+	r = bn_pool_string(names->pool, namespace, &name->namespace);
 	if (r == 0)
-		r = string_get(names->pool, port_name, &name->extra);
+		r = bn_pool_string(names->pool, port_name, &name->extra);
 	if (r < 0) {
 		bn_name_unref(name);
 		return r;
@@ -535,9 +432,9 @@ int bn_names_rule_set(struct bn_names *names, uint32_t number, const char *names
 
 	if (!name)
 		return -ENOMEM;
-	r = string_get(names->pool, namespace, &name->namespace);
+	r = bn_pool_string(names->pool, namespace, &name->namespace);
 	if (r == 0)
-		r = string_get(names->pool, rule, &name->extra);
+		r = bn_pool_string(names->pool, rule, &name->extra);
 	if (r < 0) {
 		bn_name_unref(name);
 		return r;
@@ -580,8 +477,8 @@ void bn_name_unref(struct bn_name *name)
 {
 	if (!name || --name->refs)
 		return;
-	shared_unref(name->namespace);
-	shared_unref(name->extra);
+	bn_shared_unref(name->namespace);
+	bn_shared_unref(name->extra);
 	free(name);
 }
 
@@ -627,7 +524,7 @@ const char *bn_name_rule_text(const struct bn_name *name)
 
 const char *bn_name_label_next(const struct bn_name *name, const char *label)
 {
-	const struct shared *labels =
+	const struct bn_shared *labels =
 		name->kind == BN_NAME_SERVICE || name->kind == BN_NAME_RULE ? NULL : name->extra;
 
 	if (!labels)
