@@ -148,6 +148,23 @@ static __always_inline int icmp_error_quote(struct __sk_buff *skb, struct bn_scr
 }
 
 /*
+ * Whether the error comes from where its sender may know of the flow: what a pod or the host sends
+ * from the device that the flow's entry names, what others send only where the flow itself comes
+ * from none. On its way to a pod it may also be the stack's own.
+ */
+static __always_inline bool icmp_error_related(const struct __sk_buff *skb,
+					       const struct bn_scratch *s)
+{
+	__u32 in = s->fwd.in_ifindex;
+
+	if (hook_has_device(s->pkt.hook))
+		return in == s->pkt.ifindex;
+	if (s->pkt.hook == BN_HOOK_TO_POD)
+		return !in || !skb->ingress_ifindex || in == skb->ingress_ifindex;
+	return !in;
+}
+
+/*
  * Finds the flow that the error is about and translates error and quote. On success s->fwd is the
  * flow's entry in the error's direction, its to_* the error's own new addresses, and the packet
  * only needs sending on. Returns 0 or the reason.
@@ -176,7 +193,7 @@ BN_GLOBAL int icmp_error_translate(struct __sk_buff *skb)
 		return BN_DROP_ICMP_UNRELATED;
 	if (f->action == BN_ACT_DROP)
 		return BN_DROP_ICMP_UNRELATED;
-	if (hook_has_device(s->pkt.hook) && f->in_ifindex != s->pkt.ifindex)
+	if (!icmp_error_related(skb, s))
 		return BN_DROP_ICMP_UNRELATED;
 	/* The error must be for the end that sent what it quotes. */
 	if (!bn_addr_equal(&s->pkt.tuple.daddr, &s->inner.saddr))
