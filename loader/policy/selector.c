@@ -11,11 +11,13 @@
 static const char *value_of(const char *key, const struct bn_label *labels, size_t n,
 			    const char *name)
 {
+	if (name && !strcmp(key, NAMESPACE_NAME))
+		return name;
 	for (size_t i = 0; i < n; i++) {
 		if (!strcmp(labels[i].key, key))
 			return labels[i].value;
 	}
-	return name && !strcmp(key, NAMESPACE_NAME) ? name : NULL;
+	return NULL;
 }
 
 static bool holds(const struct bn_requirement *r, const char *value)

@@ -6,8 +6,8 @@
 #include "model.h"
 
 /*
- * `name` is of a namespace, which has the label kubernetes.io/metadata.name by itself, as the API
- * server gives it; NULL for pods.
+ * `name` is of a namespace, whose label kubernetes.io/metadata.name it is whatever `labels` say, as
+ * the API server sets it; NULL for pods.
  */
 bool bn_selector_matches(const struct bn_selector *selector, const struct bn_label *labels,
 			 size_t n, const char *name);

@@ -314,12 +314,12 @@ static inline bool pf_selects(const struct bn_selector *s, const struct bn_label
 		const char *value = NULL;
 		bool in = false;
 
-		if (namespace && !strcmp(r->key, "kubernetes.io/metadata.name"))
-			value = namespace;
 		for (size_t k = 0; k < n; k++) {
 			if (!strcmp(labels[k].key, r->key))
 				value = labels[k].value;
 		}
+		if (namespace && !strcmp(r->key, "kubernetes.io/metadata.name"))
+			value = namespace;
 		for (size_t k = 0; value && k < r->n_values; k++)
 			in |= !strcmp(value, r->values[k]);
 		if ((r->op == BN_IN && !in) || (r->op == BN_NOT_IN && in) ||
