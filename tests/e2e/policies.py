@@ -101,15 +101,17 @@ class Enforce:
 class Connection:
     """TCP with both ends in hand."""
 
-    def __init__(self, source, target, family, number=7000):
+    def __init__(self, source, target, family, number=7000, frontend=None):
+        """To the target itself or to a frontend, an (address, port) that leads to it."""
         with netns.within(target.ns):
             listener = socket.socket(peers.family(target.ip[family]), socket.SOCK_STREAM)
         with listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((target.ip[family], number))
             listener.listen()
-            self.client = peers.tcp_socket(source.ns, target.ip[family])
-            self.client.connect((target.ip[family], number))
+            to = frontend or (target.ip[family], number)
+            self.client = peers.tcp_socket(source.ns, to[0])
+            self.client.connect(to)
             self.server, _ = listener.accept()
         self.passes(b"hello")
 

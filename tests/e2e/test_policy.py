@@ -5,6 +5,7 @@ nor a small datagram. With balancing at the socket and without.
 What a policy means for pods of one node is covered by the conformance cases; this is about how
 traffic gets to where policy is asked.
 """
+import contextlib
 import os
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 import harness
 import peers
 from harness import FAMILIES, cluster_ips, pod_manifest, service_manifest
-from policies import (Enforce, block, blocks, denied_tcp, denied_udp, namespace, namespaces, pings, pods,
+from policies import (Connection, Enforce, block, blocks, denied_tcp, denied_udp, namespace, namespaces, pings, pods,
                       policy, port)
 
 VIP = dict(zip(FAMILIES, cluster_ips(1)))
@@ -41,7 +42,7 @@ def cluster(request, module_cluster):
     c.web, c.alt = pod(1, "web"), pod(1, "alt", http=9090)
     c.near = pod(0, "near")
     c.serve(c.peers.tcp(c.client, "outside", 8080), *c.peers.udp(c.client, "outside", 5353))
-    web = service_manifest("web", [(80, 8080), (53, 5353, "UDP")], {"app": "web"},
+    web = service_manifest("web", [(80, 8080), (53, 5353, "UDP"), (70, 7000)], {"app": "web"},
                            ips=cluster_ips(1))
     near = service_manifest("near", [(80, 8080)], {"app": "near"}, ips=cluster_ips(2))
     near["spec"]["type"] = "NodePort"
@@ -127,6 +128,40 @@ def test_default_deny(cluster, enforce):
         assert denied_tcp(c.web.ns, c.client_ip[family], 8080)
         assert denied_udp(c.web.ns, c.client_ip[family], 5353)
     passes(c.a, c.web)
+
+
+@pytest.mark.parametrize("way, denied", [("pod", "label"), ("service", "ingress"), ("service", "egress")])
+def test_established_is_cut(cluster, enforce, way, denied):
+    """A connection over two nodes, by a change that only one of them enforces; no other one is."""
+    c = cluster
+    change = {"ingress": policy("change", {"app": "web"}, ingress=[{"from": [pods(app="other")]}]),
+              "egress": policy("change", {"app": "a"}, egress=[{"to": [pods(app="alt")]}])}.get(denied)
+    if not change:
+        enforce(policy("friends", {"app": "web"}, ingress=[{"from": [pods(role="friend")]}]))
+    relabel(c, c.a, app="a", role="friend")
+    relabel(c, c.other, app="other", role="friend")
+    to = {f: (VIP[f], 70) if way == "service" else None for f in FAMILIES}
+    try:
+        with contextlib.ExitStack() as stack:
+            doomed, others = ([stack.enter_context(Connection(source, c.web, f, frontend=to[f]))
+                               for f in FAMILIES] for source in (c.a, c.other))
+            if change:
+                enforce(change)
+            else:
+                relabel(c, c.a, app="a")
+            for connection, first in zip(doomed, ("client", "server")):
+                connection.cut(first)
+            for connection in others:
+                connection.passes(bytes(100000))
+        if change:
+            enforce.drop("change")
+        relabel(c, c.a, app="a", role="friend")
+        for f in FAMILIES:
+            with Connection(c.a, c.web, f, frontend=to[f]) as again:
+                again.passes(bytes(100000))
+    finally:
+        relabel(c, c.a, app="a")
+        relabel(c, c.other, app="other")
 
 
 def test_named_ports(cluster, enforce):
