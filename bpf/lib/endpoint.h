@@ -33,15 +33,20 @@ static __always_inline void mac_set(struct ethhdr *eth, __u32 ifindex)
 static __always_inline void party_of_endpoint(struct bn_party *p, const struct bn_endpoint *ep,
 					      __u32 ifindex)
 {
-	p->identity = ep->identity;
-	p->egress = ep->egress;
-	p->ingress = ep->ingress;
+	__builtin_memcpy(p->policy, ep->policy, sizeof(p->policy));
 	p->ifindex = ifindex;
 	p->flags = ep->flags;
 	p->epoch = ep->epoch;
 	p->slot = ep->slot;
 	p->mtu = ep->mtu;
 	p->kind = BN_ADDR_LOCAL_POD;
+}
+
+/* The same, of the endpoint's IPv6 address. */
+static __always_inline void party_identities6(struct bn_party *p, const struct bn_endpoint *ep)
+{
+	p->policy[0].identity = ep->identity6[0];
+	p->policy[1].identity = ep->identity6[1];
 }
 
 static BN_SHARED int party_of_address(struct bn_party *p, const union bn_addr *addr)
@@ -53,12 +58,10 @@ static BN_SHARED int party_of_address(struct bn_party *p, const union bn_addr *a
 	a = bpf_map_lookup_elem(&bn_addresses, addr);
 	__builtin_memset(p, 0, sizeof(*p));
 	if (!a) {
-		p->identity = BN_IDENTITY_WORLD;
+		party_identity_set(p, BN_IDENTITY_WORLD);
 		return 0;
 	}
-	p->identity = a->identity;
-	p->egress = a->egress;
-	p->ingress = a->ingress;
+	__builtin_memcpy(p->policy, a->policy, sizeof(p->policy));
 	p->kind = a->kind;
 	p->ifindex = a->ifindex;
 	p->flags = a->flags;

@@ -54,8 +54,8 @@ static __always_inline void event_packet(struct bn_event *e, const struct bn_scr
 	e->tuple = s->pkt.tuple;
 	event_target(e, &s->fwd);
 	e->ifindex = s->pkt.ifindex;
-	e->src_identity = s->src.identity;
-	e->dst_identity = s->dst.identity;
+	e->src_identity = party_policy(s, &s->src)->identity;
+	e->dst_identity = party_policy(s, &s->dst)->identity;
 	e->length = s->pkt.len;
 	e->tcp_flags = s->pkt.tcp_flags;
 	e->egress_verdict = s->verdict[BN_POLICY_EGRESS];
@@ -95,8 +95,8 @@ static __always_inline void event_audited(struct bn_scratch *s)
 	}
 	event_packet(e, s);
 	if (!(s->fwd.flags & BN_FLOW_ORIGIN)) {
-		e->src_identity = s->dst.identity;
-		e->dst_identity = s->src.identity;
+		e->src_identity = party_policy(s, &s->dst)->identity;
+		e->dst_identity = party_policy(s, &s->src)->identity;
 	}
 	e->reason = (__u8)s->audited;
 	event_submit(s, e);

@@ -29,7 +29,7 @@ static __noinline int slow_from_pod(struct __sk_buff *skb, const struct bn_looke
 	if (r)
 		return bn_drop(r);
 	if (s->pkt.tuple.family == BN_IPV6)
-		s->src.identity = ep->identity6;
+		party_identities6(&s->src, ep);
 	if (!(looked->flags & BN_LOOKED_MAC)) {
 		if (bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)) || !mac_is_pods(&eth, ifindex))
 			return bn_drop(BN_DROP_SPOOFED_MAC);
@@ -79,7 +79,7 @@ static __noinline int slow_to_pod(struct __sk_buff *skb, const struct bn_looked 
 	if (!skb->ingress_ifindex) {
 		/* locally generated, whatever its address */
 		s->src.kind = BN_ADDR_HOST;
-		s->src.identity = BN_IDENTITY_HOST;
+		party_identity_set(&s->src, BN_IDENTITY_HOST);
 		s->src.slot = BN_SLOT_NONE;
 	} else if (s->src.kind == BN_ADDR_HOST ||
 		   (s->src.kind == BN_ADDR_LOCAL_POD && s->src.ifindex != skb->ingress_ifindex)) {

@@ -90,7 +90,9 @@ static __always_inline bool to_group(const struct bn_tuple *t)
 /* What can't be told to be of a flow leaves only where the firewall lets out everything. */
 static __always_inline int to_uplink_unclear(const struct bn_scratch *s, int reason)
 {
-	return s->src.egress ? bn_drop(reason) : TC_ACT_UNSPEC;
+	const struct bn_policy_ref *policy = s->src.policy;
+
+	return policy[0].egress || policy[1].egress ? bn_drop(reason) : TC_ACT_UNSPEC;
 }
 
 /* From the node itself, with an address of its own. */

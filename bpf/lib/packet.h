@@ -50,21 +50,27 @@ static __always_inline bool hook_is_egress(__u32 hook)
 
 /* One end of a flow, as far as this node knows it. */
 struct bn_party {
-	__u32 identity;
+	struct bn_policy_ref policy[BN_GENERATIONS];
 	__u32 ifindex; /* local pods */
 	__u32 flags;   /* enum bn_endpoint_flag */
 	__u32 epoch;   /* of the slot, as of what was read */
 	__u16 slot;
 	__u16 mtu;
-	__u16 egress, ingress; /* tables of a local pod's policy, or of the node's firewall */
-	__u8 kind;             /* enum bn_address_kind; 0: world */
+	__u8 kind; /* enum bn_address_kind; 0: world */
 	__u8 pad[3];
 };
+
+static __always_inline void party_identity_set(struct bn_party *p, __u32 identity)
+{
+	p->policy[0].identity = identity;
+	p->policy[1].identity = identity;
+}
 
 /* Whether this is the node itself, and it has a firewall: flows of its own are kept then. */
 static __always_inline bool party_is_guarded(const struct bn_party *p)
 {
-	return p->kind == BN_ADDR_HOST && (p->egress || p->ingress);
+	return p->kind == BN_ADDR_HOST && (p->policy[0].egress || p->policy[0].ingress ||
+					   p->policy[1].egress || p->policy[1].ingress);
 }
 
 /* A direction's next hop, as in struct bn_flow. */
@@ -153,6 +159,7 @@ struct bn_scratch {
 	__u64 event_woken; /* when a record last woke the agent: CLOCK_MONOTONIC, ns */
 	__u32 verdict
 		[BN_POLICY_DIRECTIONS]; /* of policy, by BN_VERDICT_...; 0: not asked, or denied */
+	__u32 generation;               /* of policy, when the packet's ends were looked up */
 	__u32 audited; /* the reason for which it would have been dropped; 0: none */
 	__u32 dropped; /* the last reason for a drop, for traces (trace.bpf.c), which reset it */
 	struct bn_pick pick;
@@ -160,6 +167,18 @@ struct bn_scratch {
 	__u8 header[64]; /* under construction */
 	__u8 quote[BN_QUOTE_MAX + 4];
 };
+
+/* What policy has for one of the packet's ends, and whether what it denies passes. */
+static __always_inline const struct bn_policy_ref *party_policy(const struct bn_scratch *s,
+								const struct bn_party *p)
+{
+	return &p->policy[s->generation % BN_GENERATIONS];
+}
+
+static __always_inline bool party_audited(const struct bn_scratch *s, const struct bn_party *p)
+{
+	return p->flags & BN_EP_AUDIT << s->generation % BN_GENERATIONS;
+}
 
 BN_MAP(bn_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct bn_scratch, 1);
 

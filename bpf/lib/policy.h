@@ -12,7 +12,8 @@
 #include "lib/packet.h"
 
 /* The identity that policy knows the other end by. */
-static __noinline __u32 policy_identity(const struct bn_party *p, const union bn_addr *addr)
+static __noinline __u32 policy_identity(const struct bn_party *p, const union bn_addr *addr,
+					__u32 generation)
 {
 	struct bn_range_key key = {.prefixlen = 128};
 	struct bn_policy_cidr *cidr;
@@ -20,7 +21,7 @@ static __noinline __u32 policy_identity(const struct bn_party *p, const union bn
 	if (!p || !addr)
 		return BN_IDENTITY_UNKNOWN;
 	if (p->kind)
-		return p->identity;
+		return p->policy[generation % BN_GENERATIONS].identity;
 	__builtin_memcpy(key.addr, addr, sizeof(key.addr));
 	cidr = bpf_map_lookup_elem(&bn_policy_cidrs, &key);
 	return cidr ? cidr->identity : BN_IDENTITY_WORLD;
@@ -147,6 +148,49 @@ static __noinline bool policy_failsafe(const struct bn_party *src, const struct 
 	return src->kind == BN_ADDR_HOST && policy_failsafe_has(BN_POLICY_EGRESS, key);
 }
 
+/* What policy has for an end by now: the generation has changed since the end was looked up. */
+static __noinline void policy_renew(struct bn_party *p, const union bn_addr *addr)
+{
+	const struct bn_address *a;
+
+	if (!p || !addr)
+		return;
+	a = bpf_map_lookup_elem(&bn_addresses, addr);
+	/* an end that is the host by where its packets come from stays that */
+	if (!a || a->kind != p->kind)
+		return;
+	__builtin_memcpy(p->policy, a->policy, sizeof(p->policy));
+	p->flags = a->flags;
+	p->epoch = a->epoch;
+}
+
+static __always_inline __u32 policy_generation_of(const struct bn_epochs *ep)
+{
+	return *(const volatile __u32 *)&ep->generation;
+}
+
+/*
+ * Settles by which generation both ends' entries are read. Where one has come since the packet began,
+ * either may be from before it was staged: both are looked up again. A generation takes the agent
+ * thousands of packets' time; who meets a second one all the same is refused.
+ */
+static __always_inline bool policy_generation(struct bn_scratch *s, const union bn_addr *saddr,
+					      const union bn_addr *daddr)
+{
+	const struct bn_epochs *ep = epochs_get();
+	__u32 now;
+
+	if (!ep)
+		return false;
+	now = policy_generation_of(ep);
+	if (now == s->generation)
+		return true;
+	s->generation = now;
+	policy_renew(&s->src, saddr);
+	policy_renew(&s->dst, daddr);
+	return policy_generation_of(ep) == now;
+}
+
 /*
  * Both ends of a flow from s->src, which has the address `saddr`, to s->dst, which has `daddr`;
  * `key` has the port behind NAT. 0 or the reason; s->verdict says by which rules.
@@ -154,10 +198,10 @@ static __noinline bool policy_failsafe(const struct bn_party *src, const struct 
 static __noinline int policy_check(struct bn_scratch *s, const union bn_addr *saddr,
 				   const union bn_addr *daddr, __u32 key)
 {
-	__u32 egress = 0, ingress = 0, identity, audit = 0;
+	__u32 egress = 0, ingress = 0, identity, audit = 0, table;
 	int reason = 0;
 
-	if (!s || !saddr || !daddr)
+	if (!s || !saddr || !daddr || !policy_generation(s, saddr, daddr))
 		return BN_DROP_INTERNAL;
 	if (s->src.kind == BN_ADDR_HOST && (s->dst.kind == BN_ADDR_HOST || s->dst.slot))
 		return 0;
@@ -165,24 +209,26 @@ static __noinline int policy_check(struct bn_scratch *s, const union bn_addr *sa
 		return 0;
 	if (policy_failsafe(&s->src, &s->dst, key))
 		return 0;
-	if (s->src.egress && s->dst.kind != BN_ADDR_HOST) {
-		identity = policy_identity(&s->dst, daddr);
-		egress = policy_verdict(s->src.egress, identity, key);
+	table = party_policy(s, &s->src)->egress;
+	if (table && s->dst.kind != BN_ADDR_HOST) {
+		identity = policy_identity(&s->dst, daddr, s->generation);
+		egress = policy_verdict(table, identity, key);
 		s->verdict[BN_POLICY_EGRESS] = egress;
 		if (!(egress & BN_VERDICT_ALLOW)) {
 			audit = BN_DROP_POLICY_EGRESS;
-			if (!(s->src.flags & BN_EP_AUDIT)) {
+			if (!party_audited(s, &s->src)) {
 				reason = BN_DROP_POLICY_EGRESS;
 				goto out;
 			}
 		}
 	}
-	if (s->dst.ingress) {
-		identity = policy_identity(&s->src, saddr);
-		ingress = policy_verdict(s->dst.ingress, identity, key);
+	table = party_policy(s, &s->dst)->ingress;
+	if (table) {
+		identity = policy_identity(&s->src, saddr, s->generation);
+		ingress = policy_verdict(table, identity, key);
 		s->verdict[BN_POLICY_INGRESS] = ingress;
 		if (!(ingress & BN_VERDICT_ALLOW)) {
-			if (!(s->dst.flags & BN_EP_AUDIT)) {
+			if (!party_audited(s, &s->dst)) {
 				reason = BN_DROP_POLICY_INGRESS;
 				goto out;
 			}

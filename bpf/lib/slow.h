@@ -15,6 +15,7 @@ static __always_inline void slow_begin(struct __sk_buff *skb, struct bn_scratch 
 				       const struct bn_looked *looked)
 {
 	const __u32 ifindex = skb->ifindex, len = skb->len;
+	const struct bn_epochs *ep;
 
 	if (!(looked->flags & BN_LOOKED_PARSED)) {
 		__builtin_memset(&s->pkt, 0, sizeof(s->pkt));
@@ -34,6 +35,9 @@ static __always_inline void slow_begin(struct __sk_buff *skb, struct bn_scratch 
 	s->found_tag = looked->tag;
 	s->pkt.ifindex = ifindex;
 	s->pkt.now = bn_now();
+	/* before any of the packet's ends is looked up */
+	ep = epochs_get();
+	s->generation = ep ? ep->generation : 0;
 }
 
 /* The packet's headers, if the established path has not read all of them already. 0 or the reason. */

@@ -225,6 +225,9 @@ int bn_agent_commit(void *user, const struct bn_change *c, struct bn_error *err)
 	}
 	for (size_t i = 0; i < c->n_removed; i++)
 		bn_services_id(a->services, c->removed[i].namespace, c->removed[i].name, &gone[i]);
+	/* what a predecessor left is in force until its policies are */
+	if (!a->filled)
+		bn_addresses_stage(a->addresses);
 	/* addresses first: a backend's pod is known before a service sends flows to it */
 	r = bn_agent_fit_peers(a, peers, c->n_peers, err);
 	if (!r)
@@ -239,6 +242,8 @@ int bn_agent_commit(void *user, const struct bn_change *c, struct bn_error *err)
 		bn_policy_abort(a->policy);
 	else
 		r = bn_policy_commit(a->policy, err);
+	if (!r && !a->filled)
+		r = bn_agent_fit_peers(a, peers, c->n_peers, err);
 	if (!r)
 		r = bn_addresses_peers(a->addresses, NULL, 0, c->peers_removed, c->n_peers_removed,
 				       err);
@@ -258,8 +263,10 @@ int bn_agent_commit(void *user, const struct bn_change *c, struct bn_error *err)
 			else if (!is_endpoint(a, &c->peers_removed[i]))
 				bn_names_remove(a->names, &c->peers_removed[i]);
 		}
-		for (size_t i = 0; i < c->n_peers; i++)
+		for (size_t i = 0; i < c->n_peers; i++) {
+			peers[i].identity = bn_agent_policy_identity(a, &peers[i]);
 			bn_agent_name_peer(a, &peers[i]);
+		}
 		bn_agent_name_services(a, c);
 		/* the datapath has it: what can't be answered now is in the log */
 		if (set_health(a, c) < 0)

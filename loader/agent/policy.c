@@ -12,6 +12,20 @@
 #include <errno.h>
 #include <string.h>
 
+static void stage(void *user)
+{
+	struct bn_agent *a = user;
+
+	bn_addresses_stage(a->addresses);
+}
+
+static void turn(void *user, bool take)
+{
+	struct bn_agent *a = user;
+
+	bn_addresses_switch(a->addresses, take);
+}
+
 static int set_endpoint(void *user, const char *namespace, const char *pod, struct bn_error *err)
 {
 	struct bn_agent *a = user;
@@ -62,7 +76,11 @@ static int found(void *user, const void *key, const void *value)
 	const struct bn_endpoint *e = value;
 	struct bn_agent *a = user;
 
-	return bn_policy_found(a->policy, e->egress, e->ingress);
+	int r = 0;
+
+	for (int g = 0; g < BN_GENERATIONS && !r; g++)
+		r = bn_policy_found(a->policy, e->policy[g].egress, e->policy[g].ingress);
+	return r;
 }
 
 static int found_address(void *user, const void *key, const void *value)
@@ -70,9 +88,12 @@ static int found_address(void *user, const void *key, const void *value)
 	const struct bn_address *address = value;
 	struct bn_agent *a = user;
 
-	return address->kind == BN_ADDR_HOST
-		       ? bn_policy_found(a->policy, address->egress, address->ingress)
-		       : 0;
+	int r = 0;
+
+	for (int g = 0; address->kind == BN_ADDR_HOST && g < BN_GENERATIONS && !r; g++)
+		r = bn_policy_found(a->policy, address->policy[g].egress,
+				    address->policy[g].ingress);
+	return r;
 }
 
 static uint32_t entries(const struct bn_agent *a, enum bn_map_id id)
@@ -99,6 +120,8 @@ int bn_agent_policy_start(struct bn_agent *a, struct bn_error *err)
 		.rules = entries(a, BN_MAP_bn_policy_hits),
 		.cidrs = entries(a, BN_MAP_bn_policy_cidrs),
 		.audit = a->config->policy_audit,
+		.stage = stage,
+		.turn = turn,
 		.endpoint = set_endpoint,
 		.address = set_address,
 		.rule = set_rule,

@@ -39,6 +39,7 @@ struct bn_addresses {
 	union bn_addr node4, node6; /* as bn_addresses_node() was told */
 	bool node_known;
 	struct bn_firewall firewall; /* of the node's own addresses */
+	bool staging;                /* between bn_addresses_stage() and bn_addresses_switch() */
 };
 
 /* What the map should say of the address; NULL: nothing claims it (any more). */

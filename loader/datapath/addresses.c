@@ -23,9 +23,13 @@ static int remember(void *user, const void *key, const void *value)
 	memcpy(&e->addr, key, sizeof(e->addr));
 	memcpy(&e->value, value, sizeof(e->value));
 	e->known = 1;
-	if (e->value.kind == BN_ADDR_HOST)
-		a->firewall = (struct bn_firewall){e->value.egress, e->value.ingress,
-						   e->value.flags & BN_EP_AUDIT};
+	if (e->value.kind == BN_ADDR_HOST) {
+		uint32_t now = a->epochs->generation % BN_GENERATIONS;
+		const struct bn_policy_ref *policy = &e->value.policy[now];
+
+		a->firewall = (struct bn_firewall){policy->egress, policy->ingress,
+						   e->value.flags & BN_EP_AUDIT << now};
+	}
 	HASH_ADD(hh, a->entries, addr, sizeof(e->addr), e);
 	return 0;
 }
@@ -139,8 +143,8 @@ static int put(struct bn_addresses *a, struct entry *e, bool *ret_kind)
 	/* flows of an endpoint's address depend on its slot, others on nothing else */
 	if (!e->known || e->value.kind != want->kind || e->value.slot != want->slot ||
 	    (want->slot == BN_SLOT_NONE &&
-	     (e->value.identity != want->identity || e->value.egress != want->egress ||
-	      e->value.ingress != want->ingress || e->value.flags != want->flags)))
+	     (memcmp(e->value.policy, want->policy, sizeof(want->policy)) ||
+	      e->value.flags != want->flags)))
 		*ret_kind = true;
 	e->value = *want;
 	e->known = 1;
@@ -197,48 +201,88 @@ int bn_addresses_endpoint_reserve(struct bn_addresses *a, const union bn_addr *i
 	return r;
 }
 
+/* Generations that a write is for: all of them, or while a change is staged the one to come. */
+static bool writes(const struct bn_addresses *a, uint32_t generation)
+{
+	return !a->staging || generation != a->epochs->generation % BN_GENERATIONS;
+}
+
+/* What policy has for an address, `e` if there is one; in force goes on what the map has for it. */
+static void policy_fill(const struct bn_addresses *a, const struct entry *e,
+			struct bn_address *value, const struct bn_policy_ref *policy, bool audit)
+{
+	bool stands = e && e->known && e->value.kind == value->kind;
+
+	for (uint32_t g = 0; g < BN_GENERATIONS; g++) {
+		bool news = !stands || writes(a, g);
+		uint32_t bit = (uint32_t)BN_EP_AUDIT << g;
+
+		value->policy[g] = news ? *policy : e->value.policy[g];
+		value->flags = (value->flags & ~bit) | (news ? audit * bit : e->value.flags & bit);
+	}
+}
+
+/*
+ * The endpoint as it is to be. While a change is staged, only the generation to come is the new one,
+ * and no flow has to look at it yet.
+ */
+static void interface_entries(const struct bn_addresses *a, const struct bn_interface *i,
+			      struct bn_endpoint *ep, struct bn_address *value)
+{
+	struct bn_endpoint known;
+	bool stands = a->staging &&
+		      !bpf_map_lookup_elem(a->config.endpoints_fd, &i->ifindex, &known);
+
+	*ep = (struct bn_endpoint){.slot = i->slot, .mtu = i->mtu, .netns = i->netns};
+	ep->epoch = a->epochs->slot[i->slot] + !a->staging;
+	for (uint32_t g = 0; g < BN_GENERATIONS; g++) {
+		bool news = !stands || writes(a, g);
+
+		ep->policy[g] = news ? (struct bn_policy_ref){i->identity4, i->egress, i->ingress}
+				     : known.policy[g];
+		ep->identity6[g] = news ? i->identity6 : known.identity6[g];
+		ep->flags |= (news ? i->flags << g : known.flags) & (uint32_t)BN_EP_AUDIT << g;
+	}
+	for (size_t n = 0; n < i->n_ips; n++) {
+		if (bn_addr_is_v4(&i->ips[n]))
+			ep->v4 = i->ips[n];
+		else
+			ep->v6 = i->ips[n];
+	}
+	*value = (struct bn_address){
+		.ifindex = i->ifindex,
+		.slot = ep->slot,
+		.mtu = ep->mtu,
+		.kind = BN_ADDR_LOCAL_POD,
+		.flags = ep->flags,
+		.epoch = ep->epoch,
+	};
+}
+
 int bn_addresses_endpoint_set(struct bn_addresses *a, const struct bn_interface *i,
 			      struct bn_error *err)
 {
-	uint32_t epoch = a->epochs->slot[i->slot] + 1;
-	struct bn_endpoint ep = {.identity = i->identity4,
-				 .identity6 = i->identity6,
-				 .egress = i->egress,
-				 .ingress = i->ingress,
-				 .slot = i->slot,
-				 .mtu = i->mtu,
-				 .flags = i->flags,
-				 .netns = i->netns,
-				 .epoch = epoch};
-	struct bn_address value = {
-		.egress = i->egress,
-		.ingress = i->ingress,
-		.ifindex = i->ifindex,
-		.slot = i->slot,
-		.mtu = i->mtu,
-		.kind = BN_ADDR_LOCAL_POD,
-		.flags = i->flags,
-		.epoch = epoch,
-	};
+	struct bn_endpoint ep;
+	struct bn_address value;
 	bool kind = false;
 	int r = room_for(a, i->ips, i->n_ips, err);
 
 	if (r)
 		return r;
-	for (size_t n = 0; n < i->n_ips; n++) {
-		if (bn_addr_is_v4(&i->ips[n]))
-			ep.v4 = i->ips[n];
-		else
-			ep.v6 = i->ips[n];
-	}
+	interface_entries(a, i, &ep, &value);
 	r = bn_wanted_set(&a->endpoints, &i->ifindex, &ep);
 	if (r)
 		return bn_error_set(err, r, "can't write the endpoint's entry: %s", strerror(-r));
 	for (size_t n = 0; n < i->n_ips && !r; n++) {
-		value.identity = bn_addr_is_v4(&i->ips[n]) ? i->identity4 : i->identity6;
+		for (int g = 0; g < BN_GENERATIONS; g++) {
+			value.policy[g] = ep.policy[g];
+			if (!bn_addr_is_v4(&i->ips[n]))
+				value.policy[g].identity = ep.identity6[g];
+		}
 		r = put_as(a, &i->ips[n], FROM_ENDPOINT, &value, &kind);
 	}
-	bump(a, i->slot); /* to `epoch`: what carries it is in place */
+	if (!a->staging)
+		bump(a, i->slot); /* to the entries' epoch: what carries it is in place */
 	if (kind)
 		bn_addresses_bump(a);
 	if (r) {
@@ -261,14 +305,13 @@ void bn_addresses_endpoint_remove(struct bn_addresses *a, const struct bn_interf
 		bn_addresses_bump(a);
 }
 
-static void guard(const struct bn_addresses *a, struct bn_address *value)
+/* Of one of the node's own addresses. */
+static void guard(const struct bn_addresses *a, const struct entry *e, struct bn_address *value)
 {
-	if (value->kind != BN_ADDR_HOST)
-		return;
-	value->egress = a->firewall.egress;
-	value->ingress = a->firewall.ingress;
-	value->flags &= ~(uint32_t)BN_EP_AUDIT;
-	value->flags |= a->firewall.audit ? BN_EP_AUDIT : 0;
+	policy_fill(
+		a, e, value,
+		&(struct bn_policy_ref){BN_IDENTITY_HOST, a->firewall.egress, a->firewall.ingress},
+		a->firewall.audit);
 }
 
 int bn_addresses_firewall(struct bn_addresses *a, const struct bn_firewall *firewall,
@@ -280,8 +323,10 @@ int bn_addresses_firewall(struct bn_addresses *a, const struct bn_firewall *fire
 
 	a->firewall = *firewall;
 	HASH_ITER(hh, a->entries, e, tmp) {
-		for (int o = 0; o < ORIGINS; o++)
-			guard(a, &e->as[o]);
+		for (int o = 0; o < ORIGINS; o++) {
+			if (e->as[o].kind == BN_ADDR_HOST)
+				guard(a, e, &e->as[o]);
+		}
 		if (e->has && !r)
 			r = put(a, e, &kind);
 	}
@@ -303,9 +348,14 @@ int bn_addresses_peers(struct bn_addresses *a, const struct bn_peer_spec *set, s
 		coming += !find(a, &set[i].addr);
 	r = full(a, coming, err);
 	for (size_t i = 0; i < n_set && !r; i++) {
-		struct bn_address value = {.identity = set[i].identity, .kind = set[i].kind};
+		const struct bn_policy_ref policy = {.identity = set[i].identity};
+		const struct entry *e = find(a, &set[i].addr);
+		struct bn_address value = {.kind = set[i].kind};
 
-		guard(a, &value);
+		if (value.kind == BN_ADDR_HOST)
+			guard(a, e, &value);
+		else
+			policy_fill(a, e, &value, &policy, false);
 		r = put_as(a, &set[i].addr, FROM_MODEL, &value, &kind);
 	}
 	for (size_t i = 0; i < n_removed && !r; i++)
@@ -317,6 +367,18 @@ int bn_addresses_peers(struct bn_addresses *a, const struct bn_peer_spec *set, s
 		 : 0;
 }
 
+void bn_addresses_stage(struct bn_addresses *a)
+{
+	a->staging = true;
+}
+
+void bn_addresses_switch(struct bn_addresses *a, bool take)
+{
+	if (take)
+		atomic_fetch_add((_Atomic uint32_t *)&a->epochs->generation, 1);
+	a->staging = false;
+}
+
 int bn_addresses_peer_identity(struct bn_addresses *a, const union bn_addr *addr, uint32_t identity,
 			       struct bn_error *err)
 {
@@ -326,7 +388,10 @@ int bn_addresses_peer_identity(struct bn_addresses *a, const union bn_addr *addr
 
 	if (!e || !(e->has & (1 << FROM_MODEL)))
 		return 0;
-	e->as[FROM_MODEL].identity = identity;
+	for (uint32_t g = 0; g < BN_GENERATIONS; g++) {
+		if (writes(a, g))
+			e->as[FROM_MODEL].policy[g].identity = identity;
+	}
 	r = put(a, e, &kind);
 	if (kind)
 		bn_addresses_bump(a);
@@ -337,7 +402,7 @@ int bn_addresses_peer_identity(struct bn_addresses *a, const union bn_addr *addr
 int bn_addresses_own(struct bn_addresses *a, const struct bn_own_spec *own, size_t n,
 		     struct bn_error *err)
 {
-	struct bn_address value = {.identity = BN_IDENTITY_HOST, .kind = BN_ADDR_HOST};
+	struct bn_address value = {.kind = BN_ADDR_HOST};
 	struct entry *e, *tmp;
 	bool kind = false;
 	int r = 0;
@@ -354,7 +419,7 @@ int bn_addresses_own(struct bn_addresses *a, const struct bn_own_spec *own, size
 	}
 	for (size_t i = 0; i < n && !r; i++) {
 		value.flags = own[i].node_ports ? BN_HOST_NODE_PORTS : 0;
-		guard(a, &value);
+		guard(a, find(a, &own[i].addr), &value);
 		r = put_as(a, &own[i].addr, FROM_NODE, &value, &kind);
 	}
 	if (kind)

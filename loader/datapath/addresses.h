@@ -55,6 +55,15 @@ void bn_addresses_endpoint_remove(struct bn_addresses *a, const struct bn_interf
 int bn_addresses_peers(struct bn_addresses *a, const struct bn_peer_spec *set, size_t n_set,
 		       const union bn_addr *removed, size_t n_removed, struct bn_error *err);
 
+/*
+ * A change of policy or labels, for all addresses in one instant: between stage and switch,
+ * bn_addresses_endpoint_set(), _peer_identity() and _firewall() write what comes beside what is in
+ * force. From the switch on that is what comes (`take`) or what was; the same calls follow for each
+ * of them, to write it on both sides and to let flows know.
+ */
+void bn_addresses_stage(struct bn_addresses *a);
+void bn_addresses_switch(struct bn_addresses *a, bool take);
+
 /* The identity of an address that the model names; one that it does not name is no error. */
 int bn_addresses_peer_identity(struct bn_addresses *a, const union bn_addr *addr, uint32_t identity,
 			       struct bn_error *err);

@@ -118,22 +118,15 @@ static int tell_pod(struct bn_policy *p, struct pod *pod, struct bn_error *err)
 
 	if (!state->exists || same_decisions(&pod->now, state))
 		return 0;
-	if (state->local && p->identities_only && !pod->now.local)
-		return 0;
 	pod->told = true;
 	if (state->local)
 		return p->config.endpoint(p->config.user, pod->namespace, pod->name, err);
-	if (!p->identities_only)
-		return 0;
 	for (size_t i = 0; i < state->n_ips && !r; i++)
 		r = p->config.address(p->config.user, &state->ips[i], state->identities[i], err);
 	return r;
 }
 
-/*
- * First who has which identity, then which tables are in force: an identity of before may lack a
- * label that the new tables look at.
- */
+/* Everybody whose identity or tables change, of what is to come. */
 static int tell(struct bn_policy *p, struct bn_error *err)
 {
 	struct node_address *node, *next_node;
@@ -144,17 +137,25 @@ static int tell(struct bn_policy *p, struct bn_error *err)
 		if (!r && node->next && node->now && node->next != node->now)
 			r = p->config.address(p->config.user, &node->addr, node->next, err);
 	}
-	p->identities_only = true;
-	LIST_FOREACH(pod, &p->staged, entry) {
-		if (!r)
-			r = tell_pod(p, pod, err);
-	}
-	p->identities_only = false;
 	LIST_FOREACH(pod, &p->staged, entry) {
 		if (!r)
 			r = tell_pod(p, pod, err);
 	}
 	return r;
+}
+
+/*
+ * One change for everybody: who sends and who receives are asked by the same policies and known by
+ * the same labels, those of before or those of now.
+ */
+static int tell_all(struct bn_policy *p, struct bn_error *err)
+{
+	int r;
+
+	p->config.stage(p->config.user);
+	r = tell(p, err);
+	p->config.turn(p->config.user, !r);
+	return r ? r : tell(p, err);
 }
 
 static void take_over(struct bn_policy *p)
@@ -246,7 +247,7 @@ static int enforce(struct bn_policy *p, struct bn_error *err)
 	if (r)
 		bn_error_set(err, r, "can't write the policies' CIDRs: %s", strerror(-r));
 	else
-		r = tell(p, err);
+		r = tell_all(p, err);
 	if (r) {
 		go_back(p);
 		bn_policy_abort(p);

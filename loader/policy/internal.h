@@ -196,8 +196,7 @@ struct bn_policy {
 	bool started;
 	/* of the change at hand */
 	bool prepared, prefixes_staged, policies_staged;
-	bool going_back;      /* a commit has failed */
-	bool identities_only; /* what is asked about an endpoint has its old tables */
+	bool going_back;                      /* a commit has failed */
 	bool keys_new, ports_new, blocks_new; /* more than before is mentioned */
 	bool blocks_gone;                     /* settled after the change */
 	uint32_t *fresh;                      /* identities */

@@ -29,9 +29,9 @@ void bn_policy_endpoint(const struct bn_policy *p, const char *namespace, const 
 	*ret = (struct bn_policy_endpoint){.egress = BN_POLICY_CLOSED, .ingress = BN_POLICY_CLOSED};
 	if (!state || !state->exists)
 		return;
-	ret->audit = (p->identities_only ? &known->now : state)->audited;
-	ret->egress = table_number(p->identities_only ? &known->now : state, BN_POLICY_EGRESS);
-	ret->ingress = table_number(p->identities_only ? &known->now : state, BN_POLICY_INGRESS);
+	ret->audit = state->audited;
+	ret->egress = table_number(state, BN_POLICY_EGRESS);
+	ret->ingress = table_number(state, BN_POLICY_INGRESS);
 	for (size_t i = 0; i < state->n_ips; i++) {
 		if (bn_addr_is_v4(&state->ips[i]))
 			ret->identity4 = state->identities[i];
@@ -44,24 +44,30 @@ void bn_policy_endpoint(const struct bn_policy *p, const char *namespace, const 
 		ret->identity6 = ret->identity4;
 }
 
-uint32_t bn_policy_identity(const struct bn_policy *p, const char *namespace, const char *pod,
-			    const union bn_addr *addr)
+static uint32_t identity_in(const struct pod_state *state, const union bn_addr *addr)
 {
-	const struct pod *known = pod ? pod_find(p, namespace, pod) : NULL;
-	const struct pod_state *state = known ? state_of(p, known) : NULL;
-	struct node_address *node = NULL;
-
-	if (!pod) {
-		HASH_FIND(hh, p->nodes, addr, sizeof(*addr), node);
-		return !node                          ? BN_IDENTITY_UNKNOWN
-		       : node->next && !p->going_back ? node->next
-						      : node->now;
-	}
-	for (size_t i = 0; state && i < state->n_ips; i++) {
+	for (size_t i = 0; state->exists && i < state->n_ips; i++) {
 		if (bn_addr_equal(&state->ips[i], addr))
 			return state->identities[i];
 	}
 	return BN_IDENTITY_UNKNOWN;
+}
+
+uint32_t bn_policy_identity(const struct bn_policy *p, const char *namespace, const char *pod,
+			    const union bn_addr *addr)
+{
+	const struct pod *known = pod ? pod_find(p, namespace, pod) : NULL;
+	struct node_address *node = NULL;
+	uint32_t identity;
+
+	if (!pod) {
+		HASH_FIND(hh, p->nodes, addr, sizeof(*addr), node);
+		return !node ? BN_IDENTITY_UNKNOWN : node->now ? node->now : node->next;
+	}
+	if (!known)
+		return BN_IDENTITY_UNKNOWN;
+	identity = identity_in(&known->now, addr);
+	return identity || !known->staged ? identity : identity_in(&known->next, addr);
 }
 
 int bn_policy_pod(const struct bn_policy *p, const char *namespace, const char *pod,

@@ -5,9 +5,9 @@
  * endpoint make its tables. A change costs what it touches: a pod whose labels make an identity
  * that exists costs nothing, one that makes a new one a word in every table.
  *
- * The order in which a change takes effect, so that each moment allows what both old and new
- * policies do and denies what both deny: identities are filled in everywhere before an address has
- * them, tables are complete before an endpoint names them, CIDRs come before and go after.
+ * The order in which a change takes effect, so that each packet meets either all of the old policies
+ * and labels or all of the new: identities are filled in everywhere and tables complete before a
+ * generation names them (maps/bpfnet/endpoint.h), CIDRs come before and go after.
  */
 #pragma once
 
@@ -41,8 +41,12 @@ struct bn_policy_config {
 	/*
 	 * What a commit makes of endpoints and addresses: called after the tables are in place, for
 	 * pods with an endpoint here whose identity or tables changed, and for other addresses whose
-	 * identity did.
+	 * identity did. Twice for each: between `stage` and `turn` it says what is to come, which
+	 * `turn` puts in force for all of them in one instant (or not: `take` is false); after it,
+	 * what is.
 	 */
+	void (*stage)(void *user);
+	void (*turn)(void *user, bool take);
 	int (*endpoint)(void *user, const char *namespace, const char *pod, struct bn_error *err);
 	int (*address)(void *user, const union bn_addr *addr, uint32_t identity,
 		       struct bn_error *err);
@@ -76,7 +80,10 @@ struct bn_policy_endpoint {
 /* Of a pod that nobody has told of: an endpoint that may do nothing. */
 void bn_policy_endpoint(const struct bn_policy *policy, const char *namespace, const char *pod,
 			struct bn_policy_endpoint *ret);
-/* Of a pod's address, or a node's with pod NULL. */
+/*
+ * Of a pod's address, or a node's with pod NULL: what is in force, or what a change that is prepared
+ * gives one that is new.
+ */
 uint32_t bn_policy_identity(const struct bn_policy *policy, const char *namespace, const char *pod,
 			    const union bn_addr *addr);
 

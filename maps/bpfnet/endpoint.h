@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <bpfnet/limits.h>
 #include <bpfnet/types.h>
 
 /* The MAC of every host side: pods' gateway. A pod's own MAC follows from its host ifindex. */
@@ -23,26 +24,37 @@
  * array says the same: a flow decided by what it read is stale exactly until it read the newest.
  */
 
+/*
+ * What policy knows an address by, and what it has for it. There are two of each: bn_epochs.generation
+ * says by its lowest bit which is in force, so that a change of policy or labels is one for all
+ * addresses. Both are the same unless one is under way, or was when the agent was killed.
+ */
+struct bn_policy_ref {
+	__u32 identity;
+	__u16 egress;  /* table of bn_policy for what it sends, BN_POLICY_OPEN: no policy */
+	__u16 ingress; /* ... for what it gets; both of a local pod or this node */
+};
+BN_ASSERT_SIZE(struct bn_policy_ref, 8);
+
 enum bn_endpoint_flag {
-	BN_EP_AUDIT = 1 << 1, /* what its policy denies passes, and is reported; also the node's */
+	/* what its policy denies passes, and is reported, also the node's; << 1: in odd generations */
+	BN_EP_AUDIT = 1 << 1,
+	BN_EP_AUDIT_BOTH = BN_EP_AUDIT | BN_EP_AUDIT << 1,
 };
 
 /* bn_endpoints: key __u32 ifindex of the host side. */
 struct bn_endpoint {
 	union bn_addr v4; /* 0   mapped; all zero: none */
 	union bn_addr v6; /* 16  all zero: none */
-	__u32 identity;   /* 32  of its IPv4 address */
-	__u16 slot;       /* 36  index into bn_epochs; never BN_SLOT_NONE */
-	__u16 mtu;        /* 38  of the pod's interface */
-	__u32 flags;      /* 40  enum bn_endpoint_flag */
-	__u32 epoch;      /* 44  of its slot, as of this content */
-	__u32 netns;      /* 48  id of its network namespace as the node's has it, plus 1; 0: not known */
-	__u32 identity6;  /* 52  of its IPv6 address: CIDRs may tell them apart */
-	__u16 egress;     /* 56  table of bn_policy for what it sends, BN_POLICY_OPEN: no policy */
-	__u16 ingress;    /* 58  ... for what it gets */
-	__u32 pad;        /* 60 */
+	__u16 slot;       /* 32  index into bn_epochs; never BN_SLOT_NONE */
+	__u16 mtu;        /* 34  of the pod's interface */
+	__u32 flags;      /* 36  enum bn_endpoint_flag */
+	__u32 epoch;      /* 40  of its slot, as of this content */
+	__u32 netns;      /* 44  id of its network namespace as the node's has it, plus 1; 0: not known */
+	struct bn_policy_ref policy[BN_GENERATIONS]; /* 48  of its IPv4 address */
+	__u32 identity6[BN_GENERATIONS]; /* 64  of its IPv6 address: CIDRs may tell them apart */
 };
-BN_ASSERT_SIZE(struct bn_endpoint, 64);
+BN_ASSERT_SIZE(struct bn_endpoint, 72);
 
 /* Of an address of this node (BN_ADDR_HOST). */
 enum bn_host_flag {
@@ -58,18 +70,16 @@ enum bn_address_kind {
 
 /* bn_addresses: key union bn_addr. */
 struct bn_address {
-	__u32 identity; /* 0 */
-	__u32 ifindex;  /* 4   host side, BN_ADDR_LOCAL_POD only */
-	__u16 slot;     /* 8   BN_SLOT_NONE unless local pod */
-	__u16 mtu;      /* 10 */
-	__u8 kind;      /* 12  enum bn_address_kind */
-	__u8 pad[3];    /* 13 */
-	__u32 flags;    /* 16  enum bn_endpoint_flag of a local pod, enum bn_host_flag */
-	__u32 epoch;    /* 20  of its slot, as of this content */
-	__u16 egress;   /* 24  of a local pod or this node, as in struct bn_endpoint */
-	__u16 ingress;  /* 26 */
+	__u32 ifindex; /* 0   host side, BN_ADDR_LOCAL_POD only */
+	__u16 slot;    /* 4   BN_SLOT_NONE unless local pod */
+	__u16 mtu;     /* 6 */
+	__u8 kind;     /* 8   enum bn_address_kind */
+	__u8 pad[3];   /* 9 */
+	__u32 flags;   /* 12  enum bn_endpoint_flag of a local pod, enum bn_host_flag */
+	__u32 epoch;   /* 16  of its slot, as of this content */
+	struct bn_policy_ref policy[BN_GENERATIONS]; /* 20 */
 };
-BN_ASSERT_SIZE(struct bn_address, 28);
+BN_ASSERT_SIZE(struct bn_address, 36);
 
 /* bn_ranges: longest prefix match; IPv4 prefixes are 96 bits longer. */
 struct bn_range_key {

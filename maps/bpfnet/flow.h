@@ -263,7 +263,7 @@ static inline __attribute__((always_inline)) __u32 bn_flow_way(__u32 tag)
 struct bn_epochs {
 	__u32 slot[BN_SLOTS];
 	__u32 backends; /* grows after a backend's generation has: compare that again */
-	__u32 pad;
+	__u32 generation; /* of policy: struct bn_policy_ref */
 };
 BN_ASSERT_SIZE(struct bn_epochs, 4 * BN_SLOTS + 8);
 

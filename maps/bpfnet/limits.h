@@ -6,11 +6,14 @@
 #pragma once
 
 /* Bumped whenever a stored struct changes its meaning; a pinned map of another ABI is replaced. */
-#define BN_ABI_VERSION 5
+#define BN_ABI_VERSION 6
 
 /* Endpoint slots of a node: an endpoint's index into the epoch array. 0 is "no endpoint". */
 #define BN_SLOTS 4096
 #define BN_SLOT_NONE 0
+
+/* Of policy, that an entry has room for: the one in force and the one that comes (endpoint.h). */
+#define BN_GENERATIONS 2
 
 /* Backends that there may be at most: how many bits of its word a flow names its own by. */
 #define BN_BACKEND_BITS 20

@@ -254,6 +254,24 @@ def test_no_gap_between_policies(node, enforce):
     assert knocker.end() == 0
 
 
+def test_no_gap_where_both_ends_change(node, enforce):
+    """The sender's policy, then the receiver's, denies what the other has stopped denying; or the
+    sender's labels change from those that the one denies to those that the other does."""
+    ends = [policy("all", {}, egress=[]), policy("all", {}, ingress=[])]
+    enforce(ends[0])
+    knocker = Knocker(node.a, node.web, 6000)
+    for i in range(100):
+        enforce(ends[(i + 1) % 2])
+    # a guest may send and is not let in, a friend is let in and may not send
+    enforce(policy("in", {"app": "web"}, ingress=[{"from": [pods(role="friend")]}]),
+            policy("out", {"role": "friend"}, egress=[]))
+    enforce.drop("all")
+    for i in range(100):
+        relabel(node, node.a, app="a", role=("friend", "guest")[i % 2])
+    relabel(node, node.a, app="a")
+    assert knocker.end() == 0
+
+
 def test_killed_and_started_again(node, enforce):
     enforce(policy("web", {"app": "web"}, ingress=[{"from": [pods(app="a")]}]),
             policy("out", {"app": "stranger"}, egress=[{"to": [pods(app="guest")]}]))

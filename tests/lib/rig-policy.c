@@ -120,6 +120,66 @@ void bn_rig_policy_allow(struct bn_rig *rig, int pod, enum bn_policy_direction d
 		  BN_RIG_DENY_RULE);
 }
 
+static struct bn_epochs *epochs(const struct bn_rig *rig)
+{
+	struct bn_epochs *e = malloc(sizeof(*e));
+	__u32 zero = 0;
+
+	if (!e || bpf_map_lookup_elem(bn_rig_map(rig, "bn_epochs"), &zero, e))
+		bn_rig_die("bn_epochs", errno);
+	return e;
+}
+
+static void refer(struct bn_policy_ref *policies, __u32 *flags, __u32 generation,
+		  const struct bn_policy_ref *policy, bool audit)
+{
+	policies[generation] = *policy;
+	*flags &= ~((__u32)BN_EP_AUDIT << generation);
+	*flags |= audit ? (__u32)BN_EP_AUDIT << generation : 0;
+}
+
+void bn_rig_policy_stage(struct bn_rig *rig, int pod, const struct bn_policy_ref *policy,
+			 bool audit)
+{
+	const struct bn_rig_dev *d = &rig->dev[pod];
+	int endpoints = bn_rig_map(rig, "bn_endpoints"),
+	    addresses = bn_rig_map(rig, "bn_addresses");
+	struct bn_epochs *e = epochs(rig);
+	__u32 coming = (e->generation + 1) % BN_GENERATIONS;
+	struct bn_endpoint endpoint;
+
+	free(e);
+	for (int family = 4; family <= 6; family += 2) {
+		union bn_addr addr = pod == BN_RIG_NODE ? bn_rig_addr("NODE", family)
+				     : family == 4      ? d->v4
+							: d->v6;
+		struct bn_address a;
+
+		if (bpf_map_lookup_elem(addresses, &addr, &a))
+			bn_rig_die("bn_addresses", errno);
+		refer(a.policy, &a.flags, coming, policy, audit);
+		if (bpf_map_update_elem(addresses, &addr, &a, BPF_EXIST))
+			bn_rig_die("bn_addresses", errno);
+	}
+	if (pod == BN_RIG_NODE)
+		return;
+	if (bpf_map_lookup_elem(endpoints, &d->ifindex, &endpoint))
+		bn_rig_die("bn_endpoints", errno);
+	refer(endpoint.policy, &endpoint.flags, coming, policy, audit);
+	endpoint.identity6[coming] = policy->identity;
+	if (bpf_map_update_elem(endpoints, &d->ifindex, &endpoint, BPF_EXIST))
+		bn_rig_die("bn_endpoints", errno);
+}
+
+void bn_rig_policy_turn(struct bn_rig *rig)
+{
+	struct bn_epochs *e = epochs(rig);
+
+	e->generation++;
+	put(rig, "bn_epochs", 0, e);
+	free(e);
+}
+
 void bn_rig_policy_clear(struct bn_rig *rig)
 {
 	struct bn_policy_table t = {0};

@@ -124,26 +124,25 @@ static void endpoint_publish(struct bn_rig *rig, int pod)
 	const struct bn_rig_dev *d = &rig->dev[pod];
 	struct bn_endpoint e = {.v4 = d->v4,
 				.v6 = d->v6,
-				.identity = d->identity,
 				.slot = d->slot,
 				.mtu = d->mtu,
 				.flags = d->flags,
-				.identity6 = d->identity6,
-				.egress = d->egress,
-				.ingress = d->ingress,
 				.epoch = d->epoch};
-	struct bn_address a = {.identity = d->identity,
-			       .ifindex = d->ifindex,
+	struct bn_address a = {.ifindex = d->ifindex,
 			       .slot = d->slot,
 			       .mtu = d->mtu,
 			       .kind = BN_ADDR_LOCAL_POD,
 			       .flags = d->flags,
-			       .egress = d->egress,
-			       .ingress = d->ingress,
 			       .epoch = d->epoch};
 
+	for (int g = 0; g < BN_GENERATIONS; g++) {
+		e.policy[g] = (struct bn_policy_ref){d->identity, d->egress, d->ingress};
+		e.identity6[g] = d->identity6;
+		a.policy[g] = e.policy[g];
+	}
 	update(rig, "bn_addresses", &d->v4, &a);
-	a.identity = d->identity6;
+	for (int g = 0; g < BN_GENERATIONS; g++)
+		a.policy[g].identity = d->identity6;
 	update(rig, "bn_addresses", &d->v6, &a);
 	update(rig, "bn_endpoints", &d->ifindex, &e);
 }
@@ -200,13 +199,16 @@ static void range_add(struct bn_rig *rig, const char *addr, __u32 len, __u32 fla
 static void address_add(struct bn_rig *rig, const char *name, __u8 kind, __u32 identity,
 			__u32 flags)
 {
-	struct bn_address a = {.identity = identity, .kind = kind, .flags = flags};
+	struct bn_address a = {.kind = kind, .flags = flags};
+	struct bn_policy_ref policy = {.identity = identity};
 
 	if (kind == BN_ADDR_HOST) {
-		a.egress = rig->dev[BN_RIG_NODE].egress;
-		a.ingress = rig->dev[BN_RIG_NODE].ingress;
+		policy.egress = rig->dev[BN_RIG_NODE].egress;
+		policy.ingress = rig->dev[BN_RIG_NODE].ingress;
 		a.flags |= rig->dev[BN_RIG_NODE].flags;
 	}
+	for (int g = 0; g < BN_GENERATIONS; g++)
+		a.policy[g] = policy;
 
 	for (int family = 4; family <= 6; family += 2) {
 		union bn_addr addr = bn_rig_addr(name, family);

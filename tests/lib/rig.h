@@ -141,6 +141,13 @@ void bn_rig_policy_allow(struct bn_rig *rig, int pod, enum bn_policy_direction d
 			 __u32 peer, __u8 protocol, __u16 port);
 /* The identity of an address that is no pod's and no node's, as a CIDR gives it; 0: none. */
 void bn_rig_policy_cidr(struct bn_rig *rig, const char *name, int family, __u32 identity);
+/*
+ * What policy has for a pod's addresses, or the node's, from the next bn_rig_policy_turn() on; behind
+ * it, the same again makes both generations equal. No epoch grows.
+ */
+void bn_rig_policy_stage(struct bn_rig *rig, int pod, const struct bn_policy_ref *policy,
+			 bool audit);
+void bn_rig_policy_turn(struct bn_rig *rig);
 /* No policy for anybody, and the identities that pods begin with. */
 void bn_rig_policy_clear(struct bn_rig *rig);
 #define BN_RIG_RULES 16 /* whose hits are looked at */

@@ -47,7 +47,7 @@ static void web_shut(struct bn_rig *rig, int family)
 
 static void web_audited(struct bn_rig *rig, int family)
 {
-	rig->dev[BN_RIG_NODE].flags = BN_EP_AUDIT;
+	rig->dev[BN_RIG_NODE].flags = BN_EP_AUDIT_BOTH;
 	web(rig, family);
 }
 

@@ -82,13 +82,13 @@ static void c_denied(struct bn_rig *rig, int family)
 static void a_audited(struct bn_rig *rig, int family)
 {
 	a_denies(rig, family);
-	bn_rig_endpoint_set(rig, BN_POD_A, BN_EP_AUDIT);
+	bn_rig_endpoint_set(rig, BN_POD_A, BN_EP_AUDIT_BOTH);
 }
 
 static void b_audited(struct bn_rig *rig, int family)
 {
 	b_denies(rig, family);
-	bn_rig_endpoint_set(rig, BN_POD_B, BN_EP_AUDIT);
+	bn_rig_endpoint_set(rig, BN_POD_B, BN_EP_AUDIT_BOTH);
 }
 
 /* B may send nothing of its own accord. */

@@ -207,26 +207,26 @@ static void a_shut_in(struct bn_rig *rig, int family)
 static void a_audited(struct bn_rig *rig, int family)
 {
 	a_denied(rig, family);
-	bn_rig_endpoint_set(rig, BN_POD_A, BN_EP_AUDIT);
+	bn_rig_endpoint_set(rig, BN_POD_A, BN_EP_AUDIT_BOTH);
 }
 
 static void b_audited(struct bn_rig *rig, int family)
 {
 	b_denied(rig, family);
-	bn_rig_endpoint_set(rig, BN_POD_B, BN_EP_AUDIT);
+	bn_rig_endpoint_set(rig, BN_POD_B, BN_EP_AUDIT_BOTH);
 }
 
 static void both_audited(struct bn_rig *rig, int family)
 {
 	both_denied(rig, family);
-	bn_rig_endpoint_set(rig, BN_POD_A, BN_EP_AUDIT);
-	bn_rig_endpoint_set(rig, BN_POD_B, BN_EP_AUDIT);
+	bn_rig_endpoint_set(rig, BN_POD_A, BN_EP_AUDIT_BOTH);
+	bn_rig_endpoint_set(rig, BN_POD_B, BN_EP_AUDIT_BOTH);
 }
 
 static void only_a_audited(struct bn_rig *rig, int family)
 {
 	both_denied(rig, family);
-	bn_rig_endpoint_set(rig, BN_POD_A, BN_EP_AUDIT);
+	bn_rig_endpoint_set(rig, BN_POD_A, BN_EP_AUDIT_BOTH);
 }
 
 static const struct bn_case cases[] = {

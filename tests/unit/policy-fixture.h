@@ -88,7 +88,8 @@ struct pf {
 	int fd[5];
 	struct pf_model models[2];
 	struct pf_model *now, *next; /* in force, whose memory is pointed to; wanted next */
-	struct pf_maps maps;
+	struct pf_maps maps, coming; /* in force; what a change stages */
+	bool staging, turned;
 	char rules[4096][16];        /* own names, as told; "-": it has none */
 	void (*told)(struct pf *pf); /* after each callback, if set */
 	size_t n_told;
@@ -132,10 +133,31 @@ static inline struct pf_pod *pf_pod(struct pf_model *m, const char *namespace, c
 
 /* ---- callbacks ---- */
 
+static inline void pf_stage(void *user)
+{
+	struct pf *pf = user;
+
+	pf->coming = pf->maps;
+	pf->staging = true;
+}
+
+static inline void pf_turn(void *user, bool take)
+{
+	struct pf *pf = user;
+
+	if (take)
+		pf->maps = pf->coming;
+	pf->staging = false;
+	pf->turned |= take;
+	if (take && pf->told)
+		pf->told(pf);
+}
+
 static inline int pf_endpoint(void *user, const char *namespace, const char *name,
 			      struct bn_error *err)
 {
 	struct pf *pf = user;
+	struct pf_maps *maps = pf->staging ? &pf->coming : &pf->maps;
 	const struct pf_pod *pod = pf_pod(pf->next, namespace, name);
 	long i = pod ? pod - pf->next->pods : 0;
 
@@ -151,10 +173,10 @@ static inline int pf_endpoint(void *user, const char *namespace, const char *nam
 	assert_non_null(pod);
 	if (pf->fail_at && !--pf->fail_at)
 		return -EIO;
-	bn_policy_endpoint(pf->policy, namespace, name, &pf->maps.endpoints[i]);
-	pf->maps.identity[i][0] = pf->maps.endpoints[i].identity4;
-	pf->maps.identity[i][1] = pf->maps.endpoints[i].identity6;
-	pf->maps.published[i] = true;
+	bn_policy_endpoint(pf->policy, namespace, name, &maps->endpoints[i]);
+	maps->identity[i][0] = maps->endpoints[i].identity4;
+	maps->identity[i][1] = maps->endpoints[i].identity6;
+	maps->published[i] = true;
 	pf->n_told++;
 	if (pf->told)
 		pf->told(pf);
@@ -165,20 +187,21 @@ static inline int pf_address(void *user, const union bn_addr *addr, uint32_t ide
 			     struct bn_error *err)
 {
 	struct pf *pf = user;
+	struct pf_maps *maps = pf->staging ? &pf->coming : &pf->maps;
 
 	for (int i = 0; i < PF_PODS; i++) {
 		const struct pf_pod *pod = &pf->next->pods[i];
 
 		for (size_t k = 0; pod->exists && k < pod->n_ips; k++) {
 			if (bn_addr_equal(&pod->ips[k], addr))
-				pf->maps.identity[i][!bn_addr_is_v4(addr)] = identity;
+				maps->identity[i][!bn_addr_is_v4(addr)] = identity;
 		}
 	}
 	for (int i = 0; i < PF_NODES; i++) {
 		union bn_addr node = pf_node(i);
 
 		if (bn_addr_equal(&node, addr))
-			pf->maps.nodes[i] = identity;
+			maps->nodes[i] = identity;
 	}
 	pf->n_told++;
 	if (pf->told)
@@ -244,6 +267,8 @@ static inline void pf_setup(struct pf *pf, uint32_t tables, uint32_t pages, uint
 		.lines = lines,
 		.rules = 4096,
 		.cidrs = 4096,
+		.stage = pf_stage,
+		.turn = pf_turn,
 		.endpoint = pf_endpoint,
 		.address = pf_address,
 		.rule = pf_rule,
@@ -541,6 +566,7 @@ static inline int pf_change(struct pf *pf, struct bn_error *err)
 	};
 	int r;
 
+	pf->turned = false;
 	pf_bind(pf->next);
 	/* what did not change is told too: a commit must make nothing of it */
 	for (int i = 0; i < PF_ALL; i++) {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The audit's parts on maps of their own: walks in parts, what is found, what is mended. */
-#include "datapath/addresses.h"
+#include "addresses-fixture.h"
 #include "datapath/audit.h"
 #include "datapath/buckets.h"
 #include "datapath/services.h"
 #include "datapath/wanted.h"
+#include "maps-fixture.h"
 
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -74,23 +75,6 @@ static void test_buckets(void **state)
 	assert_false(bn_buckets_walk(NULL, &at, 8, see, &calls));
 }
 
-static int hash(uint32_t ks, uint32_t vs, uint32_t max)
-{
-	int fd = bpf_map_create(BPF_MAP_TYPE_HASH, "bn_test", ks, vs, max, NULL);
-
-	assert_true(fd >= 0);
-	return fd;
-}
-
-static int array(uint32_t vs, uint32_t max, uint32_t flags)
-{
-	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = flags);
-	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "bn_test", 4, vs, max, &opts);
-
-	assert_true(fd >= 0);
-	return fd;
-}
-
 struct seen {
 	uint8_t keys[ENTRIES];
 	int fd;
@@ -112,7 +96,7 @@ static int count(void *user, const void *key, const void *value)
 
 static void test_walk(void **state)
 {
-	struct seen s = {.fd = hash(4, 4, ENTRIES)};
+	struct seen s = {.fd = maps_hash(4, 4, ENTRIES)};
 	struct bn_map_cursor at = {0};
 	bool more = true;
 	int parts = 0;
@@ -137,7 +121,7 @@ static void test_walk(void **state)
 
 static void test_wanted(void **state)
 {
-	int fd = hash(4, 8, 4);
+	int fd = maps_hash(4, 8, 4);
 	struct bn_audit_count c = {0};
 	struct bn_wanted w;
 	uint32_t key = 9;
@@ -203,15 +187,7 @@ static union bn_addr address(uint32_t i)
 
 static void test_addresses(void **state)
 {
-	struct bn_addresses_config config = {
-		.endpoints_fd = hash(4, sizeof(struct bn_endpoint), 16),
-		.addresses_fd = hash(16, sizeof(struct bn_address), 2 * MANY),
-		.devices_fd = hash(4, sizeof(struct bn_device), 16),
-		.node_fd = array(sizeof(struct bn_node), 1, 0),
-		.ranges_fd = hash(sizeof(struct bn_range_key), sizeof(struct bn_range), 16),
-		.epochs_fd = array(sizeof(struct bn_epochs), 1, BPF_F_MMAPABLE),
-		.max_addresses = 2 * MANY,
-	};
+	struct bn_addresses_config config = addresses_maps(2 * MANY);
 	struct bn_peer_spec *peers = calloc(MANY, sizeof(*peers));
 	struct bn_audit_report report = {0};
 	struct bn_audit_count *c = &report.of[BN_AUDIT_ADDRESSES];
@@ -258,8 +234,7 @@ static void test_addresses(void **state)
 	assert_int_not_equal(before.slot[BN_SLOT_NONE], after.slot[BN_SLOT_NONE]);
 	bn_addresses_free(a);
 	free(peers);
-	for (const int *fd = &config.endpoints_fd; fd <= &config.epochs_fd; fd++)
-		close(*fd);
+	addresses_maps_done(&config);
 }
 
 int main(void)
