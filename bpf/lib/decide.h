@@ -229,10 +229,8 @@ static __always_inline void decide_begin(struct bn_scratch *s)
 		s->clock = bpf_ktime_get_ns();
 	if (s->pkt.tuple.protocol == IPPROTO_TCP) {
 		f->tcp_flags = s->pkt.tcp_flags;
-		if (s->pkt.tcp_flags & TCP_SYN) {
-			f->state = BN_FS_SYN;
+		if (s->pkt.tcp_flags & TCP_SYN)
 			bn_handshake_begin(&f->hot, s->clock);
-		}
 		if (s->pkt.tcp_flags & TCP_FIN)
 			f->state |= BN_FS_FIN;
 		if (s->pkt.tcp_flags & TCP_RST)
@@ -254,6 +252,50 @@ static __always_inline bool decide_begins(struct __sk_buff *skb, const struct bn
 		       !bpf_skb_load_bytes(skb, s->pkt.l4_off + 12, &chunk, 1) &&
 		       chunk == SCTP_CHUNK_INIT;
 	return true;
+}
+
+/*
+ * Whether the flow in s->fwd was first seen in its middle: which end began it is not known. One whose
+ * origin's entry is lost may have been.
+ */
+static __noinline bool decide_was_midway(struct bn_scratch *s)
+{
+	const struct bn_flow_hot *origin;
+	struct bn_place place;
+
+	if (!s)
+		return true;
+	origin = &s->fwd.hot;
+	if (s->pkt.tuple.protocol != IPPROTO_TCP && s->pkt.tuple.protocol != IPPROTO_SCTP)
+		return false;
+	if (!(s->fwd.flags & BN_FLOW_ORIGIN)) {
+		flow_peer_key(&s->peer, &s->pkt.tuple, &s->fwd);
+		origin = flow_peer(s, &place);
+	}
+	return !origin || !(origin->state & BN_FS_SYN);
+}
+
+/*
+ * Policy of the flow from s->src to s->dst, with the addresses and ports that those have behind NAT.
+ * *ret_known: the refusal is one of the flow's own direction, and would be its first packet's too.
+ */
+static __always_inline int decide_policy(struct bn_scratch *s, const union bn_addr *saddr,
+					 const union bn_addr *daddr, __be16 sport, __be16 dport,
+					 bool midway, bool *ret_known)
+{
+	__u32 key = policy_key(s->pkt.tuple.protocol, dport);
+	int r;
+
+	*ret_known = false;
+	if (midway && (policy_failsafe(&s->src, &s->dst, key) ||
+		       policy_failsafe(&s->dst, &s->src, policy_key(s->pkt.tuple.protocol, sport))))
+		return 0;
+	r = policy_check(s, saddr, daddr, key);
+	if (r)
+		*ret_known = true;
+	else if (midway)
+		r = policy_check_midway(s, saddr, daddr, sport);
+	return r;
 }
 
 /* decide_new(): the packet means this node itself, and no service. */
@@ -342,7 +384,7 @@ BN_GLOBAL int decide_new(struct __sk_buff *skb)
 {
 	struct bn_scratch *s = bn_scratch_get();
 	const struct bn_epochs *ep = epochs_get();
-	bool midway, spared;
+	bool midway, known;
 	__u32 epoch;
 	struct bn_flow *f;
 	int r;
@@ -383,23 +425,15 @@ BN_GLOBAL int decide_new(struct __sk_buff *skb)
 	if (s->src.kind == BN_ADDR_HOST)
 		f->flags |= BN_FLOW_NODE;
 	midway = unlikely(!decide_begins(skb, s));
-	spared =
-		policy_failsafe(&s->src, &s->dst, policy_key(s->pkt.tuple.protocol, f->to_dport)) ||
-		(midway && policy_failsafe(&s->dst, &s->src,
-					   policy_key(s->pkt.tuple.protocol, s->pkt.tuple.sport)));
-	r = spared ? 0
-		   : policy_check(s, &s->pkt.tuple.saddr, &f->to_daddr,
-				  policy_key(s->pkt.tuple.protocol, f->to_dport));
-	if (r) {
+	if (!midway)
+		f->state |= BN_FS_SYN;
+	r = decide_policy(s, &s->pkt.tuple.saddr, &f->to_daddr, s->pkt.tuple.sport, f->to_dport,
+			  midway, &known);
+	/* another is none to remember: a first packet with the same tuple may follow */
+	if (known)
 		decide_refuse(s, r);
+	if (r)
 		return r;
-	}
-	/* no refusal to remember: a first packet with the same tuple may follow */
-	if (midway && !spared) {
-		r = policy_check_midway(s, &s->pkt.tuple.saddr, &f->to_daddr, s->pkt.tuple.sport);
-		if (r)
-			return r;
-	}
 	route_set(skb, f, &s->dst, s->pkt.tuple.family, s->pkt.tuple.protocol, s->pkt.hook);
 	if (s->pkt.hook != BN_HOOK_FROM_POD && f->flags & BN_FLOW_SERVICE) {
 		r = decide_back(skb, s);
@@ -454,6 +488,7 @@ BN_GLOBAL int decide_again(struct __sk_buff *skb)
 	struct bn_flow *f;
 	struct bn_party *hop;
 	struct bn_place place;
+	bool midway, known;
 	__u32 epoch;
 	int r;
 
@@ -462,10 +497,11 @@ BN_GLOBAL int decide_again(struct __sk_buff *skb)
 	f = &s->fwd;
 	bn_count(BN_CNT_STALE, 1);
 	epoch = epoch_sum(ep, f->slots);
+	midway = unlikely(decide_was_midway(s));
 	if (f->flags & BN_FLOW_ORIGIN) {
 		party_of_address(&s->dst, &f->to_daddr);
-		r = policy_check(s, &s->pkt.tuple.saddr, &f->to_daddr,
-				 policy_key(s->pkt.tuple.protocol, f->to_dport));
+		r = decide_policy(s, &s->pkt.tuple.saddr, &f->to_daddr, s->pkt.tuple.sport,
+				  f->to_dport, midway, &known);
 		hop = &s->dst;
 	} else {
 		/* the origin is where this reply goes, its destination is who replies */
@@ -473,8 +509,8 @@ BN_GLOBAL int decide_again(struct __sk_buff *skb)
 		party_of_address(&s->dst, &s->pkt.tuple.saddr);
 		if (f->flags & BN_FLOW_NODE)
 			s->src.kind = BN_ADDR_HOST;
-		r = policy_check(s, &f->to_daddr, &s->pkt.tuple.saddr,
-				 policy_key(s->pkt.tuple.protocol, s->pkt.tuple.sport));
+		r = decide_policy(s, &f->to_daddr, &s->pkt.tuple.saddr, f->to_dport,
+				  s->pkt.tuple.sport, midway, &known);
 		hop = &s->src;
 	}
 	/* An address that has changed hands is another flow. */

@@ -270,6 +270,14 @@ static __always_inline bool flow_ripens(const struct bn_scratch *s, bool tcp)
 	       s->pkt.now - s->fwd.created >= 2 * bn_config.hz;
 }
 
+/* Whether it is the segment by which this direction of a connection begins. */
+static __always_inline bool flow_begins(const struct bn_flow_hot *f, __u32 tcp_flags)
+{
+	__u32 both = tcp_flags & (TCP_SYN | TCP_ACK);
+
+	return f->flags & BN_FLOW_ORIGIN ? both == TCP_SYN : tcp_flags & TCP_SYN;
+}
+
 /* Accounts the packet in hand to its entry and moves the flow on in its life. */
 BN_GLOBAL int flow_track(void)
 {
@@ -302,7 +310,8 @@ BN_GLOBAL int flow_track(void)
 	f->last_seen = s->fwd.last_seen;
 	if (tcp)
 		f->tcp_flags = s->fwd.tcp_flags;
-	if (tcp && flags & TCP_SYN && !(s->fwd.state & (BN_FS_SYN | BN_FS_CLOSING))) {
+	if (tcp && flow_begins(&s->fwd.hot, flags) &&
+	    !(s->fwd.state & (BN_FS_SYN | BN_FS_CLOSING))) {
 		s->fwd.state |= BN_FS_SYN;
 		f->state |= BN_FS_SYN;
 	}

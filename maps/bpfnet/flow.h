@@ -48,7 +48,7 @@ enum bn_flow_flag {
 
 /* bn_flow.state: what this direction has shown of itself (TCP), or of the whole flow. */
 enum bn_flow_state {
-	BN_FS_SYN = 1 << 0,         /* a SYN (origin) or SYN-ACK (reply) was seen */
+	BN_FS_SYN = 1 << 0,         /* its first packet was seen: SYN (origin), SYN-ACK (reply) */
 	BN_FS_ESTABLISHED = 1 << 1, /* both directions have been seen, and it lasts */
 	BN_FS_FIN = 1 << 2,         /* this direction sent FIN */
 	BN_FS_RST = 1 << 3,         /* this direction sent RST */

@@ -195,6 +195,16 @@ static const char *named_a_only(struct bn_rig *rig, int family, const struct bn_
 	}
 #define DATA FROM(BN_POD_A), TCP("A", 40000, "VIP", 80, ACK, .payload = 9)
 #define DATA_BACK FROM(BN_POD_B), TCP("B", 8080, "A", 40000, ACK, .payload = 9)
+#define CHUNK(type) .payload = 20, .bytes = (const __u8[20]){(type), 0, 0, 20}
+#define SCTP_DATA 0
+#define SCTP_INIT 1
+#define SCTP_INIT_ACK 2
+#define SCTP_SACK 3
+#define PICKED_UP \
+	{"in its middle", FROM(BN_POD_A), TCP("A", 40000, "B", 80, ACK), PASSES}, \
+	{ \
+		"an answer", FROM(BN_POD_B), TCP("B", 80, "A", 40000, ACK), FOLLOWS, PROMOTED \
+	}
 
 /* ---- ICMP errors ---- */
 
@@ -452,6 +462,44 @@ static const struct bn_case cases[] = {
 		   .before = b_audited, .audited = BN_DROP_POLICY_INGRESS},
 		  {"reply", FROM(BN_POD_B), UDP("B", 53, "A", 40000), FOLLOWS, AGAIN,
 		   .ingress = 4}}},
+	{"picked up midway: it is cut where the far end may not begin it", .restore = off,
+	 .step = {PICKED_UP,
+		  {"data", FROM(BN_POD_A), TCP("A", 40000, "B", 80, ACK), EGRESS, CUT(DEMOTED),
+		   .before = b_shut_in},
+		  {"answer", FROM(BN_POD_B), TCP("B", 80, "A", 40000, ACK), EGRESS, DECIDED}}},
+	{"likewise, by its answer", .restore = off,
+	 .step = {PICKED_UP,
+		  {"answer", FROM(BN_POD_B), TCP("B", 80, "A", 40000, ACK), EGRESS, CUT(DEMOTED),
+		   .before = b_shut_in}}},
+	{"likewise, in the direction that was seen first", .restore = off,
+	 .step = {PICKED_UP,
+		  {"answer", FROM(BN_POD_B), TCP("B", 80, "A", 40000, ACK), EGRESS, CUT(DEMOTED),
+		   .egress = 2, .before = a_denies}}},
+	{"picked up midway: kept where both ends may begin it", .restore = off,
+	 .step = {PICKED_UP,
+		  {"data", FROM(BN_POD_A), TCP("A", 40000, "B", 80, ACK), FOLLOWS, AGAIN,
+		   .ingress = ALLOW(3), .before = b_allows},
+		  {"answer", FROM(BN_POD_B), TCP("B", 80, "A", 40000, ACK), FOLLOWS, AGAIN,
+		   .ingress = ALLOW(3)}}},
+	{"picked up by its SYN-ACK: whoever sent it did not begin it", .restore = off,
+	 .step = {{"SYN-ACK", FROM(BN_POD_B), TCP("B", 80, "A", 40000, SYN | ACK), PASSES},
+		  {"ACK", FROM(BN_POD_A), TCP("A", 40000, "B", 80, ACK), FOLLOWS, PROMOTED},
+		  {"data", FROM(BN_POD_A), TCP("A", 40000, "B", 80, ACK), EGRESS, CUT(DEMOTED),
+		   .egress = 2, .before = a_denies}}},
+	{"an association of which the INIT was seen", .restore = off,
+	 .step = {{"INIT", FROM(BN_POD_A), SCTP("A", 40000, "B", 80, CHUNK(SCTP_INIT)), PASSES},
+		  {"INIT-ACK", FROM(BN_POD_B), SCTP("B", 80, "A", 40000, CHUNK(SCTP_INIT_ACK)),
+		   FOLLOWS},
+		  {"what the far end may not begin", FROM(BN_POD_A),
+		   SCTP("A", 40000, "B", 80, CHUNK(SCTP_DATA)), FOLLOWS, AGAIN,
+		   .before = b_shut_in},
+		  {"its answer", FROM(BN_POD_B), SCTP("B", 80, "A", 40000, CHUNK(SCTP_SACK)),
+		   FOLLOWS, AGAIN}}},
+	{"an association of which it was not", .restore = off,
+	 .step = {{"DATA", FROM(BN_POD_A), SCTP("A", 40000, "B", 80, CHUNK(SCTP_DATA)), PASSES},
+		  {"SACK", FROM(BN_POD_B), SCTP("B", 80, "A", 40000, CHUNK(SCTP_SACK)), FOLLOWS},
+		  {"DATA", FROM(BN_POD_A), SCTP("A", 40000, "B", 80, CHUNK(SCTP_DATA)), EGRESS,
+		   CUT(), .before = b_shut_in}}},
 	{"echo", .restore = off, .run = echoes},
 	{"ICMP errors", .restore = off, .run = errors},
 	{"fragments", .restore = off, .run = fragments},
