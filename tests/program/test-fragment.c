@@ -4,6 +4,10 @@
 
 #include <string.h>
 
+#define OPENED [BN_CNT_FLOWS_OPENED] = 1, [BN_CNT_DECISIONS] = 1
+#define DECIDED .count = {[BN_CNT_DECISIONS] = 1}
+#define ALLOW(rule) (BN_VERDICT_ALLOW | (rule))
+
 static struct bn_packet whole, want_whole, part[4], want[4];
 
 /* A datagram through VIP udp/53 in pieces, and what has to come out. */
@@ -197,6 +201,63 @@ static const char *sctp(struct bn_rig *rig, int family)
 	return send_part(rig, &p, &r) == 2 ? NULL : "left with a checksum that can't be right";
 }
 
+/* ---- IPv6: headers around the fragment header, where only port 80 is allowed ---- */
+
+/* Fragment headers' bytes: offset and whether more follow, the datagram's number. */
+#define PART(offset, more, id) \
+	{ \
+		.type = 44, .data = {(offset) >> 8, ((offset) & 0xf8) | (more), 0, 0, 0, (id) } \
+	}
+#define OPTIONS(n) {.type = 60, .len = (n), .data = {1, (n) - 4}}
+#define WEB(port, e, n, ...) \
+	TCP("WORLD", 40000, "B", port, SYN, .exts = (n), .payload = 64, .ext = {e, ##__VA_ARGS__})
+#define SHORT(n) UPLINK, .raw = &cut[n]
+#define UNKNOWN DROP(FRAGMENT_UNKNOWN)
+#define OVERLAP DROP(FRAGMENT_OVERLAP)
+#define INGRESS DROP(POLICY_INGRESS), .ingress = 2
+
+enum {
+	CUT_AT_FRAGMENT,
+	CUT_IN_OPTIONS,
+	CUT_AT_OPTIONS,
+	CUT_BEHIND_PORTS,
+	CUT_BEFORE_FLAGS,
+	CUT_BEHIND_HEADER,
+	CUTS,
+};
+
+static struct bn_packet cut[CUTS];
+
+/* A first fragment that ends `end` bytes behind its fragment header. */
+static void cut_build(struct bn_rig *rig, struct bn_packet *ret, const struct bn_step *s,
+		      size_t end)
+{
+	bn_step_packet(rig, s, 6, ret);
+	ret->len = ret->l3 + 40 + 8 + end;
+	ret->data[ret->l3 + 4] = 0;
+	ret->data[ret->l3 + 5] = 8 + end;
+}
+
+static void web_only(struct bn_rig *rig, int family)
+{
+	const struct bn_step bare = {UPLINK, WEB(80, PART(0, 1, 1), 1)};
+	const struct bn_step behind = {UPLINK, WEB(80, PART(0, 1, 1), 2, OPTIONS(16))};
+
+	bn_rig_policy_ports(rig, BN_POD_B, BN_POLICY_INGRESS, BN_IDENTITY_WORLD, BN_POLICY_TCP, 80,
+			    80, ALLOW(1), 2);
+	cut_build(rig, &cut[CUT_AT_FRAGMENT], &bare, 0);
+	cut_build(rig, &cut[CUT_IN_OPTIONS], &behind, 8);
+	cut_build(rig, &cut[CUT_AT_OPTIONS], &behind, 16);
+	cut_build(rig, &cut[CUT_BEHIND_PORTS], &bare, 8);
+	cut_build(rig, &cut[CUT_BEFORE_FLAGS], &behind, 16 + 8);
+	cut_build(rig, &cut[CUT_BEHIND_HEADER], &bare, 24);
+}
+
+static void off(struct bn_rig *rig, int family)
+{
+	bn_rig_policy_clear(rig);
+}
+
 static const struct bn_case cases[] = {
 	{"in order through a ClusterIP", .run = in_order},
 	{"replies in order", .run = both_ways},
@@ -207,6 +268,48 @@ static const struct bn_case cases[] = {
 	{"of another sender", .run = spoofed},
 	{"atomic fragments", .families = 6, .run = atomic},
 	{"SCTP through a translated port", .run = sctp},
+	{"headers that end in the second fragment", .families = 6, .prepare = web_only,
+	 .restore = off,
+	 .step = {{"nothing behind the fragment header", SHORT(CUT_AT_FRAGMENT), OVERLAP},
+		  {"in the midst of options", SHORT(CUT_IN_OPTIONS), DROP(MALFORMED_HEADER)},
+		  {"behind options", SHORT(CUT_AT_OPTIONS), OVERLAP},
+		  {"behind the ports", SHORT(CUT_BEHIND_PORTS), OVERLAP},
+		  {"before TCP's flags, behind options", SHORT(CUT_BEFORE_FLAGS), OVERLAP},
+		  {"behind TCP's header", SHORT(CUT_BEHIND_HEADER), OVERLAP},
+		  {"the header itself, in time", UPLINK, WEB(22, PART(16, 0, 1), 1), OVERLAP},
+		  {"behind what is too short", UPLINK, WEB(80, PART(64, 0, 1), 1), UNKNOWN}}},
+	{"options behind the fragment header", .families = 6, .prepare = web_only, .restore = off,
+	 .step = {{"a port that is denied", UPLINK, WEB(22, PART(0, 1, 1), 2, OPTIONS(16)), INGRESS,
+		   DECIDED},
+		  {"its second part", UPLINK, WEB(80, PART(104, 0, 1), 1), INGRESS},
+		  {"one that is allowed", UPLINK, WEB(80, PART(0, 1, 2), 2, OPTIONS(16)),
+		   .outcome = BN_FORWARDED, .count = {OPENED}, .ingress = ALLOW(1)},
+		  {"its second part", UPLINK, WEB(22, PART(104, 0, 2), 1), .outcome = BN_FORWARDED},
+		  {"which names the options, as the first one did", UPLINK,
+		   .in = {.src = "WORLD",
+			  .dst = "B",
+			  .protocol = 60,
+			  .exts = 1,
+			  .ext = {PART(104, 0, 2)},
+			  .payload = 64},
+		   UNKNOWN},
+		  {"a second fragment header behind the options", UPLINK,
+		   WEB(80, PART(0, 1, 3), 3, OPTIONS(16), PART(0, 1, 3)), DROP(MALFORMED_HEADER)},
+		  {"options before and behind, denied", UPLINK,
+		   WEB(23, OPTIONS(8), 3, PART(0, 1, 4), OPTIONS(8)), INGRESS, DECIDED},
+		  {"options before and behind, allowed", UPLINK,
+		   WEB(80, OPTIONS(8), 3, PART(0, 1, 5), OPTIONS(8)), .outcome = BN_FORWARDED}}},
+	{"fragments that would overwrite the ports", .families = 6, .prepare = web_only,
+	 .restore = off,
+	 .step = {{"port 80", UPLINK, WEB(80, PART(0, 1, 1), 1), .outcome = BN_FORWARDED,
+		   .count = {OPENED}, .ingress = ALLOW(1)},
+		  {"at offset 8", UPLINK, WEB(22, PART(8, 0, 1), 1), OVERLAP},
+		  {"at offset 56", UPLINK, WEB(22, PART(56, 0, 1), 1), OVERLAP},
+		  {"another first one", UPLINK, WEB(22, PART(0, 1, 1), 1), INGRESS, DECIDED},
+		  {"whose ports count from now on", UPLINK, WEB(80, PART(88, 0, 1), 1), INGRESS},
+		  {"port 80 behind options", UPLINK, WEB(80, PART(0, 1, 2), 2, OPTIONS(24)),
+		   .outcome = BN_FORWARDED},
+		  {"at the options' end", UPLINK, WEB(22, PART(24, 0, 2), 1), OVERLAP}}},
 };
 
 int main(void)
