@@ -365,8 +365,6 @@ static __always_inline int decide_service(struct bn_scratch *s)
 	}
 	f->service = s->ask.id;
 	f->flags |= BN_FLOW_SERVICE;
-	if (s->pkt.hook == BN_HOOK_FROM_UPLINK && outside_martian(t))
-		return BN_DROP_MARTIAN_SOURCE;
 	if (r)
 		return r;
 	f->backend = bn_flow_backend(s->ask.slot.backend, s->ask.slot.gen);
@@ -387,7 +385,7 @@ BN_GLOBAL int decide_new(struct __sk_buff *skb)
 	bool midway, known;
 	__u32 epoch;
 	struct bn_flow *f;
-	int r;
+	int r, refused;
 
 	if (!s || !ep)
 		return BN_DROP_INTERNAL;
@@ -403,6 +401,10 @@ BN_GLOBAL int decide_new(struct __sk_buff *skb)
 	if (r == BN_DECIDE_NOT_OURS)
 		return r;
 	bn_count(BN_CNT_DECISIONS, 1);
+	/* before what its sender would be told */
+	refused = outside_source(s);
+	if (refused)
+		return refused;
 	if (r)
 		return r;
 	f->epoch =

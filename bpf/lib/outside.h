@@ -8,6 +8,7 @@
 #pragma once
 
 #include "lib/endpoint.h"
+#include "lib/pick.h"
 #include "lib/route.h"
 
 /* Sources that nobody has (RFC 6890), or that have no meaning past their link. */
@@ -19,6 +20,27 @@ static __always_inline bool outside_martian(const struct bn_tuple *t)
 		return b[12] == 0 || b[12] == 127 || b[12] >= 224 || (b[12] == 169 && b[13] == 254);
 	return b[0] == 0xff || (b[0] == 0xfe && (b[1] & 0xc0) == 0x80) ||
 	       (!t->saddr.d[0] && !t->saddr.w[2] && !(t->saddr.w[3] & bpf_htonl(~1u)));
+}
+
+/*
+ * Whether a packet may begin a flow, as far as its source says: 0 or the reason. Nobody outside has a
+ * service's address. Of what claims one, the reply's entry would be a pod's own packet to the service,
+ * which then left as it is, past the service and to whoever is routed to. A load balancer's address may
+ * be another node's own, but for the ports that nobody here reaches there. To the node itself, a link's
+ * neighbours speak with their link-local addresses.
+ */
+static __always_inline int outside_source(struct bn_scratch *s)
+{
+	const struct bn_tuple *t = &s->pkt.tuple;
+
+	if (s->src.kind == BN_ADDR_LOCAL_POD || s->src.kind == BN_ADDR_HOST)
+		return 0;
+	if (outside_martian(t) && (s->dst.kind != BN_ADDR_HOST || s->fwd.flags & BN_FLOW_SERVICE))
+		return BN_DROP_MARTIAN_SOURCE;
+	if (range_flags(&t->saddr) & BN_RANGE_SERVICE ||
+	    service_exists(s, &t->saddr, t->sport, t->protocol))
+		return BN_DROP_UPLINK_SPOOF;
+	return 0;
 }
 
 /* 127.0.0.0/8 and ::1: never from outside, whoever has ports published there (RFC 1122 3.2.1.3). */

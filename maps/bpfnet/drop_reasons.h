@@ -35,7 +35,7 @@
 	X(22, FLOW_TABLE_FULL, "flow-table-full", "the flow could not be recorded; raise maps.flows") \
 	X(23, WRONG_DESTINATION, "wrong-destination", "not addressed to the endpoint it was delivered to") \
 	X(24, MAPPED_ADDRESS, "mapped-address", "an IPv6 packet with an IPv4-mapped address") \
-	X(25, UPLINK_SPOOF, "uplink-spoof", "arrived from outside with the address of a local pod or of this node") \
+	X(25, UPLINK_SPOOF, "uplink-spoof", "arrived from outside with the address of a local pod, of this node or of a service") \
 	X(26, CHECKSUM_UPDATE, "checksum-update", "the packet could not be rewritten; report this") \
 	X(27, REDIRECT_STALE, "redirect-stale", "the next hop went away while the packet was under way") \
 	X(28, NO_ROUTE, "no-route", "no route to the destination on this node") \

@@ -13,6 +13,8 @@ from servers import Nginx
 
 # A network behind the world's router, reached through a smaller MTU.
 FAR = {4: "198.51.100.9", 6: "fd00:51::9"}
+# Who can be nobody's peer past a router.
+MARTIANS = {4: ("127.0.0.1", "169.254.9.9"), 6: ("::1", "fe80::9")}
 
 
 @pytest.fixture(scope="module", params=["on", "off", "ipv4"])
@@ -127,19 +129,31 @@ def test_traceroute_out(node, family):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_spoofed_from_outside(node, family):
-    """What claims to come from a local pod or from this node does not come in."""
+    """What claims to come from a local pod, this node, a service or from nobody does not come in."""
     cls = IP if family == 4 else IPv6
+    name, vip = f"forged{family}", cluster_ips(60 + family)[FAMILIES.index(family)]
     mac = node.link(node.ns, "up0")["address"]
-    b = node.pods.get("default/b") or node.pod("b")
+    b = node.pods.get("default/b")
+    if not b:
+        b = node.pod("b", labels={"app": "b"})
+        b.udp(5353)
+    node.apply(service_manifest(name, [(53, 5353, "UDP", "dns")], {"app": "b"}, ips=[vip],
+                                families=(family,)))
+    assert eventually(lambda: peers.udp(node.a.ns, vip, 53).name == "b")
     with Tap(node.world, "w0") as world, Tap(node.a.ns) as pod:
-        for source in (b.ip[family], NODE[family]):
+        for source in (b.ip[family], NODE[family], vip, *MARTIANS[family]):
             world.send(Ether(dst=mac) / cls(src=source, dst=node.a.ip[family]) /
-                       UDP(sport=5, dport=5) / Raw(b"FORGED"))
+                       UDP(sport=53, dport=7000) / Raw(b"FORGED"))
+        # the flow that a forged answer would have begun is this one's, which goes to the service
+        pod.send(Ether(src=node.a.mac, dst=mac) / cls(src=node.a.ip[family], dst=vip) /
+                 UDP(sport=7000, dport=53) / Raw(b"a-query"))
+        got = pod.until(lambda f: cls in f and f[cls].src == vip and b"a-query" in bytes(f))
         world.send(Ether(dst=mac) / cls(src=WORLD[family], dst=node.a.ip[family]) /
                    UDP(sport=5, dport=5) / Raw(b"the-marker"))
-        got = pod.until(lambda f: b"the-marker" in bytes(f))
+        got += pod.until(lambda f: b"the-marker" in bytes(f))
     assert not [f for f in got if b"FORGED" in bytes(f)]
-    node.wait_drop("uplink-spoof")
+    node.wait_drop("uplink-spoof", "--ip", vip)
+    node.wait_drop("martian-source")
 
 
 @pytest.fixture(scope="module")

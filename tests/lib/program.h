@@ -15,6 +15,9 @@
  */
 void bn_program_services(struct bn_rig *rig);
 
+/* For a case's `prepare`: skips it, and says so, where no packet can come by another device. */
+void bn_program_by_another(struct bn_rig *rig, int family);
+
 /* First backend index of VIP2 tcp/80 and udp/53, by family. */
 __u32 bn_program_backend(int family, __u8 protocol);
 

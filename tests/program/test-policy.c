@@ -153,10 +153,7 @@ static void world_in(struct bn_rig *rig, int family)
 
 static void remote_in(struct bn_rig *rig, int family)
 {
-	if (!bn_rig_can_ingress(rig)) {
-		print_message("this kernel runs no packet that came by another device\n");
-		skip();
-	}
+	bn_program_by_another(rig, family);
 	bn_rig_policy_ports(rig, BN_POD_B, BN_POLICY_INGRESS, BN_IDENTITY_FIRST + 100,
 			    BN_POLICY_TCP, 8080, 8080, ALLOW(1), 2);
 }
