@@ -31,9 +31,11 @@ struct bn_packet {
 	__u8 icmp_type;
 	__u8 hook; /* enum bn_hook */
 	__u32 ifindex;
-	__u32 now;   /* jiffies */
+	__u32 now; /* jiffies */
+	/* of what is fragmented, in bytes: where a first fragment ends, and where a later one begins */
+	__u16 frag_edge;
 	__u8 looked; /* enum bn_looked_flag, of the established path */
-	__u8 pad[3];
+	__u8 pad;
 };
 
 /* Whether a flow's packets enter by one device alone, which its entries name. */

@@ -9,7 +9,10 @@
 #include "lib/packet.h"
 
 #define BN_EXT_HEADERS_MAX 6
-/* A fragment that starts within this many bytes could overwrite ports or flags (RFC 1858, 3128). */
+/*
+ * What of the transport header and behind it a first fragment has to have: ports and flags are not
+ * elsewhere, nor overwritten (RFC 1858, 3128, 7112). So none begins before.
+ */
 #define BN_FRAG_MIN_OFFSET 64
 
 static __always_inline int parse_tcp(struct __sk_buff *skb, struct bn_packet *p, __u32 l4_len)
@@ -183,10 +186,12 @@ static __always_inline int parse_ip4(struct __sk_buff *skb, struct bn_scratch *s
 	p->frag_id = ip.id;
 	if (offset) {
 		p->flags |= BN_PKT_FRAG_LATER;
+		p->frag_edge = offset;
 		if (offset < BN_FRAG_MIN_OFFSET || offset + (total - hlen) > 65535)
 			return BN_DROP_FRAGMENT_OVERLAP;
 		return 0;
 	}
+	p->frag_edge = total - hlen;
 	if (frag & IP_MF)
 		p->flags |= BN_PKT_FRAG_FIRST;
 	r = parse_transport(skb, p, total - hlen);
@@ -239,6 +244,7 @@ static __always_inline int parse_ip6_chain(struct __sk_buff *skb, struct bn_pack
 			if (offset) {
 				/* what follows is payload, whatever it looks like */
 				p->flags |= BN_PKT_FRAG_LATER;
+				p->frag_edge = offset;
 				p->tuple.protocol = h.next;
 				p->l4_off = at + len;
 				if (offset < BN_FRAG_MIN_OFFSET ||
@@ -246,6 +252,7 @@ static __always_inline int parse_ip6_chain(struct __sk_buff *skb, struct bn_pack
 					return BN_DROP_FRAGMENT_OVERLAP;
 				return 0;
 			}
+			p->frag_edge = end - at - len;
 			if (frag & 1)
 				p->flags |= BN_PKT_FRAG_FIRST;
 		} else if (next == NEXTHDR_AUTH) {

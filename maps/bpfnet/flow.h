@@ -267,12 +267,15 @@ struct bn_epochs {
 };
 BN_ASSERT_SIZE(struct bn_epochs, 4 * BN_SLOTS + 8);
 
-/* bn_fragments: ports of a datagram whose first fragment has passed (RFC 791, RFC 8200 4.5). */
+/*
+ * bn_fragments: what only a datagram's first fragment says, by what all of them say (RFC 791 2.3, RFC
+ * 8200 4.5: of IPv6's, the first one's next header alone counts).
+ */
 struct bn_fragment_key {
 	union bn_addr saddr;
 	union bn_addr daddr;
 	__be32 id;
-	__u8 protocol;
+	__u8 protocol; /* IPv6: 0 */
 	__u8 family;
 	__u16 pad;
 };
@@ -282,5 +285,8 @@ struct bn_fragment {
 	__be16 sport;
 	__be16 dport;
 	__u32 seen; /* jiffies, low 32 bits */
+	__u16 end;  /* where the first fragment ends: bytes of what is fragmented */
+	__u8 protocol;
+	__u8 pad;
 };
-BN_ASSERT_SIZE(struct bn_fragment, 8);
+BN_ASSERT_SIZE(struct bn_fragment, 12);

@@ -269,6 +269,9 @@ static int packet_layout(const struct bn_packet *p, struct layout *ret, const ch
 		ret->l4 += type == IP6_FRAGMENT ? 8 : 8 + at[1] * 8u;
 		if (ret->l4 > ret->end)
 			return -1;
+		/* what follows a later fragment's header is payload */
+		if (type == IP6_FRAGMENT && get16(at + 2) & 0xfff8)
+			return 0;
 	}
 }
 

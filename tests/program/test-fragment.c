@@ -117,6 +117,9 @@ static const char *tiny(struct bn_rig *rig, int family)
 	bn_packet_fragment(&p, &whole, 8, 512, 1, 6);
 	if (send_part(rig, &p, &r) != 2 || !dropped_for(rig, BN_DROP_FRAGMENT_OVERLAP))
 		return "a fragment at offset 8, over the transport header";
+	bn_packet_fragment(&p, &whole, 504, 512, 1, 6);
+	if (send_part(rig, &p, &r) != 2 || !dropped_for(rig, BN_DROP_FRAGMENT_OVERLAP))
+		return "a fragment over the end of the first one";
 	return NULL;
 }
 
@@ -292,7 +295,10 @@ static const struct bn_case cases[] = {
 			  .exts = 1,
 			  .ext = {PART(104, 0, 2)},
 			  .payload = 64},
-		   UNKNOWN},
+		   .outcome = BN_FORWARDED},
+		  {"or another protocol: only the first one's counts", UPLINK,
+		   UDP("WORLD", 1, "B", 2, .exts = 1, .ext = {PART(104, 0, 2)}, .payload = 64),
+		   .outcome = BN_FORWARDED},
 		  {"a second fragment header behind the options", UPLINK,
 		   WEB(80, PART(0, 1, 3), 3, OPTIONS(16), PART(0, 1, 3)), DROP(MALFORMED_HEADER)},
 		  {"options before and behind, denied", UPLINK,
@@ -309,7 +315,13 @@ static const struct bn_case cases[] = {
 		  {"whose ports count from now on", UPLINK, WEB(80, PART(88, 0, 1), 1), INGRESS},
 		  {"port 80 behind options", UPLINK, WEB(80, PART(0, 1, 2), 2, OPTIONS(24)),
 		   .outcome = BN_FORWARDED},
-		  {"at the options' end", UPLINK, WEB(22, PART(24, 0, 2), 1), OVERLAP}}},
+		  {"at the options' end", UPLINK, WEB(22, PART(24, 0, 2), 1), OVERLAP},
+		  {"as many options as no fragment may begin in", UPLINK,
+		   WEB(80, PART(0, 1, 3), 2, OPTIONS(64)), .outcome = BN_FORWARDED},
+		  {"at their end", UPLINK, WEB(22, PART(64, 0, 3), 1), OVERLAP},
+		  {"over the sequence number", UPLINK, WEB(22, PART(72, 0, 3), 1), OVERLAP},
+		  {"over the payload", UPLINK, WEB(22, PART(144, 0, 3), 1), OVERLAP},
+		  {"behind it", UPLINK, WEB(22, PART(152, 0, 3), 1), .outcome = BN_FORWARDED}}},
 };
 
 int main(void)
