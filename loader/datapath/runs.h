@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Runs of consecutive places in bn_service_slots. A run's capacity is a power of two, so freed
+ * Runs of consecutive places in an array. A run's capacity is a power of two, so freed
  * ones fit again. A freed run is kept back until bn_runs_settle(), since a packet may still be
  * reading it through the value that named it.
  */
@@ -25,6 +25,10 @@ void bn_runs_init(struct bn_runs *runs, uint32_t size);
 void bn_runs_done(struct bn_runs *runs);
 /* Capacity of the run that holds n places; 0 for none. */
 uint32_t bn_run_capacity(uint32_t n);
+/* The same runs free, kept back and taken. 0 or -ENOMEM, and bn_runs_done() is due. */
+int bn_runs_copy(struct bn_runs *to, const struct bn_runs *from);
+/* Makes room for a run of n places behind all others, of which the next one may be. */
+void bn_runs_grow(struct bn_runs *runs, uint32_t n);
 /* *ret_first of a run for n places; n == 0 needs none and gives 0. -ENOSPC, -ENOMEM. */
 int bn_runs_take(struct bn_runs *runs, uint32_t n, uint32_t *ret_first);
 /* Gives back a run of n places. */
