@@ -264,6 +264,27 @@ void numbers_turn(struct bn_policy *p)
 	bn_registry_turn(p->rule_numbers);
 }
 
+/*
+ * What is closed opens as soon as there is room, such as that which the change has freed; until then
+ * it has a reason, which is by how much it does not fit.
+ */
+static void open_closed(struct bn_policy *p)
+{
+	static const struct bn_change nothing;
+	struct bn_error why = BN_ERROR_INIT, ignored = BN_ERROR_INIT;
+
+	if (bn_policy_problem(p) && numbers_rested(p) && !prepare_change(p, &nothing, &ignored))
+		(void)enforce(p, &ignored);
+	bn_error_done(&ignored);
+	if (bn_policy_problem(p)) {
+		policy_measure(p, &nothing, &why);
+		if (!why.text)
+			return;
+	}
+	free(p->problem);
+	p->problem = why.text;
+}
+
 static int commit(struct bn_policy *p, struct bn_error *err)
 {
 	static const struct bn_change nothing;
@@ -282,6 +303,7 @@ static int commit(struct bn_policy *p, struct bn_error *err)
 		bn_wanted_prune(&p->cidrs);
 		p->started = true;
 	}
+	open_closed(p);
 	if (!p->blocks_gone)
 		return 0;
 	/*

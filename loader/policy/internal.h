@@ -4,6 +4,7 @@
  *
  *   mirror.c    policies, pods and namespaces as the model has them
  *   prepare.c   a change beside what is in force
+ *   measure.c   by how much it does not fit
  *   commit.c    its end: in force, or let go of
  *   policy.c    questions; life
  *   peers.c     whom rules name: sets of identities, kept as bits
@@ -201,7 +202,7 @@ struct bn_policy {
 	bool blocks_gone;                     /* settled after the change */
 	uint32_t *fresh;                      /* identities */
 	size_t n_fresh, room_fresh;
-	char *problem; /* what did not fit at the start */
+	char *problem; /* what did not fit at the start, while something is closed for it */
 };
 
 static inline const struct pod_state *state_of(const struct bn_policy *p, const struct pod *pod)
@@ -212,6 +213,20 @@ static inline const struct pod_state *state_of(const struct bn_policy *p, const 
 /* commit.c */
 /* What the changes before this one have freed has rested, and may be used again. */
 void numbers_turn(struct bn_policy *p);
+
+/* prepare.c */
+/* Once; on failure the change has been aborted. */
+int prepare_change(struct bn_policy *p, const struct bn_change *c, struct bn_error *err);
+
+/* Waits until what earlier changes freed may be used again; false where that can't be told. */
+bool numbers_rested(struct bn_policy *p);
+
+/* measure.c */
+/*
+ * By how much a change that is not prepared does not fit: said in *err, unless it is not for tables,
+ * pages or runs.
+ */
+void policy_measure(struct bn_policy *p, const struct bn_change *c, struct bn_error *err);
 
 /* mirror.c */
 struct pod *pod_find(const struct bn_policy *p, const char *namespace, const char *name);

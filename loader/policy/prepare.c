@@ -138,38 +138,57 @@ static int look_again(struct bn_policy *p)
 	return r;
 }
 
+/*
+ * A pod's table, or that it is closed for want of one: at the start, when nothing is in force that could
+ * stay, and as long as there is still no room from then on.
+ */
+static int table_or_closed(struct bn_policy *p, const struct pod *pod,
+			   const struct pod_state *state, int d, struct table **ret,
+			   bool *ret_closed, struct bn_error *err)
+{
+	struct bn_error why = BN_ERROR_INIT;
+	int r = table_of(p, pod, state, d, ret, &why);
+
+	*ret_closed = r == -ENOSPC && (!p->started || pod->now.closed[d]);
+	if (*ret_closed) {
+		if (!p->problem)
+			p->problem = strdup(bn_error_text(&why));
+		r = 0;
+	} else if (r) {
+		bn_error_set(err, r, "%s", bn_error_text(&why));
+	}
+	bn_error_done(&why);
+	return r;
+}
+
 static int tables_of_pod(struct bn_policy *p, struct pod *pod, struct bn_error *err)
 {
 	int r = 0;
 
 	pod->next.audited = pod_audited(p, pod, &pod->next);
-	for (int d = 0; d < BN_POLICY_DIRECTIONS && !r; d++) {
-		struct bn_error why = BN_ERROR_INIT;
-
-		r = table_of(p, pod, &pod->next, d, &pod->next.tables[d], &why);
-		if (r == -ENOSPC && !p->started) {
-			pod->next.closed[d] = true;
-			if (!p->problem)
-				p->problem = strdup(bn_error_text(&why));
-			r = 0;
-		} else if (r) {
-			bn_error_set(err, r, "%s", bn_error_text(&why));
-		}
-		bn_error_done(&why);
-	}
+	for (int d = 0; d < BN_POLICY_DIRECTIONS && !r; d++)
+		r = table_or_closed(p, pod, &pod->next, d, &pod->next.tables[d],
+				    &pod->next.closed[d], err);
 	return r;
+}
+
+static bool pod_is_closed(const struct pod_state *state)
+{
+	return state->closed[BN_POLICY_EGRESS] || state->closed[BN_POLICY_INGRESS];
 }
 
 /* A pod here that has not changed is staged if its tables have. */
 static int choose_others(struct bn_policy *p, struct pod *pod, struct bn_error *err)
 {
 	struct table *found[BN_POLICY_DIRECTIONS] = {NULL};
+	bool closed[BN_POLICY_DIRECTIONS] = {false};
 	struct pod_state *next = &pod->next;
 	int r = 0;
 
 	for (int d = 0; d < BN_POLICY_DIRECTIONS && !r; d++)
-		r = table_of(p, pod, &pod->now, d, &found[d], err);
+		r = table_or_closed(p, pod, &pod->now, d, &found[d], &closed[d], err);
 	if (!r && (memcmp(found, pod->now.tables, sizeof(found)) ||
+		   memcmp(closed, pod->now.closed, sizeof(closed)) ||
 		   pod_audited(p, pod, &pod->now) != pod->now.audited))
 		r = pod_restage(p, pod);
 	if (r || !pod->staged) {
@@ -182,6 +201,7 @@ static int choose_others(struct bn_policy *p, struct pod *pod, struct bn_error *
 		bn_registry_hold(p->identity_numbers, next->identities[i]);
 	}
 	memcpy(next->tables, found, sizeof(found));
+	memcpy(next->closed, closed, sizeof(closed));
 	next->audited = pod_audited(p, pod, next);
 	return 0;
 }
@@ -195,9 +215,13 @@ static int choose_tables(struct bn_policy *p, bool all, struct bn_error *err)
 		if (pod->next.exists && pod->next.local && !r)
 			r = tables_of_pod(p, pod, err);
 	}
-	for (pod = p->pods; all && pod && !r; pod = pod->hh.next) {
-		if (!pod->staged && pod->now.exists && pod->now.local)
-			r = choose_others(p, pod, err);
+	/* what is open first: it must not want for what a closed one might take */
+	for (int closed = 0; closed < 2; closed++) {
+		for (pod = p->pods; (all || closed) && pod && !r; pod = pod->hh.next) {
+			if (!pod->staged && pod->now.exists && pod->now.local &&
+			    pod_is_closed(&pod->now) == closed)
+				r = choose_others(p, pod, err);
+		}
 	}
 	return r;
 }
@@ -212,7 +236,7 @@ static bool concerns(const struct bn_policy *p, const struct bn_change *c)
 	       c->n_pods_removed || c->n_namespaces || p->blocks_new || !p->started;
 }
 
-static int prepare(struct bn_policy *p, const struct bn_change *c, struct bn_error *err)
+int prepare_change(struct bn_policy *p, const struct bn_change *c, struct bn_error *err)
 {
 	struct table *t;
 	bool all;
@@ -255,7 +279,7 @@ static int prepare(struct bn_policy *p, const struct bn_change *c, struct bn_err
  * What earlier changes freed may be used at once, since no packet is under way any more that has
  * seen it: the kernel waits for that, some hundredths of a second.
  */
-static bool end_of_rest(struct bn_policy *p)
+bool numbers_rested(struct bn_policy *p)
 {
 	if (!p->started || syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0))
 		return false;
@@ -270,11 +294,13 @@ int bn_policy_prepare(struct bn_policy *p, const struct bn_change *c, struct bn_
 
 	if (!concerns(p, c))
 		return 0;
-	r = prepare(p, c, &why);
-	if (r == -ENOSPC && end_of_rest(p)) {
+	r = prepare_change(p, c, &why);
+	if (r == -ENOSPC && numbers_rested(p)) {
 		bn_error_done(&why);
-		r = prepare(p, c, &why);
+		r = prepare_change(p, c, &why);
 	}
+	if (r == -ENOSPC)
+		policy_measure(p, c, err);
 	if (r)
 		bn_error_set(err, r, "%s", bn_error_text(&why));
 	bn_error_done(&why);

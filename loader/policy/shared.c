@@ -58,6 +58,21 @@ int bn_shared_add(struct bn_shared_set *set, uint64_t hash, uint32_t number, str
 	return 0;
 }
 
+int bn_shared_copy(struct bn_shared_set *to, const struct bn_shared_set *from)
+{
+	const struct bn_shared *at;
+	struct bn_shared *copy;
+
+	for (at = from->by_number; at; at = at->by_number.next) {
+		int r = bn_shared_add(to, at->hash, at->number, &copy);
+
+		if (r)
+			return r;
+		copy->references = at->references;
+	}
+	return 0;
+}
+
 void bn_shared_unhash(struct bn_shared_set *set, struct bn_shared *s)
 {
 	struct bn_shared *first = bn_shared_find(set, s->hash), *at;

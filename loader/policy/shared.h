@@ -30,6 +30,8 @@ struct bn_shared *bn_shared_find(const struct bn_shared_set *set, uint64_t hash)
 /* A new one, without references. 0 or -ENOMEM. */
 int bn_shared_add(struct bn_shared_set *set, uint64_t hash, uint32_t number,
 		  struct bn_shared **ret);
+/* All of a set, with its references, into an empty one. 0 or -ENOMEM, and bn_shared_clear() is due. */
+int bn_shared_copy(struct bn_shared_set *to, const struct bn_shared_set *from);
 /* Frees it. */
 void bn_shared_remove(struct bn_shared_set *set, struct bn_shared *shared);
 void bn_shared_clear(struct bn_shared_set *set);

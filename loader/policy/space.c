@@ -30,6 +30,8 @@ struct bn_space {
 	uint32_t *found; /* tables of an earlier run, as long as nobody wants or drops them */
 	size_t n_found;
 	bool begun;
+	bool measures; /* a copy, of these sizes: */
+	struct bn_space_use fit;
 };
 
 /* ---- the maps' memory ---- */
@@ -57,7 +59,7 @@ static int hold(struct bn_space *s)
 	return r;
 }
 
-void bn_space_release(struct bn_space *s)
+static void unmap(struct bn_space *s)
 {
 	if (s->tables)
 		munmap(s->tables, s->config.tables * sizeof(*s->tables));
@@ -68,6 +70,13 @@ void bn_space_release(struct bn_space *s)
 	s->tables = NULL;
 	s->pages = NULL;
 	s->lines = NULL;
+}
+
+void bn_space_release(struct bn_space *s)
+{
+	/* a copy's memory is nowhere else */
+	if (!s->measures)
+		unmap(s);
 }
 
 /* Numbers below the top that nobody was found to use are free. */
@@ -128,6 +137,11 @@ static int add_run(struct bn_space *s, const struct bn_policy_run *run, struct b
 	uint32_t first = 0;
 	int r = bn_runs_take(&s->runs_free, run->n, &first);
 
+	if (r == -ENOSPC && s->measures &&
+	    bn_run_capacity(run->n) <= s->config.lines - s->runs_free.top) {
+		bn_runs_grow(&s->runs_free, run->n);
+		r = bn_runs_take(&s->runs_free, run->n, &first);
+	}
 	if (r == -ENOSPC)
 		no_room(s->config.lines, run->n, "lines of ports", "policy-lines", err);
 	if (r)
@@ -455,7 +469,7 @@ void bn_space_close(struct bn_space *s)
 		return;
 	bn_shared_clear(&s->shared_runs);
 	bn_shared_clear(&s->shared_pages);
-	bn_space_release(s);
+	unmap(s);
 	free(s->found);
 	bn_runs_done(&s->runs_free);
 	bn_stock_done(&s->stock_tables);
@@ -479,5 +493,106 @@ struct bn_space_use bn_space_use(const struct bn_space *s)
 		.tables = s->stock_tables.used,
 		.pages = s->stock_pages.used,
 		.lines = (uint32_t)s->runs_free.used,
+	};
+}
+
+/* ---- by how much a change does not fit ---- */
+
+/* What a copy has more room for: 64 MB of each, of which only what is written takes any. */
+#define MORE_TABLES 65536u
+#define MORE_PAGES 65536u
+#define MORE_LINES (1u << 20)
+
+/* Memory for n things, and in it the `fit` that stand in the map. */
+static int copy_map(const void *from, uint32_t fit, uint32_t n, size_t size, void *ret)
+{
+	void *p = mmap(NULL, n * size, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (p == MAP_FAILED)
+		return -errno;
+	memcpy(p, from, fit * size);
+	*(void **)ret = p;
+	return 0;
+}
+
+static int copy_maps(struct bn_space *to, const struct bn_space *from)
+{
+	const struct bn_space_config *fit = &from->config, *room = &to->config;
+	int r = copy_map(from->tables, fit->tables, room->tables, sizeof(*to->tables), &to->tables);
+
+	if (!r)
+		r = copy_map(from->pages, fit->pages, room->pages, sizeof(*to->pages), &to->pages);
+	if (!r)
+		r = copy_map(from->lines, fit->lines, room->lines, sizeof(*to->lines), &to->lines);
+	return r;
+}
+
+static int copy_numbers(struct bn_space *to, const struct bn_space *from)
+{
+	int r = bn_stock_copy(&to->stock_tables, &from->stock_tables, to->config.tables);
+
+	if (!r)
+		r = bn_stock_copy(&to->stock_pages, &from->stock_pages, to->config.pages);
+	if (!r)
+		r = bn_runs_copy(&to->runs_free, &from->runs_free);
+	if (!r)
+		r = bn_shared_copy(&to->shared_runs, &from->shared_runs);
+	if (!r)
+		r = bn_shared_copy(&to->shared_pages, &from->shared_pages);
+	return r;
+}
+
+int bn_space_measure(struct bn_space *s, struct bn_space **ret)
+{
+	struct bn_space *copy;
+	int r = hold(s);
+
+	/* before the first run nothing is known to be free, and what was found belongs to nobody yet */
+	if (!r && !s->begun)
+		r = begin(s);
+	if (r)
+		return r;
+	copy = calloc(1, sizeof(*copy));
+	if (!copy)
+		return -ENOMEM;
+	copy->measures = copy->begun = true;
+	copy->fit = (struct bn_space_use){s->config.tables, s->config.pages, s->config.lines};
+	copy->config = (struct bn_space_config){
+		.tables_fd = -1,
+		.pages_fd = -1,
+		.ports_fd = -1,
+		.tables = s->config.tables + MORE_TABLES,
+		.pages = s->config.pages + MORE_PAGES,
+		.lines = s->config.lines + MORE_LINES,
+	};
+	r = copy_maps(copy, s);
+	if (!r)
+		r = copy_numbers(copy, s);
+	if (!r && s->n_found) {
+		copy->found = calloc(s->n_found, sizeof(*copy->found));
+		if (copy->found)
+			memcpy(copy->found, s->found, s->n_found * sizeof(*copy->found));
+		copy->n_found = copy->found ? s->n_found : 0;
+		r = copy->found ? 0 : -ENOMEM;
+	}
+	if (r)
+		bn_space_close(copy);
+	else
+		*ret = copy;
+	return r;
+}
+
+static uint32_t above(uint32_t n, uint32_t fit)
+{
+	return n > fit ? n - fit : 0;
+}
+
+struct bn_space_use bn_space_lacks(const struct bn_space *copy)
+{
+	return (struct bn_space_use){
+		.tables = above(copy->stock_tables.top, copy->fit.tables),
+		.pages = above(copy->stock_pages.top, copy->fit.pages),
+		.lines = above(copy->runs_free.size, copy->fit.lines),
 	};
 }

@@ -43,6 +43,12 @@ void bn_space_table_put(struct bn_space *space, uint32_t table);
 int bn_space_table_set(struct bn_space *space, uint32_t table, uint32_t identity, uint32_t run,
 		       struct bn_error *err);
 
+/*
+ * A copy of all that stands, beside the maps, in which what does not fit has room all the same: a change
+ * is prepared on it to know by how much. Closed like any other; 0 or -errno.
+ */
+int bn_space_measure(struct bn_space *space, struct bn_space **ret);
+
 /* The maps' memory, 14 MB, is mapped from the first use on, until this is called. */
 void bn_space_release(struct bn_space *space);
 /* What was freed before the last turn may be used again. */
@@ -52,3 +58,5 @@ struct bn_space_use {
 	uint32_t tables, pages, lines;
 };
 struct bn_space_use bn_space_use(const struct bn_space *space);
+/* How much more than fits a copy's tables, pages and runs have taken. */
+struct bn_space_use bn_space_lacks(const struct bn_space *copy);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 int bn_stock_init(struct bn_stock *s, uint32_t size)
 {
@@ -11,6 +12,21 @@ int bn_stock_init(struct bn_stock *s, uint32_t size)
 	s->size = size;
 	s->top = 1;
 	return s->free && s->resting ? 0 : -ENOMEM;
+}
+
+int bn_stock_copy(struct bn_stock *to, const struct bn_stock *from, uint32_t size)
+{
+	int r = bn_stock_init(to, size);
+
+	if (r)
+		return r;
+	memcpy(to->free, from->free, from->n_free * sizeof(*to->free));
+	memcpy(to->resting, from->resting, from->n_resting * sizeof(*to->resting));
+	to->n_free = from->n_free;
+	to->n_resting = from->n_resting;
+	to->top = from->top;
+	to->used = from->used;
+	return 0;
 }
 
 void bn_stock_done(struct bn_stock *s)

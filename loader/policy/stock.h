@@ -19,6 +19,9 @@ struct bn_stock {
 int bn_stock_init(struct bn_stock *stock, uint32_t size);
 void bn_stock_done(struct bn_stock *stock);
 
+/* The same numbers free, resting and taken, and more of them: up to `size`. As bn_stock_init(). */
+int bn_stock_copy(struct bn_stock *to, const struct bn_stock *from, uint32_t size);
+
 /* False: none is left. */
 bool bn_stock_take(struct bn_stock *stock, uint32_t *ret);
 void bn_stock_give(struct bn_stock *stock, uint32_t number);

@@ -6,6 +6,7 @@ import pytest
 
 import peers
 from harness import FAMILIES, cluster_ips, eventually, service_manifest
+from policies import policy, port
 
 MANY = 20
 
@@ -113,3 +114,38 @@ def test_addresses(node):
     node.delete(*pods[:30])
     node.delete(*pods[30:])
     eventually(lambda: node.status() == 0, "all that is left fits")
+
+
+def test_policies(node):
+    """Pods whose tables don't fit are closed, which hinders nobody, until there is room."""
+    apps = ("p0", "p1", "p2")
+    pods = [node.pod(app, labels={"app": app}) for app in apps]
+    for pod in pods:
+        pod.tcp(8080)
+    many = [policy(app, {"app": app}, ingress=[{"ports": [port(8080), port(7000 + i)]}],
+                   egress=[{"ports": [port(8080), port(8000 + i)]}])
+            for i, app in enumerate(apps)]
+    node.apply(*many)
+
+    def lacking():
+        return [r for r in reasons(node) if "closed" in r]
+
+    # of six tables five fit: number 0 is none's
+    restart(node, "maps: {policy-tables: 6}\n")
+    assert node.status() == 3
+    assert "closed: policy needs, beside what is in force, 1 table " in lacking()[0], lacking()
+    closed = [(p.name, q.name) for p in pods for q in pods if p is not q and
+              peers.tcp_error(p.ns, q.ip[4], 8080)]
+    # one of them is closed in one direction
+    assert len(closed) == 2, closed
+    node.delete(node.services[0])
+    assert len(lacking()) == 1
+    node.delete(many[0])
+    assert not lacking() and node.status() == 0
+    for family in FAMILIES:
+        assert peers.tcp(pods[1].ns, pods[2].ip[family], 8080).name == "p2"
+        assert peers.tcp(pods[2].ns, pods[1].ip[family], 8080).name == "p1"
+    # from now on what does not fit is refused, and says by how much
+    r = node.apply(many[0], check=False)
+    assert r.returncode == 1 and "1 table more than fit (raise maps.policy-tables" in r.stderr, r
+    assert not lacking()

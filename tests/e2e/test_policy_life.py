@@ -362,17 +362,17 @@ def too_many(key):
     if key == "policy-tables":
         return 6, [policy(f"p{i}", {"app": app}, ingress=[{"from": peer, "ports": [port(7000 + i)]}],
                           egress=[{"to": peer, "ports": [port(8000 + i)]}])
-                   for i, app in enumerate(("web", "a", "stranger"))], "[0-9]+ "
+                   for i, app in enumerate(("web", "a", "stranger"))], "([0-9]+) tables? "
     if key == "policy-pages":
-        return 5, *too_many("policy-tables")[1:]
+        return 5, too_many("policy-tables")[1], "([0-9]+) pages? "
     if key == "policy-lines":
         return 24, [policy("p", {"app": "web"}, ingress=[
-            {"from": peer, "ports": [port(7000 + 2 * i) for i in range(200)]}])], "[0-9]+ "
+            {"from": peer, "ports": [port(7000 + 2 * i) for i in range(200)]}])], "([0-9]+) lines? "
     if key == "policy-rules":
         return 24, [policy("p", {"app": "web"}, ingress=[{"from": peer, "ports": [port(7000 + i)]}
-                                                         for i in range(30)])], "10 rules "
+                                                         for i in range(30)])], "(10) rules "
     return 24, [policy("p", {"app": "web"}, ingress=[
-        {"from": [block(f"192.0.2.{i}") for i in range(40)]}])], "18 CIDRs "
+        {"from": [block(f"192.0.2.{i}") for i in range(40)]}])], "(18) CIDRs "
 
 
 @pytest.mark.parametrize("key", ["policy-tables", "policy-pages", "policy-lines", "policy-rules",
@@ -390,7 +390,8 @@ def test_what_does_not_fit(make_node, tmp_path, key):
         for _ in range(3):
             r = node.apply(*many, check=False)
             assert r.returncode == 1, r
-            assert key in r.stderr and re.search(count, r.stderr), r.stderr
+            more = re.search(count, r.stderr)
+            assert key in r.stderr and more, r.stderr
             assert {p["name"] for p in node.json("policy", "list")} == {"web"}
         # what fits is taken as ever
         node.apply(small)
@@ -403,6 +404,18 @@ def test_what_does_not_fit(make_node, tmp_path, key):
             assert {p["name"] for p in node.json("policy", "list")} == {"web"}
     talker.end()
     assert knocker.end() == 0
+    # one less than it said lacks one, and with all of it there is room; lines have to lie side by
+    # side, and a start with another size lays them out anew
+    for short in (1, 0):
+        for again in range(3 if key == "policy-lines" and not short else 1):
+            config.write_text(f"maps:\n  {key}: {size + int(more[1]) - short}\n")
+            node.kill()
+            node.start()
+            r = node.apply(*many, check=False)
+            if r.returncode and not short:
+                size, more = size + int(more[1]), re.search(r"([0-9]+) lines? ", r.stderr)
+        assert r.returncode == short, r
+        assert not short or key == "policy-lines" or re.search(f"[^0-9]1 .*{key}", r.stderr), r
 
 
 # ---------------------------------------------------------------- path MTU
