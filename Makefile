@@ -38,6 +38,7 @@ include mk/userspace.mk
 include mk/bpf.mk
 include mk/tests.mk
 include mk/program.mk
+include mk/fuzz.mk
 include mk/bench.mk
 include mk/install.mk
 

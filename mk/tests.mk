@@ -9,7 +9,7 @@ UNIT_LINK := $(filter-out $(BUILD)/loader/main.o,$(LOADER_OBJ)) $(MAPS_OBJ)
 $(BUILD)/tests/unit/%: tests/unit/%.c $(UNIT_LINK)
 	@mkdir -p $(@D)
 	$(call say,TEST,$@)
-	$(Q)$(CC) $(BN_CFLAGS) $(LOADER_FLAGS) -Itests $(call pkg_cflags,$(PKGS_LOADER) cmocka) $< $(UNIT_LINK) \
+	$(Q)$(CC) $(BN_CFLAGS) $(LOADER_FLAGS) -Itests $(call pkg_cflags,$(PKGS_LOADER) cmocka) $< $(UNIT_MORE) $(UNIT_LINK) \
 		-o $@ $(CFLAGS) $(call pkg_libs,$(PKGS_LOADER) cmocka) $(LIBS_LOADER)
 
 # the command's own modules, which know nothing of the agent's

@@ -135,7 +135,8 @@ want() {
 	# what drives the page; on Ubuntu it is a snap, which has no place here: its tests say so
 	chromium=
 	[ "${ID:-}" = ubuntu ] || chromium=chromium
-	clang=$(pick clang "clang-19 clang-format-19" "clang-18 clang-format-18" "clang-17" "clang-16") || exit
+	clang=$(pick clang "clang-19 clang-format-19 libclang-rt-19-dev" \
+		"clang-18 clang-format-18 libclang-rt-18-dev" "clang-17" "clang-16") || exit
 	# shellcheck disable=SC2086 # one word each
 	echo $BUILD_DEPS $clang $bpftool $TEST_DEPS $chromium
 }

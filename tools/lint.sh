@@ -15,7 +15,7 @@ files=$(git ls-files --cached --others --exclude-standard)
 
 for f in $files; do
 	case $f in
-	LICENSES/* | *.json | *.txt | .gitignore | vmlinux/* | *.expected) continue ;;
+	LICENSES/* | tests/fuzz/seeds/* | *.json | *.txt | .gitignore | vmlinux/* | *.expected) continue ;;
 	esac
 	[ -s "$f" ] || continue
 	head -n 3 "$f" | grep -q 'SPDX-License-Identifier:' || complain "$f: no SPDX line"
