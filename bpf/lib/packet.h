@@ -155,7 +155,7 @@ struct bn_scratch {
 	__u32 placed_set; /* where table_insert() put the last entry; ~0: nowhere yet */
 	__u32 placed_way;
 	__u32 searched_tag; /* of what table_search() was asked for last */
-	__u32 pad3;
+	__u32 not_in; /* the set of its key's two that table_put() is not to take, plus 1; 0: it may */
 	__u32 syn_was_new; /* the last SYN's flow was not in the table */
 	__u64 clock;       /* CLOCK_MONOTONIC, ns, when the packet's decision began; 0: not asked */
 	__u64 event_woken; /* when a record last woke the agent: CLOCK_MONOTONIC, ns */

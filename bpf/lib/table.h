@@ -330,9 +330,12 @@ static __always_inline __u32 table_alive(const struct bn_flow_set *set, __u32 no
 static __noinline __u32 table_choose(__u32 home, __u32 tag, __u32 now)
 {
 	struct bn_flow_set *set = table_set(home), *elsewhere;
+	struct bn_scratch *s = bn_scratch_get();
 	__u32 other, n;
 	int i;
 
+	if (unlikely(s && s->not_in))
+		return s->not_in == home + 1 ? table_other(home, tag) : home;
 	n = set ? table_alive(set, now) : 0;
 	if (n < BN_WAYS_CROWDED)
 		return home;
@@ -538,17 +541,26 @@ BN_GLOBAL int table_yield(__u32 direction, __u32 owned)
  * Puts one direction under its key for `life` jiffies, as a transient entry. With `owned`, an
  * unexpired entry of the same key that belongs to another flow (one whose opposite direction is
  * not the packet in hand) is left alone and -EEXIST returned: that is how a translated tuple
- * is reserved; a refusal reserves none. -ENOSPC: both sets are full of established flows, which can't be.
+ * is reserved; a refusal reserves none.
+ *
+ * A set has a way for what is new, however many established flows there are. Where both halves of a
+ * flow mean the same set, that way is the first half's, and the second one's is in its other set. So
+ * -ENOSPC, for none at all, takes another CPU that establishes flows there meanwhile.
  *
  * Two CPUs may put the same key into both its sets. Each then looks into the set that it has not put it
  * into, under that set's lock, so the later one at least sees the earlier; who sees another gives way.
  */
-static __always_inline int table_insert(const struct bn_scratch *s, __u32 direction, __u32 life,
+static __always_inline int table_insert(struct bn_scratch *s, __u32 direction, __u32 life,
 					__u32 owned)
 {
 	int r = table_put(direction, life, owned);
 	const struct bn_flow_set *set;
 
+	if (unlikely(r == -ENOSPC)) {
+		s->not_in = s->placed_set + 1;
+		r = table_put(direction, life, owned);
+		s->not_in = 0;
+	}
 	if (r)
 		return r;
 	set = table_set(s->placed_set);
