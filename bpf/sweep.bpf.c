@@ -23,7 +23,8 @@ static __always_inline bool sweep_over(const struct bn_flow_set *set, __u32 way,
 {
 	if (!bn_expired(set->expires[way], now))
 		return false;
-	return !(set->established & 1u << way) || bn_expired(table_deadline(&set->entry[way]), now);
+	return !flow_established(set->entry[way].flow.state) ||
+	       bn_expired(table_deadline(&set->entry[way]), now);
 }
 
 /* An entry whose time is over: the flow goes if its other direction's is, too, else it stays as long. */
@@ -100,10 +101,15 @@ BN_GLOBAL int sweep_set(__u32 index)
 	for (way = 0; way < BN_WAYS; way++) {
 		if (!set->tag[way])
 			continue;
-		if (!sweep_over(set, way, now))
-			sweep_add(&set->entry[way].flow);
-		else if (bn_sweep_remove)
-			sweep_entry(index, way);
+		if (sweep_over(set, way, now)) {
+			if (bn_sweep_remove)
+				sweep_entry(index, way);
+			continue;
+		}
+		sweep_add(&set->entry[way].flow);
+		/* transient all the same (flow_promote_direct()): who needs a place asks no further */
+		if (bn_sweep_remove && bn_expired(set->expires[way], now))
+			set->expires[way] = table_deadline(&set->entry[way]);
 	}
 	return 0;
 }

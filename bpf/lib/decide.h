@@ -41,7 +41,13 @@ static __noinline int decide_reply(struct bn_scratch *s)
 	r->to_dport = t->sport;
 	r->flags = f->flags &
 		   (BN_FLOW_NAT | BN_FLOW_SERVICE | BN_FLOW_HAIRPIN | BN_FLOW_MASQ | BN_FLOW_NODE);
-	r->service = f->service;
+	r->served = bn_flow_service(&f->hot);
+	if (s->pkt.flags & BN_PKT_DSR) {
+		r->to_saddr = s->frontend;
+		r->to_sport = s->frontend_port;
+		r->flags |= BN_FLOW_NAT;
+		r->served |= BN_FLOW_DIRECT;
+	}
 	r->created = s->pkt.now;
 	r->last_seen = s->pkt.now;
 	r->epoch = f->epoch;
@@ -115,6 +121,37 @@ static __always_inline __be16 decide_port(__u32 number)
 }
 
 /*
+ * The key of the answers to the packet in hand, which are to leave from another node's frontend, is
+ * another flow's: of the pod's own, or of a client that came by a frontend here. No other key would do,
+ * so that flow ends, unless it is a connection that stands. 0 or the reason.
+ */
+BN_GLOBAL int decide_supersede(void)
+{
+	struct bn_scratch *s = bn_scratch_get();
+	__u8 looked;
+	int r = 0;
+
+	if (!s)
+		return BN_DROP_INTERNAL;
+	looked = s->pkt.looked;
+	s->inner_to = s->pkt.tuple;
+	s->rev = s->fwd;
+	s->pkt.looked = 0;
+	s->pkt.tuple = s->peer;
+	if (flow_lookup()) {
+		if (s->pkt.tuple.protocol != IPPROTO_UDP &&
+		    (s->fwd.state & (BN_FS_ESTABLISHED | BN_FS_CLOSING)) == BN_FS_ESTABLISHED)
+			r = BN_DROP_DSR_CONFLICT;
+		else
+			flow_end(BN_CLOSE_STALE);
+	}
+	s->pkt.looked = looked;
+	s->pkt.tuple = s->inner_to;
+	s->fwd = s->rev;
+	return r;
+}
+
+/*
  * Records the pair, with a source port of the range where the source becomes the node's or the
  * tuple is taken; the original one is kept where it is of the range and free. 0 or the reason.
  */
@@ -140,6 +177,19 @@ BN_GLOBAL int decide_record(void)
 	r = decide_reserve(life);
 	if (r != -EEXIST)
 		return r;
+	if (s->pkt.flags & BN_PKT_DSR) {
+		r = decide_supersede();
+		if (r)
+			return r;
+		r = decide_reserve(life);
+		return r == -EEXIST ? BN_DROP_DSR_CONFLICT : r;
+	}
+	/* the client has this backend by another address already: the answer goes by this node */
+	if (bn_flow_is_direct(&s->fwd.hot)) {
+		s->fwd.served &= ~BN_FLOW_DIRECT;
+		if (!outside_address(s))
+			return BN_DROP_NO_ROUTE;
+	}
 	if (!has_ports)
 		return BN_DROP_NAT_PORTS_EXHAUSTED;
 	/* also a plain flow's: a translated one may hold the tuple that it would reply with */
@@ -166,6 +216,21 @@ static __always_inline int decide_back(struct __sk_buff *skb, struct bn_scratch 
 }
 
 /*
+ * The packet in hand says where its flow's answers leave from. Where the flow's entries say another
+ * address, the flow is to end and another to be decided (BN_DROP_WRONG_DESTINATION): of datagrams the
+ * latest says where the answers come from, a connection has one such address. 0 or the reason.
+ */
+static __always_inline int decide_agrees(const struct bn_scratch *s, const struct bn_flow_hot *peer)
+{
+	if (peer && flow_is_answered_directly(peer) && peer->to_sport == s->frontend_port &&
+	    bn_addr_equal(&peer->to_saddr, &s->frontend))
+		return 0;
+	return peer && s->pkt.tuple.protocol != IPPROTO_UDP && s->fwd.state & BN_FS_ESTABLISHED
+		       ? BN_DROP_DSR_CONFLICT
+		       : BN_DROP_WRONG_DESTINATION;
+}
+
+/*
  * The reply's entry of a translated flow that is not established lives as long as the flow's own, and
  * is made again where it was thrown out, so that replies don't pass untranslated. Returns 0 or the
  * reason; where the replies' tuple is another flow's by now, BN_DROP_WRONG_DESTINATION: the flow is to
@@ -174,12 +239,20 @@ static __always_inline int decide_back(struct __sk_buff *skb, struct bn_scratch 
 BN_GLOBAL int decide_mend(struct __sk_buff *skb)
 {
 	struct bn_scratch *s = bn_scratch_get();
+	struct bn_flow_hot *peer;
 	struct bn_place place;
+	int r;
 
 	if (!s)
 		return BN_DROP_INTERNAL;
 	flow_peer_key(&s->peer, &s->pkt.tuple, &s->fwd);
-	if (flow_peer(s, &place)) {
+	peer = flow_peer(s, &place);
+	if (s->pkt.flags & BN_PKT_DSR) {
+		r = decide_agrees(s, peer);
+		if (r)
+			return r;
+	}
+	if (peer) {
 		table_extend(&place, s->pkt.now + flow_life(&s->fwd, s->pkt.tuple.protocol));
 		return 0;
 	}
@@ -363,7 +436,7 @@ static __always_inline int decide_service(struct bn_scratch *s)
 		decide_touch_reply(s);
 		return service_owns(s, &t->daddr) ? BN_DROP_SERVICE_UNKNOWN : 0;
 	}
-	f->service = s->ask.id;
+	f->served = s->ask.id;
 	f->flags |= BN_FLOW_SERVICE;
 	if (r)
 		return r;
@@ -407,6 +480,13 @@ BN_GLOBAL int decide_new(struct __sk_buff *skb)
 		return refused;
 	if (r)
 		return r;
+	if (s->pkt.flags & BN_PKT_DSR) {
+		r = dsr_accept();
+		if (r)
+			return r;
+		f->served = s->ask.id;
+		f->flags |= BN_FLOW_SERVICE;
+	}
 	f->epoch =
 		epoch + (s->src.slot ? s->src.epoch : epoch) + (s->dst.slot ? s->dst.epoch : epoch);
 	f->slots = bn_flow_slots(s->src.slot, s->dst.slot);
@@ -440,7 +520,7 @@ BN_GLOBAL int decide_new(struct __sk_buff *skb)
 	if (s->pkt.hook != BN_HOOK_FROM_POD && f->flags & BN_FLOW_SERVICE) {
 		r = decide_back(skb, s);
 		if (!r)
-			r = s->dst.kind == BN_ADDR_HOST ? host_decide(s) : outside_decide(s);
+			r = s->dst.kind == BN_ADDR_HOST ? host_decide(s) : outside_decide(skb, s);
 		if (r)
 			return r;
 	} else if (decide_masquerades(s)) {
@@ -535,7 +615,8 @@ BN_GLOBAL int decide_again(struct __sk_buff *skb)
 	} else if (f->flags & BN_FLOW_ORIGIN) {
 		route_set(skb, f, hop, s->pkt.tuple.family, s->pkt.tuple.protocol, s->pkt.hook);
 		/* with this node's address, the stack would not take it back from a device */
-		if (s->pkt.hook != BN_HOOK_FROM_POD && f->flags & BN_FLOW_MASQ &&
+		if (s->pkt.hook != BN_HOOK_FROM_POD &&
+		    (f->flags & BN_FLOW_MASQ || bn_flow_is_direct(&f->hot)) &&
 		    f->action != BN_ACT_NEIGH)
 			return BN_DROP_NO_ROUTE;
 	} else if (hop->kind == BN_ADDR_LOCAL_POD) {

@@ -44,7 +44,7 @@ static __always_inline void event_target(struct bn_event *e, const struct bn_flo
 	e->to_sport = f->to_sport;
 	e->to_dport = f->to_dport;
 	e->flags = f->flags;
-	e->service = f->service;
+	e->service = bn_flow_service(&f->hot);
 	e->backend = bn_flow_backend_index(f->backend);
 }
 
@@ -119,7 +119,7 @@ BN_GLOBAL int event_closed(__u32 how)
 	f = &s->ended.flow;
 	r = &s->ended_reply;
 	/* looked for by its key, which another flow may have by now */
-	if (!flow_answers(&r->hot, &s->ended.key))
+	if (!flow_answers(&r->hot, &s->ended.key, f->flags))
 		__builtin_memset(&s->ended_reply, 0, sizeof(s->ended_reply));
 	bn_count(BN_CNT_FLOWS_CLOSED, 1);
 	bn_count(BN_CNT_CLOSED_PACKETS, f->packets + r->packets);

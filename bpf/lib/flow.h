@@ -46,6 +46,7 @@ static __always_inline __u32 flow_life(const struct bn_flow *f, __u8 protocol)
 	return bn_config.life.icmp;
 }
 
+/* For most flows: where to expect the opposite direction. */
 static __always_inline void flow_hot_peer_key(struct bn_tuple *ret, const struct bn_tuple *key,
 					      const struct bn_flow_hot *f)
 {
@@ -61,7 +62,10 @@ static __always_inline void flow_hot_peer_key(struct bn_tuple *ret, const struct
 static __always_inline void flow_peer_key(struct bn_tuple *ret, const struct bn_tuple *key,
 					  const struct bn_flow *f)
 {
-	flow_hot_peer_key(ret, key, &f->hot);
+	if (unlikely(flow_is_answered_directly(&f->hot)))
+		bn_tuple_reverse(ret, key);
+	else
+		flow_hot_peer_key(ret, key, &f->hot);
 }
 
 /* Whether the table has the packet's flow; s->fwd gets a copy. */
@@ -103,7 +107,7 @@ static __always_inline struct bn_flow_hot *flow_opposite(struct bn_scratch *s, _
 
 	table_find(s, BN_OPPOSITE, now, place);
 	f = table_flow(place);
-	if (f && !flow_answers(f, &s->pkt.tuple)) {
+	if (f && !flow_answers(f, &s->pkt.tuple, s->fwd.flags)) {
 		place->set = NULL;
 		return NULL;
 	}
@@ -194,6 +198,27 @@ static __always_inline void flow_promote(struct bn_scratch *s, const struct bn_p
 		return;
 	}
 	bn_count(BN_CNT_FLOWS_PROMOTED, 2);
+}
+
+/*
+ * A flow whose answers pass this node by has shown all that it will: from now on it is the
+ * established path's. It stays transient, for its client alone would have to be believed; a packet of
+ * one that has lost its place finds the same backend again.
+ */
+static __always_inline void flow_promote_direct(struct bn_scratch *s, const struct bn_place *own)
+{
+	struct bn_place reserved;
+	struct bn_flow_hot *f;
+	__u32 deadline;
+
+	s->fwd.state |= BN_FS_ESTABLISHED;
+	deadline = s->pkt.now + flow_life(&s->fwd, s->pkt.tuple.protocol);
+	flow_peer(s, &reserved);
+	table_extend(&reserved, deadline);
+	f = table_flow(own);
+	if (f)
+		bn_handshake_set(f, 0);
+	table_change(own, TABLE_RELEASE, BN_FS_ESTABLISHED, deadline);
 }
 
 /* A FIN or RST: transient again, from the state that each direction is in by then. */
@@ -315,7 +340,12 @@ BN_GLOBAL int flow_track(void)
 		s->fwd.state |= BN_FS_SYN;
 		f->state |= BN_FS_SYN;
 	}
-	if (flow_ripens(s, tcp)) {
+	if (flow_ripens(s, tcp) && flow_is_sent_directly(&s->fwd.hot)) {
+		if (tcp) {
+			flow_promote_direct(s, &place);
+			return 0;
+		}
+	} else if (flow_ripens(s, tcp)) {
 		peer = flow_peer(s, &opposite);
 		if (peer && (tcp ? peer->packets && !(peer->state & BN_FS_CLOSING)
 				 : flow_lasting(s, peer))) {

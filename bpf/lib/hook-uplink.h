@@ -50,6 +50,8 @@ static __noinline int slow_from_uplink(struct __sk_buff *skb, const struct bn_lo
 	if (s->src.kind == BN_ADDR_LOCAL_POD || s->src.kind == BN_ADDR_HOST)
 		return bn_drop(BN_DROP_UPLINK_SPOOF);
 	party_of_address(&s->dst, &s->pkt.tuple.daddr);
+	if (bn_config.features & BN_FEATURE_DSR && !r && s->dst.kind == BN_ADDR_LOCAL_POD)
+		r = dsr_take(skb);
 	if (s->dst.kind == BN_ADDR_LOCAL_POD ||
 	    (s->dst.kind != BN_ADDR_HOST && service_owns(s, &s->pkt.tuple.daddr)))
 		return r ? bn_drop(r) : slow_packet(skb, s);

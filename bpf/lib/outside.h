@@ -2,11 +2,13 @@
 /*
  * Services for what comes from outside the node. A backend here gets the packet with its sender's
  * address. One elsewhere would answer the sender past this node, so it gets it from this node's
- * address, with a source port of the range. Replies leave with the address that the sender knows,
- * by redirect: the stack takes no packet from a pod that claims to come from the node itself.
+ * address, with a source port of the range, unless that is wanted (dsr.h). Replies leave with the
+ * address that the sender knows, by redirect: the stack takes no packet from a pod that claims to come
+ * from the node itself.
  */
 #pragma once
 
+#include "lib/dsr.h"
 #include "lib/endpoint.h"
 #include "lib/pick.h"
 #include "lib/route.h"
@@ -90,9 +92,15 @@ static __always_inline bool outside_address(struct bn_scratch *s)
 }
 
 /* A service's flow from no pod of this node, its backend chosen and routed. 0 or the reason. */
-static __always_inline int outside_decide(struct bn_scratch *s)
+static __always_inline int outside_decide(struct __sk_buff *skb, struct bn_scratch *s)
 {
 	if (s->dst.kind == BN_ADDR_LOCAL_POD)
 		return 0;
-	return s->fwd.action == BN_ACT_NEIGH && outside_address(s) ? 0 : BN_DROP_NO_ROUTE;
+	if (s->fwd.action != BN_ACT_NEIGH)
+		return BN_DROP_NO_ROUTE;
+	if (dsr_wanted(skb, s)) {
+		s->fwd.served |= BN_FLOW_DIRECT;
+		return 0;
+	}
+	return outside_address(s) ? 0 : BN_DROP_NO_ROUTE;
 }

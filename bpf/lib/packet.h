@@ -15,8 +15,9 @@ enum bn_packet_flag {
 	BN_PKT_ICMP_ERROR = 1 << 2, /* quotes another packet */
 	BN_PKT_ECHO_REQUEST = 1 << 3,
 	BN_PKT_ECHO_REPLY = 1 << 4,
-	BN_PKT_DF = 1 << 5, /* must not be fragmented (IPv6: always) */
-	BN_PKT_ND = 1 << 6, /* neighbour discovery or MLD */
+	BN_PKT_DF = 1 << 5,  /* must not be fragmented (IPv6: always) */
+	BN_PKT_ND = 1 << 6,  /* neighbour discovery or MLD */
+	BN_PKT_DSR = 1 << 7, /* its answer leaves from s->frontend, see dsr.h */
 };
 
 struct bn_packet {
@@ -147,6 +148,9 @@ struct bn_scratch {
 	struct bn_hop back;         /* of replies to a sender that is no pod here */
 	struct bn_tuple inner;      /* quoted by an ICMP error, as quoted */
 	struct bn_tuple inner_to;
+	union bn_addr frontend; /* BN_PKT_DSR: of another node */
+	__be16 frontend_port;
+	__u16 pad2[3];
 	__u32 crc;       /* sctp.h's accumulator */
 	__u32 cursor;    /* of a loop over a header's options */
 	__u32 found_set; /* where flow_lookup() found the entry */
@@ -226,13 +230,29 @@ static __always_inline bool bn_addr_zero(const union bn_addr *a)
 	return !(a->d[0] | a->d[1]);
 }
 
-/*
- * Whether an entry is the opposite direction of the flow that has the key `t`: its packets become the
- * reverse. What else stands under that direction's key is another flow's; a refusal is nobody's.
- */
-static __always_inline bool flow_answers(const struct bn_flow_hot *f, const struct bn_tuple *t)
+/* Whether it is the reply's entry on the node of a backend that answers past the node that was asked. */
+static __always_inline bool flow_is_answered_directly(const struct bn_flow_hot *f)
 {
-	return f->action != BN_ACT_DROP && bn_addr_equal(&f->to_saddr, &t->daddr) &&
-	       bn_addr_equal(&f->to_daddr, &t->saddr) && f->to_sport == t->dport &&
-	       f->to_dport == t->sport;
+	return bn_flow_is_direct(f) && !(f->flags & BN_FLOW_ORIGIN);
+}
+
+/* ... or the origin's on the node that was asked, which sees no answer. */
+static __always_inline bool flow_is_sent_directly(const struct bn_flow_hot *f)
+{
+	return bn_flow_is_direct(f) && f->flags & BN_FLOW_ORIGIN;
+}
+
+/*
+ * Whether an entry, found under the key of that direction, is the opposite one of the flow with the key
+ * `t` and these flags: its packets become the reverse. What else stands there is another flow's; a
+ * refusal is nobody's.
+ */
+static __always_inline bool flow_answers(const struct bn_flow_hot *f, const struct bn_tuple *t,
+					 __u32 flags)
+{
+	return f->action != BN_ACT_DROP && bn_addr_equal(&f->to_daddr, &t->saddr) &&
+	       f->to_dport == t->sport &&
+	       (flow_is_answered_directly(f)
+			? !(flags & BN_FLOW_NAT)
+			: bn_addr_equal(&f->to_saddr, &t->daddr) && f->to_sport == t->dport);
 }

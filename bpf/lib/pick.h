@@ -27,6 +27,14 @@ static __always_inline void pick_ask(struct bn_scratch *s)
 	ask->early = 0;
 }
 
+/* Which service s->ask's frontend is, without a backend of it; see service_name(). */
+BN_GLOBAL int pick_name(void)
+{
+	struct bn_scratch *s = bn_scratch_get();
+
+	return s ? service_name(&s->ask) : BN_DROP_INTERNAL;
+}
+
 BN_GLOBAL int pick_exists(void)
 {
 	struct bn_scratch *s = bn_scratch_get();

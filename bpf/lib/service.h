@@ -279,6 +279,38 @@ static __always_inline void service_touch(const union bn_addr *addr, __be16 port
 	bn_touch((void *)e + 64);
 }
 
+/*
+ * The id and kind of the service whose frontend the client asks for from outside; id 0: there is none.
+ * 0, or the reason for which it may not.
+ */
+static BN_SHARED int service_name(struct bn_ask *ask)
+{
+	struct bn_service_entry *e;
+	__u32 seq, flags;
+	int i;
+
+	if (!ask)
+		return BN_DROP_INTERNAL;
+	for (i = 0; i < SERVICE_TRIES; i++) {
+		e = service_entry(&ask->addr, ask->port, ask->protocol);
+		if (!e)
+			break;
+		seq = *(volatile __u32 *)&e->seq;
+		ask->id = e->value.id;
+		ask->kind = e->value.kind;
+		flags = e->value.flags;
+		barrier_data(ask);
+		if (likely(!(seq & 1) && *(volatile __u32 *)&e->seq == seq &&
+			   e->port == ask->port && e->protocol == ask->protocol &&
+			   bn_addr_equal(&e->addr, &ask->addr)))
+			return flags & BN_SERVICE_RESTRICTED && !service_admits(ask)
+				       ? BN_DROP_SOURCE_RANGE
+				       : 0;
+	}
+	ask->id = 0;
+	return 0;
+}
+
 /* Chooses a backend. 0 with ask->id 0 where there is no such frontend, else 0 or the reason. */
 static BN_SHARED int service_pick(struct bn_ask *ask)
 {

@@ -46,16 +46,26 @@ static __always_inline int slow_parse(struct __sk_buff *skb, const struct bn_loo
 	return looked->flags & BN_LOOKED_PARSED ? 0 : bn_parse(skb);
 }
 
-/* Whether the next hop takes the packet as it is: GSO packets are cut to gso_size on the way. */
-static __always_inline bool slow_fits(struct __sk_buff *skb, const struct bn_scratch *s)
+/* How much longer the packet in hand becomes, for it says where its answers leave from (dsr.h). */
+static __always_inline __u32 slow_grows(struct __sk_buff *skb, const struct bn_scratch *s)
 {
-	__u32 len = s->pkt.len, headers;
+	if (likely(!flow_is_sent_directly(&s->fwd.hot)) ||
+	    s->pkt.flags & (BN_PKT_FRAG_LATER | BN_PKT_ICMP_ERROR) || !decide_begins(skb, s))
+		return 0;
+	return dsr_bytes(s->pkt.tuple.family);
+}
+
+/* Whether the next hop takes the packet as it is: GSO packets are cut to gso_size on the way. */
+static __always_inline bool slow_fits(struct __sk_buff *skb, const struct bn_scratch *s,
+				      __u32 grows)
+{
+	__u32 len = s->pkt.len + grows, headers;
 
 	if (!s->fwd.mtu || len <= s->fwd.mtu)
 		return true;
 	if (!skb->gso_size)
 		return false;
-	headers = s->pkt.l4_off - ETH_HLEN +
+	headers = s->pkt.l4_off - ETH_HLEN + grows +
 		  (s->pkt.tuple.protocol == IPPROTO_TCP ? s->pkt.tcp_hlen : 8);
 	return headers + skb->gso_size <= s->fwd.mtu;
 }
@@ -69,29 +79,46 @@ static __noinline bool slow_poses_as_node(struct bn_scratch *s)
 	return s->leaves_as.kind == BN_ADDR_HOST || service_owns(s, &s->fwd.to_saddr);
 }
 
+/* Makes the packet in hand what its sender sent, before it is quoted. False where it can't be. */
+static __always_inline bool slow_quotable(struct __sk_buff *skb, const struct bn_scratch *s)
+{
+	const __u32 flags = BN_FLOW_ORIGIN | BN_FLOW_SERVICE;
+
+	/* only answers of this are translated, the client's packets are not */
+	if (!(bn_config.features & BN_FEATURE_DSR) || s->pkt.hook != BN_HOOK_FROM_UPLINK ||
+	    (s->fwd.flags & (flags | BN_FLOW_NAT)) != flags)
+		return true;
+	return !dsr_as_sent(skb);
+}
+
 /* Sends the packet on as s->fwd says: TTL and MTU first, then NAT, then out. */
 BN_GLOBAL int slow_send(struct __sk_buff *skb)
 {
 	struct bn_scratch *s = bn_scratch_get();
-	__u32 action, hop, r;
+	__u32 action, hop, grows, r;
 
 	if (!s)
 		return TC_ACT_SHOT;
+	grows = slow_grows(skb, s);
 	action = hook_is_egress(s->pkt.hook) ? BN_ACT_PASS : s->fwd.action;
 	hop = action == BN_ACT_PEER || action == BN_ACT_NEIGH ? action : 0;
 	if (hop) {
 		if (s->pkt.ttl <= 1)
-			return answer_ttl(skb, s);
-		if (!slow_fits(skb, s)) {
+			return slow_quotable(skb, s) ? answer_ttl(skb, s) : TC_ACT_SHOT;
+		if (!slow_fits(skb, s, grows)) {
 			if (s->pkt.flags & BN_PKT_DF || s->pkt.hook == BN_HOOK_FROM_HOST ||
-			    slow_poses_as_node(s))
-				return answer_too_big(skb, s, s->fwd.mtu);
+			    flow_is_answered_directly(&s->fwd.hot) || slow_poses_as_node(s))
+				return slow_quotable(skb, s)
+					       ? answer_too_big(skb, s, s->fwd.mtu - grows)
+					       : TC_ACT_SHOT;
 			action = BN_ACT_PASS; /* the stack fragments it */
 			hop = 0;
 		}
 	}
 	if (hop || s->fwd.flags & BN_FLOW_NAT || s->pkt.flags & BN_PKT_ICMP_ERROR) {
 		r = nat_rewrite(skb, hop);
+		if (!r && grows)
+			r = dsr_put(skb);
 		if (r)
 			return bn_drop(r);
 	}
@@ -162,8 +189,11 @@ BN_GLOBAL int slow_entry_serves(struct __sk_buff *skb)
 		return 2;
 	if (f->in_ifindex == in &&
 	    (s->pkt.hook != BN_HOOK_TO_POD || f->out_ifindex == s->pkt.ifindex)) {
+		/* of a flow that is answered past this node nobody here saw the end */
+		__u8 over_with = BN_FS_CLOSING |
+				 (flow_is_sent_directly(&f->hot) ? BN_FS_ESTABLISHED : 0);
 		bool fresh = (s->pkt.tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN &&
-			     f->state & BN_FS_CLOSING;
+			     f->state & over_with;
 		bool held = s->pkt.tuple.protocol == IPPROTO_TCP &&
 			    f->state & (BN_FS_ESTABLISHED | BN_FS_CLOSING);
 
@@ -224,8 +254,10 @@ BN_GLOBAL int slow_flow(struct __sk_buff *skb)
 		else if (r)
 			return bn_drop(r);
 	}
-	if (known && !flow_established(s->fwd.state) &&
-	    (s->fwd.flags & (BN_FLOW_NAT | BN_FLOW_ORIGIN)) == (BN_FLOW_NAT | BN_FLOW_ORIGIN)) {
+	if (known &&
+	    (s->pkt.flags & BN_PKT_DSR ||
+	     (!flow_established(s->fwd.state) &&
+	      (s->fwd.flags & (BN_FLOW_NAT | BN_FLOW_ORIGIN)) == (BN_FLOW_NAT | BN_FLOW_ORIGIN)))) {
 		r = decide_mend(skb);
 		if (r == BN_DROP_WRONG_DESTINATION) {
 			flow_end(BN_CLOSE_STALE);

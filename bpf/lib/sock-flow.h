@@ -51,7 +51,7 @@ static __always_inline void sock_flow_name(struct bn_scratch *s, struct bpf_sock
 	to.port = s->pkt.tuple.dport;
 	if (!p || !sock_peer_is(p, &to))
 		return;
-	s->fwd.service = p->id;
+	s->fwd.served = p->id;
 	if (!sock_peer_current(p))
 		return;
 	s->fwd.flags |= BN_FLOW_BACKEND;

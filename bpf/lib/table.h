@@ -360,10 +360,10 @@ static __always_inline __u32 table_deadline(const struct bn_flow_entry *e)
 	return e->flow.last_seen + table_lasts(e->key.protocol);
 }
 
-/* Whether an entry reserves its key for another flow than that of the packet with the key `t`. */
-static __always_inline bool table_reserved(const struct bn_flow_hot *f, const struct bn_tuple *t)
+/* Whether an entry reserves its key for another flow than that of the packet in hand. */
+static __always_inline bool table_reserved(const struct bn_flow_hot *f, const struct bn_scratch *s)
 {
-	return f->action != BN_ACT_DROP && !flow_answers(f, t);
+	return f->action != BN_ACT_DROP && !flow_answers(f, &s->pkt.tuple, s->fwd.flags);
 }
 
 /* What table_insert() has to do for most: s->placed_set and s->placed_way say where the entry is now. */
@@ -463,7 +463,7 @@ picked:
 		expired = bn_expired(set->expires[way], now);
 		old_tag = set->tag[way];
 		if (old_tag) {
-			if (same && owned && !expired && table_reserved(&e->flow, &s->pkt.tuple)) {
+			if (same && owned && !expired && table_reserved(&e->flow, s)) {
 				taken = true;
 			} else {
 				s->ended.key = e->key;
@@ -529,7 +529,7 @@ BN_GLOBAL int table_yield(__u32 direction, __u32 owned)
 	bpf_spin_lock(&set->lock);
 	way = table_search_set(set, key, tag, s->pkt.now);
 	if (way < BN_WAYS)
-		others = table_reserved(&set->entry[way].flow, &s->pkt.tuple);
+		others = table_reserved(&set->entry[way].flow, s);
 	bpf_spin_unlock(&set->lock);
 	if (way == TABLE_NOT_FOUND)
 		return 0;

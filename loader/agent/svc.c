@@ -77,7 +77,7 @@ static json_t *text_or_null(const char *s)
 static int count_reply(struct listing *l, const struct bn_tuple *key, const struct bn_flow *flow)
 {
 	struct replies probe = {.key = {.addr = key->saddr,
-					.service = flow->service,
+					.service = bn_flow_service(&flow->hot),
 					.port = key->sport,
 					.protocol = key->protocol}};
 	struct replies *found = NULL;

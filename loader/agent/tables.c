@@ -2,7 +2,8 @@
 /*
  * `ct list` and `nat list`: a snapshot of the flow tables, written as fast as the reader takes it.
  * Each flow is one line: its origin direction, with the reply's counters beside it where that was
- * found.
+ * found. Of direct server return the backend's node translates the reply alone, which is the line of
+ * `nat list` there.
  */
 #include "agent/agent.h"
 
@@ -26,6 +27,7 @@ struct row {
 struct reply {
 	struct bn_tuple key;
 	uint64_t packets, bytes;
+	bool direct;
 };
 
 struct listing {
@@ -53,11 +55,15 @@ static int collect_reply(struct listing *l, const struct bn_tuple *key, const st
 		l->replies = p;
 		l->cap_replies = cap;
 	}
-	l->replies[l->n_replies++] = (struct reply){*key, flow->packets, flow->bytes};
+	l->replies[l->n_replies++] =
+		(struct reply){*key, flow->packets, flow->bytes, bn_flow_is_direct(&flow->hot)};
 	return 0;
 }
 
-/* The reply's entry is under the reverse of the tuple that the packet leaves with. */
+/*
+ * The reply's entry is under the reverse of the tuple that the packet leaves with. From a reply that is
+ * direct its origin would not be found so (bpfnet/flow.h), but nobody looks.
+ */
 static const struct reply *reply_of(const struct listing *l, const struct row *r)
 {
 	const struct bn_tuple key = {
@@ -79,8 +85,12 @@ static int collect(void *user, const struct bn_tuple *key, const struct bn_flow 
 
 	if (flow->action == BN_ACT_DROP || (l->nat && !(flow->flags & BN_FLOW_NAT)))
 		return 0;
-	if (!(flow->flags & BN_FLOW_ORIGIN))
-		return l->nat ? 0 : collect_reply(l, key, flow);
+	if (!(flow->flags & BN_FLOW_ORIGIN)) {
+		if (!l->nat)
+			return collect_reply(l, key, flow);
+		if (!bn_flow_is_direct(&flow->hot))
+			return 0;
+	}
 	if (l->n == l->cap) {
 		size_t cap = l->cap ? l->cap * 2 : 1024;
 		struct row *p = reallocarray(l->rows, cap, sizeof(*p));
@@ -122,6 +132,9 @@ static const char *state_text(const struct row *r)
 			return "closed";
 		if (s & BN_FS_CLOSING)
 			return "closing";
+		/* the answers, which would establish it, go past this node */
+		if (bn_flow_is_direct(&r->flow.hot) && r->flow.flags & BN_FLOW_ORIGIN)
+			return "one-sided";
 		return s & BN_FS_ESTABLISHED ? "established" : "half-open";
 	}
 	return s & BN_FS_ESTABLISHED ? "established" : "transient";
@@ -135,7 +148,7 @@ static const char *nat_text(const struct bn_flow *f)
 		return "dnat,snat";
 	if (f->flags & BN_FLOW_MASQ)
 		return f->flags & BN_FLOW_SERVICE ? "dnat,snat" : "snat";
-	return "dnat";
+	return f->flags & BN_FLOW_ORIGIN ? "dnat" : "snat";
 }
 
 static json_t *service_json(const struct listing *l, uint32_t id)
@@ -151,11 +164,13 @@ static json_t *service_json(const struct listing *l, uint32_t id)
 static void add_reply(const struct listing *l, const struct row *r, json_t *o)
 {
 	const struct reply *reply = reply_of(l, r);
+	bool direct = bn_flow_is_direct(&r->flow.hot) || (reply && reply->direct);
 
 	json_object_update_new(o, json_pack("{s:I, s:I, s:o}", "reply_packets",
 					    (json_int_t)(reply ? reply->packets : 0), "reply_bytes",
 					    (json_int_t)(reply ? reply->bytes : 0), "service",
-					    service_json(l, r->flow.service)));
+					    service_json(l, bn_flow_service(&r->flow.hot))));
+	json_object_set_new(o, "direct", json_boolean(direct));
 }
 
 static json_t *to_json(const struct listing *l, const struct row *r)

@@ -55,8 +55,11 @@ enum bn_feature {
 	BN_FEATURE_REDIRECT_PEER = 1 << 2, /* bpf_redirect_peer(), 5.10 and later */
 	BN_FEATURE_MASQUERADE6 = 1 << 3,
 	BN_FEATURE_DRY_RUN = 1 << 4,     /* a question: clients' affinities stay as they are */
+	BN_FEATURE_DSR_TCP = 1 << 5,     /* direct server return (bpfnet/dsr.h): TCP and SCTP */
+	BN_FEATURE_DSR_UDP = 1 << 6,
 	BN_FEATURE_SET_RETVAL = 1 << 16, /* bpf_set_retval() in socket programs, 6.1 and later */
 };
+#define BN_FEATURE_DSR (BN_FEATURE_DSR_TCP | BN_FEATURE_DSR_UDP)
 #define BN_FEATURE_MASQUERADE (BN_FEATURE_MASQUERADE4 | BN_FEATURE_MASQUERADE6)
 
 /* bn_devices: key __u32 ifindex; devices that lead out of the node. */

@@ -43,12 +43,14 @@
 	X(30, NAT_LOOP, "nat-loop", "the translation would send the packet back to where it came from") \
 	X(31, MARTIAN_SOURCE, "martian-source", "arrived from outside with a source that nobody can have: multicast, broadcast, loopback, unspecified or link-local") \
 	X(32, SOURCE_RANGE, "source-range", "the service's loadBalancerSourceRanges do not list the sender") \
-	X(33, NOT_LOCAL, "not-local", "forwarded from another device to the node's own way to services, which only the node itself takes")
+	X(33, NOT_LOCAL, "not-local", "forwarded from another device to the node's own way to services, which only the node itself takes") \
+	X(34, DSR_FRONTEND, "dsr-frontend", "direct server return was asked for from an address and port at which no service has this pod as a backend; nodes must know each other by Node objects and have the same services") \
+	X(35, DSR_CONFLICT, "dsr-conflict", "the client has a connection between the same ports to the same backend by another address of the service; direct server return can't tell them apart")
 
 enum bn_drop_reason {
 	BN_DROP_NONE = 0,
 #define BN_X(number, name, label, text) BN_DROP_##name = number,
 	BN_DROP_REASONS(BN_X)
 #undef BN_X
-	BN_DROP_MAX = 34, /* one past the last */
+	BN_DROP_MAX = 36, /* one past the last */
 };

@@ -83,7 +83,7 @@ struct bn_flow_hot {
 	};
 	__u32 epoch;         /* 56  sum of the epochs it was decided in */
 	__u32 last_seen;     /* 60  jiffies, low 32 bits */
-	__u32 service : 24;  /* 64  service id, 0: none */
+	__u32 served : 24;   /* 64  bn_flow_service() and BN_FLOW_DIRECT */
 	__u8 zero;           /* 67  always: see table_touch() */
 	union { /* 68 */
 		__u32 reason;        /* enum bn_drop_reason of BN_ACT_DROP */
@@ -103,6 +103,28 @@ BN_ASSERT_AT(struct bn_flow_hot, action, 55);
 BN_ASSERT_AT(struct bn_flow_hot, zero, 67);
 BN_ASSERT_AT(struct bn_flow_hot, tcp_flags, 71);
 BN_ASSERT_AT(struct bn_flow_hot, packets, 72);
+
+/*
+ * BN_FLOW_DIRECT: the flow of a client outside to a backend elsewhere, which answers it past the node
+ * that the client asked (bpfnet/dsr.h). On that node it stands in the origin's entry, whose reply never
+ * comes: the flow is transient for as long as it lasts, and its reply's entry reserves the tuple alone.
+ * On the backend's node it stands in the reply's entry, under (pod, client) and leaving from the
+ * frontend. The client's packets come as (client, pod) there and leave as they came, so the origin's
+ * entry is under the reverse of the reply's key, not of what that leaves with. (A bit-field of its own
+ * would keep the kernel from finding the set's lock: that wants every member to begin with a byte.)
+ */
+#define BN_FLOW_DIRECT BN_SERVICE_IDS
+
+/* The service's id, 0: none. */
+static inline __attribute__((always_inline)) __u32 bn_flow_service(const struct bn_flow_hot *f)
+{
+	return f->served & (BN_SERVICE_IDS - 1);
+}
+
+static inline __attribute__((always_inline)) int bn_flow_is_direct(const struct bn_flow_hot *f)
+{
+	return !!(f->served & BN_FLOW_DIRECT);
+}
 
 /* Both ends' slots in one word, beside the byte that is the action. */
 #define BN_SLOT_BITS 12

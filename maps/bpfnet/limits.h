@@ -20,7 +20,7 @@
 #define BN_BACKENDS_MAX (1u << BN_BACKEND_BITS)
 
 /* Service ids are below; 0 is no service. */
-#define BN_SERVICE_IDS (1u << 24)
+#define BN_SERVICE_IDS (1u << 23)
 
 /* NodePorts are allotted and accepted from here (kube-apiserver's default range). */
 #define BN_NODE_PORT_FIRST 30000

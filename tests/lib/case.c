@@ -7,6 +7,7 @@
 #include "case.h"
 
 #include <arpa/inet.h>
+#include <bpfnet/dsr.h>
 #include <linux/pkt_cls.h>
 #include <netinet/in.h>
 #include <string.h>
@@ -38,12 +39,42 @@ static bool mac_zero(const struct bn_mac *m)
 	return !memcmp(m, &zero, sizeof(zero));
 }
 
-static void packet_resolve(struct bn_packet *ret, const struct bn_packet_spec *spec, int family)
+/* Before whatever options or extension headers there are. */
+static void frontend_put(struct bn_packet_spec *spec, const struct bn_step_frontend *frontend,
+			 int family, __u8 options[40])
+{
+	union bn_addr addr = bn_rig_addr(frontend->addr, family);
+	__be16 port = htons(frontend->port);
+	struct bn_ext *e = &spec->ext[0];
+
+	if (family == 4) {
+		memcpy(options, (__u8[]){BN_DSR_OPTION4, 8}, 2);
+		memcpy(options + 2, &port, 2);
+		memcpy(options + 4, &addr.b[12], 4);
+		if (spec->options_len > 32)
+			bn_rig_die("a packet without room for an option of 8 bytes", 0);
+		if (spec->options_len)
+			memcpy(options + 8, spec->options, spec->options_len);
+		spec->options = options;
+		spec->options_len += 8;
+		return;
+	}
+	memmove(e + 1, e, spec->exts++ * sizeof(*e));
+	*e = (struct bn_ext){.type = 60, .len = 24, .data = {BN_DSR_OPTION6, 20}};
+	memcpy(e->data + 2, &port, 2);
+	memcpy(e->data + 6, addr.b, 16);
+}
+
+static void packet_resolve(struct bn_packet *ret, const struct bn_packet_spec *spec,
+			   const struct bn_step_frontend *frontend, int family)
 {
 	struct bn_packet_spec s = *spec;
+	__u8 options[40];
 
 	s.src = bn_rig_address(s.src, family);
 	s.dst = bn_rig_address(s.dst, family);
+	if (frontend && frontend->addr)
+		frontend_put(&s, frontend, family, options);
 	bn_packet_build(ret, &s);
 }
 
@@ -60,7 +91,14 @@ void bn_step_packet(struct bn_rig *rig, const struct bn_step *s, int family, str
 		in.smac = s->hook == BN_HOOK_TO_POD ? host_mac : *near;
 	if (mac_zero(&in.dmac))
 		in.dmac = s->hook == BN_HOOK_TO_POD ? rig->dev[s->device].mac : host_mac;
-	packet_resolve(ret, &in, family);
+	packet_resolve(ret, &in, &s->frontend, family);
+}
+
+void bn_quote(struct bn_rig *rig, int family, struct bn_packet *ret, struct bn_packet_spec spec)
+{
+	struct bn_step s = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_B, .in = spec};
+
+	bn_step_packet(rig, &s, family, ret);
 }
 
 struct bn_tuple bn_tuple_make(int family, __u8 protocol, const char *src, __u16 sport,
@@ -94,13 +132,14 @@ static void expected_packet(struct run *run, const struct bn_packet *in, struct 
 
 	if (s->outcome == BN_ANSWERED) {
 		out = s->answer;
-		out.quote = s->quote ? in : out.quote;
+		if (s->quote && !out.quote)
+			out.quote = in;
 		if (mac_zero(&out.smac))
 			out.smac = host_mac;
 		if (mac_zero(&out.dmac))
 			out.dmac = s->device == BN_UPLINK ? router_mac
 							  : run->rig->dev[s->device].mac;
-		packet_resolve(ret, &out, run->family);
+		packet_resolve(ret, &out, NULL, run->family);
 		return;
 	}
 	if (s->raw) {
@@ -129,7 +168,7 @@ static void expected_packet(struct run *run, const struct bn_packet *in, struct 
 		if (device >= 0)
 			out.dmac = run->rig->dev[device].mac;
 	}
-	packet_resolve(ret, &out, run->family);
+	packet_resolve(ret, &out, &s->to_frontend, run->family);
 }
 
 static int verdict_wanted(enum bn_outcome o, int verdict)
@@ -275,14 +314,18 @@ static void check_verdicts(struct run *run, const struct bn_event *e)
 static void check_drop_record(struct run *run, const struct bn_event *e, const struct bn_packet *in)
 {
 	const struct bn_step *s = run->s;
+	size_t taken = 0;
 
 	if (e->reason != s->reason)
 		fprintf(complain(run), "record says %s, should say %s\n",
 			bn_rig_drop_label(e->reason), bn_rig_drop_label(s->reason));
 	if (e->hook != s->hook || e->ifindex != run->rig->dev[s->device].ifindex)
 		fprintf(complain(run), "record names hook %u, device %u\n", e->hook, e->ifindex);
+	/* a frontend is taken out before anything else is done, where it can be one */
+	if (s->frontend.addr && s->reason != BN_DROP_MAPPED_ADDRESS)
+		taken = run->family == 4 ? sizeof(struct bn_dsr4) : sizeof(struct bn_dsr6);
 	if (!s->raw && s->in.src && e->tuple.family &&
-	    e->length != in->len - (in->l3 ? in->l3 : 14))
+	    e->length != in->len - (in->l3 ? in->l3 : 14) - taken)
 		fprintf(complain(run), "record's length %u of a packet of %zu\n", e->length,
 			in->len - in->l3);
 }

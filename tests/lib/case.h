@@ -17,20 +17,28 @@ enum bn_outcome {
 	BN_DROPPED,       /* for `reason` */
 };
 
+/* What a packet of direct server return says first behind its network header (bpfnet/dsr.h). */
+struct bn_step_frontend {
+	const char *addr; /* NULL: nothing */
+	__u16 port;
+};
+
 struct bn_step {
 	const char *what;
 	__u8 hook;   /* enum bn_hook */
 	__u8 device; /* enum bn_rig_device */
 	__u8 by;     /* to-pod: 1 + the device it came in by; 0: made on this node */
 	struct bn_packet_spec in;
-	const struct bn_packet *raw; /* instead of `in` */
+	struct bn_step_frontend frontend; /* in `in` */
+	const struct bn_packet *raw;      /* instead of `in` */
 	enum bn_outcome outcome;
 	__u8 reason; /* also of an answer that refuses: BN_DROP_* */
 	bool quiet;  /* the drop leaves no record */
 	/* What changes, empty: nothing. */
 	const char *to_src, *to_dst;
 	__u16 to_sport, to_dport;
-	const struct bn_packet *to_quote; /* what an ICMP error quotes afterwards */
+	struct bn_step_frontend to_frontend; /* that of `in` is taken out */
+	const struct bn_packet *to_quote;    /* what an ICMP error quotes afterwards */
 	struct bn_packet_spec answer;
 	bool quote; /* the answer quotes the packet as it came in, answer.quote_len bytes */
 	__u64 count[BN_CNT_MAX];
@@ -68,6 +76,10 @@ int bn_case_run(struct bn_rig *rig, const struct bn_case *c, int family, bool co
 /* Builds a step's packet: names resolved, MACs filled in where they are zero. */
 void bn_step_packet(struct bn_rig *rig, const struct bn_step *s, int family, struct bn_packet *ret);
 
+/* A packet to be quoted. */
+void bn_quote(struct bn_rig *rig, int family, struct bn_packet *ret, struct bn_packet_spec spec);
+#define QUOTED(...) ((struct bn_step){UDP(__VA_ARGS__)}.in)
+
 /* Runs one packet without expectations. */
 int bn_step_send(struct bn_rig *rig, const struct bn_step *s, int family, struct bn_result *ret);
 /* The same for a packet without anything unusual, from a pod. */
@@ -101,6 +113,21 @@ struct bn_tuple bn_tuple_make(int family, __u8 protocol, const char *src, __u16 
 	       ##__VA_ARGS__}
 #define SCTP(s, sp, d, dp, ...) \
 	.in = {.protocol = 132, .src = (s), .sport = (sp), .dst = (d), .dport = (dp), ##__VA_ARGS__}
+/* An ICMP error that quotes the packet `q`, see bn_quote(). */
+#define ERROR(p, t, c, s, d, q, ...) \
+	.in = {.protocol = (p), \
+	       .type = (t), \
+	       .code = (c), \
+	       .src = (s), \
+	       .dst = (d), \
+	       .quote = &(q), \
+	       ##__VA_ARGS__}
+#define TRANSLATED .count = {[BN_CNT_ICMP_TRANSLATED] = 1}
+/* An ICMP error in answer, which quotes the packet in hand unless it says another. */
+#define ANSWER(p, t, c, s, d, ...) \
+	.outcome = BN_ANSWERED, .quote = true, \
+	.answer = { \
+		.protocol = (p), .type = (t), .code = (c), .src = (s), .dst = (d), ##__VA_ARGS__}
 #define DNAT(d, dp) .outcome = BN_FORWARDED, .to_dst = (d), .to_dport = (dp)
 #define SNAT(s, sp) .outcome = BN_FORWARDED, .to_src = (s), .to_sport = (sp)
 #define DROP(r) .outcome = BN_DROPPED, .reason = BN_DROP_##r

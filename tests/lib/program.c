@@ -2,11 +2,14 @@
 /* The standard rig's services, and a cmocka group made from a table of cases. */
 #include "program.h"
 
+#include <arpa/inet.h>
+#include <bpfnet/source.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -73,6 +76,37 @@ static void service_add(struct bn_rig *rig, const struct service *s, int family)
 	/* a NodePort makes nobody the owner of the node's addresses */
 	if (s->name[0] != 'A')
 		bn_rig_own_address(rig, &vip);
+}
+
+static struct bn_service_key restricted(int family)
+{
+	return (struct bn_service_key){
+		.addr = bn_rig_addr("LB", family), .port = htons(80), .protocol = IPPROTO_TCP};
+}
+
+void bn_program_restrict(struct bn_rig *rig, int family)
+{
+	struct bn_source_key source = {.prefixlen = BN_SOURCE_PREFIX(family == 4 ? 96 + 24 : 32)};
+	union bn_addr network = bn_rig_addr(family == 4 ? "203.0.113.0" : "2001:db8::", family);
+	const struct bn_service_key key = restricted(family);
+	struct bn_service service = bn_rig_frontend(rig, &key);
+	struct bn_source value = {0};
+
+	service.flags |= BN_SERVICE_RESTRICTED;
+	source.service = service.id;
+	memcpy(source.addr, &network, sizeof(source.addr));
+	bn_rig_frontend_set(rig, &key, &service);
+	if (bpf_map_update_elem(bn_rig_map(rig, "bn_sources"), &source, &value, BPF_ANY))
+		bn_rig_die("bn_sources", errno);
+}
+
+void bn_program_open(struct bn_rig *rig, int family)
+{
+	const struct bn_service_key key = restricted(family);
+	struct bn_service service = bn_rig_frontend(rig, &key);
+
+	service.flags &= (__u8)~BN_SERVICE_RESTRICTED;
+	bn_rig_frontend_set(rig, &key, &service);
 }
 
 void bn_program_services(struct bn_rig *rig)

@@ -18,6 +18,10 @@ void bn_program_services(struct bn_rig *rig);
 /* For a case's `prepare`: skips it, and says so, where no packet can come by another device. */
 void bn_program_by_another(struct bn_rig *rig, int family);
 
+/* LB:80 admits WORLD's network and nobody else, LB:81 stays open; and LB:80 open again. */
+void bn_program_restrict(struct bn_rig *rig, int family);
+void bn_program_open(struct bn_rig *rig, int family);
+
 /* First backend index of VIP2 tcp/80 and udp/53, by family. */
 __u32 bn_program_backend(int family, __u8 protocol);
 

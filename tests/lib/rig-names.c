@@ -24,6 +24,8 @@ static const struct {
 	{"ROUTER", "172.31.0.1", "fd00:31::1"},
 	{"REMOTE", "10.244.9.9", "fd00:244::9:9"}, /* a pod of another node */
 	{"OTHER", "10.244.8.8", "fd00:244::8:8"},  /* another one's, by the second uplink */
+	{"NODE8", "172.31.0.8", "fd00:31::8"},     /* other nodes */
+	{"NODE9", "172.31.0.9", "fd00:31::9"},
 	{"DIRECT", "192.0.2.200", "fd00:99:1::9"}, /* excluded from masquerade */
 	{"GW", BN_GATEWAY_V4, BN_GATEWAY_V6},
 };

@@ -257,6 +257,8 @@ static void node_fill(struct bn_rig *rig)
 	node_publish(rig);
 	address_add(rig, "REMOTE", BN_ADDR_REMOTE_POD, BN_IDENTITY_FIRST + 100, 0);
 	address_add(rig, "OTHER", BN_ADDR_REMOTE_POD, BN_IDENTITY_FIRST + 101, 0);
+	address_add(rig, "NODE8", BN_ADDR_REMOTE_NODE, BN_IDENTITY_REMOTE_NODE, 0);
+	address_add(rig, "NODE9", BN_ADDR_REMOTE_NODE, BN_IDENTITY_REMOTE_NODE, 0);
 	for (int i = 0; i < BN_RIG_PODS; i++)
 		endpoint_publish(rig, i);
 }

@@ -6,7 +6,6 @@
 #include "lib/program.h"
 
 #define OPENED [BN_CNT_FLOWS_OPENED] = 1, [BN_CNT_DECISIONS] = 1
-#define TRANSLATED .count = {[BN_CNT_ICMP_TRANSLATED] = 1}
 #define V4 1
 #define V6 58
 #define ECHO(p, t, s, d, ...) \
@@ -17,38 +16,19 @@
 	       .icmp_id = 77, \
 	       .icmp_seq = 3, \
 	       ##__VA_ARGS__}
-#define ERROR(p, t, c, s, d, q, ...) \
-	.in = {.protocol = (p), \
-	       .type = (t), \
-	       .code = (c), \
-	       .src = (s), \
-	       .dst = (d), \
-	       .quote = &(q), \
-	       ##__VA_ARGS__}
-#define ANSWER(p, t, c, s, d, ...) \
-	.outcome = BN_ANSWERED, .quote = true, \
-	.answer = { \
-		.protocol = (p), .type = (t), .code = (c), .src = (s), .dst = (d), ##__VA_ARGS__}
 
 /* Quoted packets, as the two ends of VIP udp/53 (to B) and tcp/82 (to REMOTE) know them. */
 static struct bn_packet at_server, at_client, by_server, by_client, on_wire, sent, tcp8_wire,
 	tcp8_sent, nobody, error_inside;
 
-static void quote(struct bn_rig *rig, int family, struct bn_packet *ret, struct bn_packet_spec in)
-{
-	struct bn_step s = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_A, .in = in};
-
-	bn_step_packet(rig, &s, family, ret);
-}
-
 #define Q(ret, proto, s, sp, d, dp, ...) \
-	quote(rig, family, &(ret), \
-	      (struct bn_packet_spec){.protocol = (proto), \
-				      .src = (s), \
-				      .sport = (sp), \
-				      .dst = (d), \
-				      .dport = (dp), \
-				      ##__VA_ARGS__})
+	bn_quote(rig, family, &(ret), \
+		 (struct bn_packet_spec){.protocol = (proto), \
+					 .src = (s), \
+					 .sport = (sp), \
+					 .dst = (d), \
+					 .dport = (dp), \
+					 ##__VA_ARGS__})
 
 static void quotes_prepare(struct bn_rig *rig, int family)
 {

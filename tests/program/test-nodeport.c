@@ -7,8 +7,6 @@
 #include "lib/program.h"
 
 #include <arpa/inet.h>
-#include <bpfnet/source.h>
-#include <errno.h>
 #include <string.h>
 
 #define OPENED [BN_CNT_FLOWS_OPENED] = 1, [BN_CNT_DECISIONS] = 1
@@ -63,42 +61,6 @@ static void allow_all(struct bn_rig *rig, int family)
 	bn_rig_policy_clear(rig);
 }
 
-/* LB:80 admits WORLD's network and nobody else; LB:81 of the same family stays open. */
-static void restrict_to(struct bn_rig *rig, int family, const char *network, __u32 bits)
-{
-	struct bn_service_key key = {
-		.addr = bn_rig_addr("LB", family), .port = htons(80), .protocol = IPPROTO_TCP};
-	struct bn_source_key source = {.prefixlen = BN_SOURCE_PREFIX(bits)};
-	union bn_addr addr = bn_rig_addr(network, family);
-	struct bn_source value = {0};
-	struct bn_service service = bn_rig_frontend(rig, &key);
-
-	service.flags |= BN_SERVICE_RESTRICTED;
-	source.service = service.id;
-	memcpy(source.addr, &addr, sizeof(source.addr));
-	bn_rig_frontend_set(rig, &key, &service);
-	if (bpf_map_update_elem(bn_rig_map(rig, "bn_sources"), &source, &value, BPF_ANY))
-		bn_rig_die("restrict", errno);
-}
-
-static void restricted(struct bn_rig *rig, int family)
-{
-	if (family == 4)
-		restrict_to(rig, 4, "203.0.113.0", 96 + 24);
-	else
-		restrict_to(rig, 6, "2001:db8::", 32);
-}
-
-static void open_again(struct bn_rig *rig, int family)
-{
-	struct bn_service_key key = {
-		.addr = bn_rig_addr("LB", family), .port = htons(80), .protocol = IPPROTO_TCP};
-	struct bn_service service = bn_rig_frontend(rig, &key);
-
-	service.flags &= (__u8)~BN_SERVICE_RESTRICTED;
-	bn_rig_frontend_set(rig, &key, &service);
-}
-
 static void forget_transient(struct bn_rig *rig, int family)
 {
 	bn_rig_forget_transient(rig);
@@ -107,33 +69,18 @@ static void forget_transient(struct bn_rig *rig, int family)
 /* what a remote backend or a router says about packets that it got from this node */
 static struct bn_packet at_backend, at_client, to_client, by_backend;
 
-static void packet(struct bn_rig *rig, int family, struct bn_packet *ret, struct bn_packet_spec in)
-{
-	struct bn_step s = {.hook = BN_HOOK_FROM_POD, .device = BN_POD_B, .in = in};
-
-	bn_step_packet(rig, &s, family, ret);
-}
-
-#define U(...) ((struct bn_step){UDP(__VA_ARGS__)}.in)
-
 static void quotes(struct bn_rig *rig, int family)
 {
-	packet(rig, family, &at_backend,
-	       U("NODE", NAT_PORT, "REMOTE", 5354, .payload = 40, .ttl = 9));
-	packet(rig, family, &at_client, U("WORLD", 5000, "NODE", 30054, .payload = 40, .ttl = 9));
-	packet(rig, family, &to_client, U("NODE", 30053, "WORLD", 5000, .payload = 40, .ttl = 9));
-	packet(rig, family, &by_backend, U("B", 5353, "WORLD", 5000, .payload = 40, .ttl = 9));
+	bn_quote(rig, family, &at_backend,
+		 QUOTED("NODE", NAT_PORT, "REMOTE", 5354, .payload = 40, .ttl = 9));
+	bn_quote(rig, family, &at_client,
+		 QUOTED("WORLD", 5000, "NODE", 30054, .payload = 40, .ttl = 9));
+	bn_quote(rig, family, &to_client,
+		 QUOTED("NODE", 30053, "WORLD", 5000, .payload = 40, .ttl = 9));
+	bn_quote(rig, family, &by_backend,
+		 QUOTED("B", 5353, "WORLD", 5000, .payload = 40, .ttl = 9));
 }
 
-#define ERROR(proto, t, c, s, d, q, ...) \
-	.in = {.protocol = (proto), \
-	       .src = (s), \
-	       .dst = (d), \
-	       .type = (t), \
-	       .code = (c), \
-	       .quote = &(q), \
-	       ##__VA_ARGS__}
-#define TRANSLATED .count = {[BN_CNT_ICMP_TRANSLATED] = 1}
 #define UNTOUCHED .outcome = BN_PASSED
 
 static const struct bn_case cases[] = {
@@ -293,8 +240,8 @@ static const struct bn_case cases[] = {
 	{"a backend that policy isolates", .prepare = isolate_b, .restore = allow_all,
 	 .step = {{"SYN", UPLINK, TCP("WORLD", 40000, "NODE", 30080, SYN), DROP(POLICY_INGRESS),
 		   .count = {[BN_CNT_DECISIONS] = 1}}}},
-	{"source ranges: for senders outside, by the service", .prepare = restricted,
-	 .restore = open_again,
+	{"source ranges: for senders outside, by the service", .prepare = bn_program_restrict,
+	 .restore = bn_program_open,
 	 .step = {{"of the range", UPLINK, TCP("WORLD", 40000, "LB", 80, SYN), DNAT("B", 8080),
 		   .count = {OPENED}},
 		  {"another", UPLINK, TCP("ROUTER", 40000, "LB", 80, SYN), DROP(SOURCE_RANGE),

@@ -103,11 +103,14 @@
  *                   first bytes as it came to the hook, in base64. Records that are missing are told
  *                   as {missed: {rate: N, room: N}}. At most 8 traces at once (code "busy").
  * ct.list           stream of {protocol, source, source_port, destination, destination_port,
- *                   state, nat, packets, bytes, reply_packets, reply_bytes, service, expires_s}:
- *                   `service` NS/NAME or null; of translated flows also to_source, to_source_port,
- *                   to_destination and to_destination_port.
+ *                   state, nat, packets, bytes, reply_packets, reply_bytes, service, direct,
+ *                   expires_s}: `service` NS/NAME or null; `direct` true: by direct server return;
+ *                   of translated flows also to_source, to_source_port, to_destination and
+ *                   to_destination_port.
  * nat.list          stream of {protocol, source, source_port, destination, destination_port,
  *                   to_source, to_source_port, to_destination, to_destination_port, expires_s}.
+ *                   Where a backend answers by direct server return, it is the source and the
+ *                   frontend `to_source`.
  * map.list          Result [{name, entries, max_entries, bytes}].
  * metrics           Result: Prometheus text, one string.
  * status            Result {state, reasons, node, version, kernel, features, attachments, maps};
