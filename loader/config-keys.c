@@ -42,10 +42,17 @@ static const struct bn_choice xdp_modes[] = {
 	{"off", BN_XDP_OFF},
 	{NULL, 0},
 };
+static const struct bn_choice load_balancer_modes[] = {
+	{"snat", BN_LOAD_BALANCER_SNAT},
+	{"dsr", BN_LOAD_BALANCER_DSR},
+	{"hybrid", BN_LOAD_BALANCER_HYBRID},
+	{NULL, 0},
+};
 static const struct bn_choice formats[] = {{"text", BN_LOG_TEXT}, {"json", BN_LOG_JSON}, {NULL, 0}};
 
 _Static_assert(sizeof(enum bn_log_level) == sizeof(int), "bn_type_choice writes an int");
 _Static_assert(sizeof(enum bn_log_format) == sizeof(int), "bn_type_choice writes an int");
+_Static_assert(sizeof(enum bn_load_balancer_mode) == sizeof(int), "bn_type_choice writes an int");
 _Static_assert(sizeof(enum bn_xdp_mode) == sizeof(int), "bn_type_switch writes an int");
 _Static_assert(sizeof(enum bn_masquerade) == sizeof(int), "bn_type_switch writes an int");
 
@@ -145,7 +152,8 @@ const struct bn_key bn_keys[] = {
 	NUMBER("maps", "ranges", sizes.ranges, 1, 1 << 20, BN_DEFAULT_RANGES,
 	       "CIDRs with a meaning to the datapath"),
 	NUMBER("maps", "source-ranges", sizes.source_ranges, 1, 1 << 24, BN_DEFAULT_SOURCE_RANGES,
-	       "loadBalancerSourceRanges of all services together"),
+	       "loadBalancerSourceRanges of all services together; in the modes dsr and hybrid "
+	       "their backends on this node, too"),
 	NUMBER("maps", "fragments", sizes.fragments, 1, 1 << 20, BN_DEFAULT_FRAGMENTS,
 	       "datagrams with fragments under way"),
 	NUMBER("maps", "datagram-peers", sizes.datagram_peers, 2, 1 << 22,
@@ -211,6 +219,13 @@ const struct bn_key bn_keys[] = {
 		.expects = "ADDRESS/PREFIX without bits past the prefix, or primary alone",
 		.help = "the node's addresses that take node ports; primary: those that it is "
 			"known by"},
+	{.section = "services", .name = "load-balancer-mode", .arg = "snat|dsr|hybrid",
+		.type = &bn_type_choice, .offset = AT(load_balancer_mode),
+		.choices = load_balancer_modes, .fallback = "snat",
+		.expects = "snat, dsr or hybrid, the same on all nodes",
+		.help = "how traffic from outside goes on to a pod on another node: from this "
+			"node's address, or from the client's, whom that node answers (direct "
+			"server return); hybrid: UDP from this node's"},
 
 	{.section = "host-firewall", .name = "failsafe-ingress", .arg = "PROTOCOL/PORT",
 		.type = &bn_type_protocol_ports, .offset = AT(failsafe[BN_POLICY_INGRESS]),
@@ -255,6 +270,15 @@ const char *bn_key_name(const struct bn_key *key, char buf[64])
 static bool same(const char *a, const char *b)
 {
 	return a == b || (a && b && !strcmp(a, b));
+}
+
+const char *bn_load_balancer_mode_name(enum bn_load_balancer_mode mode)
+{
+	const struct bn_choice *c = load_balancer_modes;
+
+	while (c[1].name && c->value != (int)mode)
+		c++;
+	return c->name;
 }
 
 const struct bn_key *bn_key_find(const char *section, const char *name)

@@ -36,6 +36,13 @@ enum bn_masquerade {
 	BN_MASQUERADE_ON = BN_MASQUERADE_IPV4 | BN_MASQUERADE_IPV6,
 };
 
+/* How traffic from outside goes on to a service's backend on another node. */
+enum bn_load_balancer_mode {
+	BN_LOAD_BALANCER_SNAT,   /* from the node's address, which is answered */
+	BN_LOAD_BALANCER_DSR,    /* from the client's, whom the backend's node answers */
+	BN_LOAD_BALANCER_HYBRID, /* UDP as with SNAT, the others as with DSR */
+};
+
 struct bn_string_list {
 	char **items;
 	size_t n;
@@ -100,6 +107,7 @@ struct bn_agent_config {
 	struct bn_port_range nat_ports;
 	struct bn_port_range node_ports;
 	struct bn_node_addresses node_port_addresses;
+	enum bn_load_balancer_mode load_balancer_mode;
 	struct bn_listen metrics_listen;
 	struct bn_listen ui_listen;
 	struct bn_string_list ui_hosts; /* names of the page besides its address */
@@ -120,3 +128,5 @@ void bn_agent_config_done(struct bn_agent_config *config);
 /* What is in force, with the keys and the forms of the file; NULL without memory. */
 json_t *bn_agent_config_json(const struct bn_agent_config *config);
 void bn_agent_config_help(FILE *f);
+/* As in the file: "snat", "dsr", "hybrid". */
+const char *bn_load_balancer_mode_name(enum bn_load_balancer_mode mode);

@@ -25,6 +25,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static uint32_t features(const struct bn_agent_config *c)
+{
+	static const uint32_t direct[] = {
+		[BN_LOAD_BALANCER_SNAT] = 0,
+		[BN_LOAD_BALANCER_DSR] = BN_FEATURE_DSR,
+		[BN_LOAD_BALANCER_HYBRID] = BN_FEATURE_DSR_TCP,
+	};
+
+	return BN_FEATURE_REDIRECT_PEER |
+	       (c->masquerade & BN_MASQUERADE_IPV4 ? BN_FEATURE_MASQUERADE4 : 0) |
+	       (c->masquerade & BN_MASQUERADE_IPV6 ? BN_FEATURE_MASQUERADE6 : 0) |
+	       (c->flow_events ? BN_FEATURE_EVENTS : 0) | direct[c->load_balancer_mode];
+}
+
 static int start_datapath(struct bn_agent *a, struct bn_error *err)
 {
 	const struct bn_agent_config *c = a->config;
@@ -33,13 +47,7 @@ static int start_datapath(struct bn_agent *a, struct bn_error *err)
 		.sizes = c->sizes,
 		.node =
 			{
-				.features =
-					BN_FEATURE_REDIRECT_PEER |
-					(c->masquerade & BN_MASQUERADE_IPV4 ? BN_FEATURE_MASQUERADE4
-									    : 0) |
-					(c->masquerade & BN_MASQUERADE_IPV6 ? BN_FEATURE_MASQUERADE6
-									    : 0) |
-					(c->flow_events ? BN_FEATURE_EVENTS : 0),
+				.features = features(c),
 				.event_rate = c->drop_rate,
 				.nat_port_min = c->nat_ports.min,
 				.nat_port_max = c->nat_ports.max,
@@ -101,7 +109,9 @@ static int start_datapath(struct bn_agent *a, struct bn_error *err)
 	memcpy(services.hash_key, a->programs.node.hash_key, sizeof(services.hash_key));
 	r = bn_addresses_new(&addresses, &a->addresses, err);
 	if (!r)
-		r = bn_sources_new(a->programs.maps[BN_MAP_bn_sources], &a->sources, err);
+		r = bn_sources_new(a->programs.maps[BN_MAP_bn_sources],
+				   c->load_balancer_mode != BN_LOAD_BALANCER_SNAT, &a->sources,
+				   err);
 	return r ? r : bn_services_new(&services, &a->services, err);
 }
 

@@ -242,10 +242,12 @@ json_t *bn_agent_status_json(struct bn_agent *a)
 	bn_agent_each_map(a, NULL, map_json, maps);
 	bn_attach_list(&a->attach, attachment_json, attachments, NULL);
 	reasons = bn_agent_reasons(a, &notes);
-	features = json_pack("{s:s, s:b, s:i, s:b, s:b}", "attach",
+	features = json_pack("{s:s, s:b, s:i, s:b, s:b, s:s}", "attach",
 			     bn_attach_mechanism_name(a->attach.mechanism), "masquerade",
 			     a->config->masquerade != BN_MASQUERADE_OFF, "hz", (int)a->programs.hz,
-			     "flow_events", a->config->flow_events, "host_firewall", a->guarded);
+			     "flow_events", a->config->flow_events, "host_firewall", a->guarded,
+			     "load_balancer_mode",
+			     bn_load_balancer_mode_name(a->config->load_balancer_mode));
 	bn_agent_xdp_status(a, features, attachments);
 	bn_agent_sockets_status(a, features, attachments);
 	bn_agent_host_status(a, features, notes);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Source ranges of services: a sorted list of keys for each service, and the map's wanted content
- * over all of them.
+ * Source ranges and answering backends of services: a sorted list of keys for each service, and the
+ * map's wanted content over all of them.
  *
  * Invariant: between bn_sources_add() and trim or revert the map has both lists of the service.
  */
@@ -9,6 +9,7 @@
 
 #include "datapath/wanted.h"
 
+#include <arpa/inet.h>
 #include <bpfnet/access.h>
 #include <bpfnet/source.h>
 #include <errno.h>
@@ -32,10 +33,11 @@ struct service {
 struct bn_sources {
 	struct bn_wanted wanted;
 	uint32_t max; /* entries of the map */
+	bool answers; /* direct server return: backends here are listed */
 	struct service *services;
 };
 
-int bn_sources_new(int fd, struct bn_sources **ret, struct bn_error *err)
+int bn_sources_new(int fd, bool answers, struct bn_sources **ret, struct bn_error *err)
 {
 	struct bn_sources *s = calloc(1, sizeof(*s));
 	struct bn_map_shape shape;
@@ -49,6 +51,7 @@ int bn_sources_new(int fd, struct bn_sources **ret, struct bn_error *err)
 				    strerror(-r));
 	}
 	s->max = shape.max_entries;
+	s->answers = answers;
 	*ret = s;
 	return 0;
 }
@@ -109,13 +112,58 @@ static bool has(const struct list *l, const struct bn_source_key *key)
 	return l->n && bsearch(key, l->keys, l->n, sizeof(*key), by_key);
 }
 
-/* The ranges of all frontends, each once: they share the service's list. */
-static int list_of(uint32_t id, const struct bn_service_spec *spec, struct list *ret)
+static void add_key(struct list *l, uint32_t id, unsigned int prefix, const union bn_addr *addr)
 {
-	size_t n = 0, kept = 0;
+	struct bn_source_key *key = &l->keys[l->n++];
 
-	for (size_t i = 0; i < spec->n_frontends; i++)
-		n += spec->frontends[i].n_source_ranges;
+	key->prefixlen = BN_SOURCE_PREFIX(prefix);
+	key->service = id;
+	memcpy(key->addr, addr, sizeof(key->addr));
+}
+
+static void add_answering(struct list *l, uint32_t id, uint8_t protocol,
+			  const struct bn_backend_spec *backend)
+{
+	struct bn_source_key *key = &l->keys[l->n++];
+
+	key->prefixlen = BN_SOURCE_WHOLE;
+	key->service = id | BN_SOURCE_ANSWERS;
+	memcpy(key->addr, &backend->addr, sizeof(key->addr));
+	key->port = htons(backend->port);
+	key->protocol = protocol;
+}
+
+/*
+ * Another node may send on to any backend here what came to it for this frontend, also to one that
+ * gets no new flows from this node: it may not know that yet, and its flows are older. Of what names
+ * no node it may be here (nodeName of an EndpointSlice is optional). Cluster IPs count, since they may be routed to nodes; a host port is every node's own.
+ */
+static bool answers(const struct bn_sources *s, const struct bn_frontend_spec *f, size_t backend)
+{
+	return s->answers && f->kind != BN_FRONTEND_HOST_PORT &&
+	       (f->backends[backend].local || !f->backends[backend].node);
+}
+
+static size_t count_keys(const struct bn_sources *s, const struct bn_service_spec *spec)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < spec->n_frontends; i++) {
+		const struct bn_frontend_spec *f = &spec->frontends[i];
+
+		n += f->n_source_ranges;
+		for (size_t k = 0; k < f->n_backends; k++)
+			n += answers(s, f, k);
+	}
+	return n;
+}
+
+/* Ranges and answering backends of all frontends, each once: they share the service's list. */
+static int list_of(const struct bn_sources *s, uint32_t id, const struct bn_service_spec *spec,
+		   struct list *ret)
+{
+	size_t n = count_keys(s, spec), kept = 0;
+
 	*ret = (struct list){0};
 	if (!n)
 		return 0;
@@ -123,14 +171,16 @@ static int list_of(uint32_t id, const struct bn_service_spec *spec, struct list 
 	if (!ret->keys)
 		return -ENOMEM;
 	for (size_t i = 0; i < spec->n_frontends; i++) {
-		for (size_t k = 0; k < spec->frontends[i].n_source_ranges; k++) {
-			const struct bn_cidr *c = &spec->frontends[i].source_ranges[k];
-			struct bn_source_key *key = &ret->keys[ret->n++];
+		const struct bn_frontend_spec *f = &spec->frontends[i];
 
-			key->prefixlen =
-				BN_SOURCE_PREFIX(c->prefix + (c->family == BN_IPV4 ? 96 : 0));
-			key->service = id;
-			memcpy(key->addr, &c->addr, sizeof(key->addr));
+		for (size_t k = 0; k < f->n_source_ranges; k++) {
+			const struct bn_cidr *c = &f->source_ranges[k];
+
+			add_key(ret, id, c->prefix + (c->family == BN_IPV4 ? 96 : 0), &c->addr);
+		}
+		for (size_t k = 0; k < f->n_backends; k++) {
+			if (answers(s, f, k))
+				add_answering(ret, id, f->protocol, &f->backends[k]);
 		}
 	}
 	qsort(ret->keys, ret->n, sizeof(*ret->keys), by_key);
@@ -140,6 +190,16 @@ static int list_of(uint32_t id, const struct bn_service_spec *spec, struct list 
 	}
 	ret->n = kept;
 	return 0;
+}
+
+/* What the list is made of, for people. */
+static const char *content(const struct list *l)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		if (l->keys[i].service & BN_SOURCE_ANSWERS)
+			return "source ranges and local backends";
+	}
+	return "source ranges";
 }
 
 /* Takes out of the map what `gone` lists and `stays` does not. What can't be, the audit takes. */
@@ -157,7 +217,8 @@ int bn_sources_add(struct bn_sources *s, uint32_t id, const struct bn_service_sp
 	const struct bn_source value = {0};
 	struct service *v;
 	struct list next;
-	int r = list_of(id, spec, &next);
+	int r = list_of(s, id, spec, &next);
+	const char *what;
 
 	if (r)
 		return r;
@@ -176,14 +237,14 @@ int bn_sources_add(struct bn_sources *s, uint32_t id, const struct bn_service_sp
 	}
 	if (!r)
 		return 0;
-	bn_sources_revert(s, id);
+	what = content(&next);
+	bn_sources_revert(s, id); /* `next` is gone */
 	if (r == -ENOSPC)
-		return bn_error_set(
-			err, r,
-			"can't make the service %s/%s: its %zu source ranges do not fit, "
-			"%u of all services are the most; raise maps.source-ranges",
-			spec->namespace, spec->name, next.n, s->max);
-	return bn_error_set(err, r, "can't write the source ranges of the service %s/%s: %s",
+		return bn_error_set(err, r,
+				    "can't make the service %s/%s: its %zu %s do not fit, "
+				    "%u of all services are the most; raise maps.source-ranges",
+				    spec->namespace, spec->name, next.n, what, s->max);
+	return bn_error_set(err, r, "can't write the %s of the service %s/%s: %s", what,
 			    spec->namespace, spec->name, strerror(-r));
 }
 

@@ -120,6 +120,7 @@ static void test_defaults(void **state)
 	assert_int_equal(c->node_ports.max, 32767);
 	assert_int_equal(c->node_port_addresses.cidrs.n, 0);
 	assert_false(c->node_port_addresses.primary);
+	assert_int_equal(c->load_balancer_mode, BN_LOAD_BALANCER_SNAT);
 	assert_int_equal(c->metrics_listen.port, 0);
 	assert_int_equal(c->log_level, BN_LOG_INFO);
 	assert_int_equal(c->log_format, BN_LOG_TEXT);
@@ -288,7 +289,8 @@ static void test_file(void **state)
 		"maps: {flows: 10, events: 65536}\n"
 		"lifetimes:\n  udp-lasting: 7\n  syn: 1209600\n"
 		"flows: {history: 5, events: false, drop-rate: 0}\n"
-		"services: {node-port-range: 3000-4000, node-port-addresses: primary}\n"
+		"services: {node-port-range: 3000-4000, node-port-addresses: primary, "
+		"load-balancer-mode: dsr}\n"
 		"nat:\n  ports: 2000-2000\n  exclude: [10.0.0.0/8, \"fd00::/8\"]\n";
 	struct result result = parse_good(yaml, "");
 	const struct bn_agent_config *c = &result.config;
@@ -317,6 +319,7 @@ static void test_file(void **state)
 	assert_int_equal(c->node_ports.min, 3000);
 	assert_int_equal(c->node_ports.max, 4000);
 	assert_true(c->node_port_addresses.primary);
+	assert_int_equal(c->load_balancer_mode, BN_LOAD_BALANCER_DSR);
 	assert_int_equal(c->nat_ports.min, 2000);
 	assert_int_equal(c->nat_ports.max, 2000);
 	done(&result);
@@ -400,6 +403,11 @@ static void test_bad_files(void **state)
 		{"services: {node-port-addresses: [10.0.0.0/8, primary]}\n",
 		 "services.node-port-addresses"},
 		{"services: {node-port-addresses: [secondary]}\n", "or primary alone"},
+		{"services: {load-balancer-mode: DSR}\n", "services.load-balancer-mode"},
+		{"services: {load-balancer-mode: off}\n",
+		 "expected snat, dsr or hybrid, the same on all nodes"},
+		{"services: {load-balancer-mode: true}\n", "services.load-balancer-mode"},
+		{"load-balancer-mode: dsr\n", "unknown key \"load-balancer-mode\""},
 		{"services: {node-port-range: 60000-61000}\n",
 		 "nat.ports is 61000-65535, but NodePorts are from 60000 to 61000"},
 		{"nat: {ports: 61000}\n", "nat.ports"},
@@ -460,7 +468,8 @@ static void test_bounds(void **state)
 static void test_json_round_trip(void **state)
 {
 	struct result first = parse_good("maps: {flows: 77}\nnat: {ports: 2000-3000}\n"
-					 "manifests: [/a b]\ndevice: [x0]\n",
+					 "manifests: [/a b]\ndevice: [x0]\n"
+					 "services: {load-balancer-mode: hybrid}\n",
 					 "--node-name n --socket-group 12 --masquerade off "
 					 "--metrics-listen [::]:9962"),
 		      second;
@@ -468,6 +477,7 @@ static void test_json_round_trip(void **state)
 	char *text = json_dumps(a, JSON_INDENT(2));
 
 	second = parse_good(text, "");
+	assert_int_equal(second.config.load_balancer_mode, BN_LOAD_BALANCER_HYBRID);
 	b = bn_agent_config_json(&second.config);
 	assert_true(json_equal(a, b));
 	assert_string_equal(json_string_value(json_object_get(a, "masquerade")), "off");

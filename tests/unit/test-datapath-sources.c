@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Source ranges of services in a map of the kernel: added, kept over a failure, trimmed, pruned. */
+/* Source ranges and answering backends in a map of the kernel: added, kept, trimmed, pruned. */
 #include "datapath/sources.h"
 
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpfnet/access.h>
 #include <bpfnet/source.h>
@@ -17,7 +18,7 @@
 
 static int fd = -1;
 
-static int setup(void **state)
+static int open_map(bool answers, void **state)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_NO_PREALLOC);
 	struct bn_sources *s;
@@ -26,10 +27,20 @@ static int setup(void **state)
 		return 0;
 	fd = bpf_map_create(BPF_MAP_TYPE_LPM_TRIE, "test_sources", sizeof(struct bn_source_key),
 			    sizeof(struct bn_source), MAX, &opts);
-	if (fd < 0 || bn_sources_new(fd, &s, NULL))
+	if (fd < 0 || bn_sources_new(fd, answers, &s, NULL))
 		return -1;
 	*state = s;
 	return 0;
+}
+
+static int setup(void **state)
+{
+	return open_map(false, state);
+}
+
+static int setup_answers(void **state)
+{
+	return open_map(true, state);
 }
 
 static int teardown(void **state)
@@ -49,6 +60,32 @@ static bool admitted(uint32_t id, const char *address)
 	assert_int_equal(bn_addr_parse(address, &addr, NULL), 0);
 	memcpy(key.addr, &addr, sizeof(key.addr));
 	return !bpf_map_lookup_elem(fd, &key, &value);
+}
+
+/* On the port that add_backends() gives the first one, or on a later one's. */
+static bool answers_on(uint32_t id, const char *address, uint16_t port)
+{
+	struct bn_source_key key = {.prefixlen = BN_SOURCE_WHOLE,
+				    .service = id | BN_SOURCE_ANSWERS,
+				    .port = htons(port),
+				    .protocol = IPPROTO_TCP};
+	struct bn_source value;
+	union bn_addr addr;
+
+	assert_int_equal(bn_addr_parse(address, &addr, NULL), 0);
+	memcpy(key.addr, &addr, sizeof(key.addr));
+	return !bpf_map_lookup_elem(fd, &key, &value);
+}
+
+#define FIRST_PORT 8080
+
+static bool answers(uint32_t id, const char *address)
+{
+	for (uint16_t port = FIRST_PORT; port < FIRST_PORT + 16; port++) {
+		if (answers_on(id, address, port))
+			return true;
+	}
+	return false;
 }
 
 static uint64_t entries(void)
@@ -174,6 +211,160 @@ static void prune(void **state)
 	assert_true(admitted(5, "10.1.2.3"));
 }
 
+struct backend {
+	const char *address;
+	bool local;
+	uint8_t state, use;
+	bool nameless; /* its node is */
+};
+
+#define HERE(address) {address, true, BN_BACKEND_ACTIVE, BN_USE_CLUSTER | BN_USE_LOCAL}
+#define ELSEWHERE(address) {address, false, BN_BACKEND_ACTIVE, BN_USE_CLUSTER}
+#define LEAVING(address) {address, true, BN_BACKEND_TERMINATING, 0}
+#define SOMEWHERE(address) {address, false, BN_BACKEND_ACTIVE, BN_USE_CLUSTER, true}
+
+/* Frontends of these kinds with the same backends, as the objects give them. */
+static int add_backends(struct bn_sources *s, uint32_t id, const uint8_t *kinds, size_t n_kinds,
+			const struct backend *list, size_t n, struct bn_error *err)
+{
+	struct bn_frontend_spec frontends[BN_FRONTEND_MAX] = {0};
+	struct bn_backend_spec backends[16] = {0};
+
+	for (size_t i = 0; i < n; i++) {
+		assert_int_equal(bn_addr_parse(list[i].address, &backends[i].addr, NULL), 0);
+		backends[i].port = (uint16_t)(FIRST_PORT + i);
+		backends[i].local = list[i].local;
+		backends[i].node = list[i].nameless ? NULL : list[i].local ? "here" : "elsewhere";
+		backends[i].state = list[i].state;
+		backends[i].use = list[i].use;
+	}
+	for (size_t i = 0; i < n_kinds; i++)
+		frontends[i] = (struct bn_frontend_spec){.kind = kinds[i],
+							 .protocol = IPPROTO_TCP,
+							 .backends = backends,
+							 .n_backends = n};
+	return bn_sources_add(s, id,
+			      &(struct bn_service_spec){
+				      .namespace = "default",
+				      .name = "web",
+				      .frontends = frontends,
+				      .n_frontends = n_kinds,
+			      },
+			      err);
+}
+
+#define N(array) (sizeof(array) / sizeof((array)[0]))
+static const uint8_t kinds[] = {BN_FRONTEND_CLUSTER_IP, BN_FRONTEND_NODE_PORT};
+
+static void answering(void **state)
+{
+	/* fd00:244::3 is one address with two ports */
+	static const struct backend first[] = {HERE("10.244.0.1"),     ELSEWHERE("10.244.1.1"),
+					       LEAVING("fd00:244::2"), HERE("fd00:244::3"),
+					       HERE("fd00:244::3"),    SOMEWHERE("10.244.0.7")};
+	static const struct backend then[] = {HERE("10.244.0.9"), ELSEWHERE("fd00:244::3")};
+	struct bn_sources *s = *state;
+
+	if (!s)
+		skip();
+	assert_int_equal(add_backends(s, 5, kinds, N(kinds), first, N(first), NULL), 0);
+	assert_true(answers(5, "10.244.0.1"));
+	bn_sources_trim(s, 5);
+	assert_true(answers(5, "10.244.0.1"));
+	assert_true(answers(5, "10.244.0.7"));
+	assert_true(answers(5, "fd00:244::2"));
+	assert_true(answers(5, "fd00:244::3"));
+	assert_false(answers(5, "10.244.1.1"));
+	assert_false(answers(6, "10.244.0.1"));
+	assert_false(admitted(5, "10.244.0.1"));
+	/* each by its port */
+	assert_true(answers_on(5, "fd00:244::3", FIRST_PORT + 3));
+	assert_true(answers_on(5, "fd00:244::3", FIRST_PORT + 4));
+	assert_false(answers_on(5, "fd00:244::3", FIRST_PORT));
+	assert_int_equal(entries(), 5);
+	/* in between, those of before and after do */
+	assert_int_equal(add_backends(s, 5, kinds, N(kinds), then, N(then), NULL), 0);
+	assert_true(answers(5, "fd00:244::3"));
+	assert_true(answers(5, "10.244.0.9"));
+	bn_sources_revert(s, 5);
+	assert_true(answers(5, "fd00:244::3"));
+	assert_false(answers(5, "10.244.0.9"));
+	/* one that is on another node now goes */
+	assert_int_equal(add_backends(s, 5, kinds, N(kinds), then, N(then), NULL), 0);
+	bn_sources_trim(s, 5);
+	assert_false(answers(5, "fd00:244::3"));
+	assert_true(answers(5, "10.244.0.9"));
+	assert_int_equal(entries(), 1);
+	bn_sources_remove(s, 5);
+	assert_int_equal(entries(), 0);
+}
+
+/* Everything that another node may have been asked for. */
+static void answering_for(void **state)
+{
+	static const struct backend list[] = {HERE("10.244.0.1")};
+	struct bn_sources *s = *state;
+
+	if (!s)
+		skip();
+	for (uint8_t kind = 0; kind < BN_FRONTEND_MAX; kind++) {
+		assert_int_equal(add_backends(s, kind + 1u, &kind, 1, list, N(list), NULL), 0);
+		bn_sources_trim(s, kind + 1u);
+		assert_int_equal(answers(kind + 1u, "10.244.0.1"), kind != BN_FRONTEND_HOST_PORT);
+	}
+}
+
+static void answering_to_nobody(void **state)
+{
+	static const struct backend list[] = {HERE("10.244.0.1"), LEAVING("10.244.0.2")};
+	struct bn_sources *s = *state;
+
+	if (!s)
+		skip();
+	assert_int_equal(add_backends(s, 5, kinds, N(kinds), list, N(list), NULL), 0);
+	bn_sources_trim(s, 5);
+	assert_int_equal(entries(), 0);
+}
+
+static void too_many_answering(void **state)
+{
+	static const struct backend list[] = {
+		HERE("10.244.0.1"), HERE("10.244.0.2"), HERE("10.244.0.3"),
+		HERE("10.244.0.4"), HERE("10.244.0.5"), HERE("10.244.0.6"),
+		HERE("10.244.0.7"), HERE("10.244.0.8"), HERE("10.244.0.9"),
+	};
+	struct bn_error err = BN_ERROR_INIT;
+	struct bn_sources *s = *state;
+
+	if (!s)
+		skip();
+	assert_int_equal(add_backends(s, 5, kinds, N(kinds), list, N(list), &err), -ENOSPC);
+	assert_non_null(
+		strstr(bn_error_text(&err), "9 source ranges and local backends do not fit, 8"));
+	bn_error_done(&err);
+	assert_int_equal(entries(), 0);
+}
+
+/* A predecessor of another mode has left some, also of a service that is still there. */
+static void prune_answers(void **state)
+{
+	static const struct backend list[] = {HERE("10.244.0.1")};
+	struct bn_sources *s = *state, *then;
+
+	if (!s)
+		skip();
+	assert_int_equal(add_backends(s, 5, kinds, N(kinds), list, N(list), NULL), 0);
+	bn_sources_trim(s, 5);
+	assert_int_equal(bn_sources_prune(s), 0);
+	assert_true(answers(5, "10.244.0.1"));
+	assert_int_equal(bn_sources_new(fd, false, &then, NULL), 0);
+	assert_int_equal(add_backends(then, 5, kinds, N(kinds), list, N(list), NULL), 0);
+	bn_sources_trim(then, 5);
+	assert_int_equal(bn_sources_prune(then), 0);
+	assert_false(answers(5, "10.244.0.1"));
+	bn_sources_free(then);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -181,6 +372,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(failure, setup, teardown),
 		cmocka_unit_test_setup_teardown(too_many, setup, teardown),
 		cmocka_unit_test_setup_teardown(prune, setup, teardown),
+		cmocka_unit_test_setup_teardown(answering, setup_answers, teardown),
+		cmocka_unit_test_setup_teardown(answering_for, setup_answers, teardown),
+		cmocka_unit_test_setup_teardown(answering_to_nobody, setup, teardown),
+		cmocka_unit_test_setup_teardown(too_many_answering, setup_answers, teardown),
+		cmocka_unit_test_setup_teardown(prune_answers, setup_answers, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
