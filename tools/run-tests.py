@@ -24,7 +24,7 @@ BUILD = os.path.join(ROOT, os.environ.get("BPFNET_BUILD", "build"))
 LOGS = os.environ.get("BPFNET_TEST_LOGS") or os.path.join(BUILD, "test")
 # suite: what of tests/e2e it runs, and with which checksum offload
 TRAFFIC = ["test_services.py", "test_pods.py", "test_outside.py", "test_cluster.py", "test_nodeport.py",
-           "test_host.py", "test_self.py"]
+           "test_host.py", "test_self.py", "test_dsr.py", "test_dsr_path.py"]
 E2E = {"e2e": ([""], "as-is"), "e2e-node-off": (TRAFFIC, "node-off"),
        "e2e-pod-off": (TRAFFIC, "pod-off"), "e2e-smoke": (["test_smoke.py"], "as-is"),
        "cli": (["../unit/" + os.path.basename(f)

@@ -501,11 +501,12 @@ def service_manifest(name, ports, selector=None, ips=(), families=FAMILIES, name
 
 
 def slice_manifest(service, suffix, family, ports, endpoints, namespace="default"):
-    """ports: (name, port, protocol); endpoints: address or (address, conditions)."""
+    """ports: (name, port, protocol); endpoints: address or (address, conditions[, node's name])."""
     entries = []
     for e in endpoints:
-        address, conditions = e if isinstance(e, tuple) else (e, {"ready": True})
-        entries.append({"addresses": [address], "conditions": conditions})
+        address, conditions, *node = e if isinstance(e, tuple) else (e, {"ready": True})
+        entries.append({"addresses": [address], "conditions": conditions,
+                        **({"nodeName": node[0]} if node else {})})
     return {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
             "metadata": {"name": f"{service}-{suffix}", "namespace": namespace,
                          "labels": {"kubernetes.io/service-name": service}},

@@ -10,6 +10,7 @@ import os
 import selectors
 import socket
 import struct
+import sys
 import threading
 
 from netns import within
@@ -216,9 +217,9 @@ def tcp_bound(ns, ip, port=0, timeout=3):
     return s
 
 
-def tcp_open(ns, ip, port, timeout=5):
-    """A connection and the banner of who answered."""
-    s = tcp_socket(ns, ip, timeout)
+def tcp_open(ns, ip, port, timeout=5, own=None):
+    """A connection, from `own` address and port, and the banner of who answered."""
+    s = tcp_bound(ns, *own, timeout) if own else tcp_socket(ns, ip, timeout)
     try:
         s.connect((ip, port))
         line = b""
@@ -233,8 +234,8 @@ def tcp_open(ns, ip, port, timeout=5):
     return s, _parse(line)
 
 
-def tcp(ns, ip, port, timeout=5):
-    s, banner = tcp_open(ns, ip, port, timeout)
+def tcp(ns, ip, port, timeout=5, own=None):
+    s, banner = tcp_open(ns, ip, port, timeout, own)
     s.close()
     return banner
 
@@ -253,6 +254,14 @@ def echo(sock, data):
         assert got == piece
 
 
+def lost(s):
+    """How many segments were sent again and had not arrived: tcpi_total_retrans without
+    tcpi_dsack_dups, which were sent again for impatience."""
+    info = s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 220)
+    return int.from_bytes(info[100:104], sys.byteorder) - \
+        int.from_bytes(info[216:220], sys.byteorder)
+
+
 def tcp_error(ns, ip, port, timeout=5):
     """The errno of a connect() that must fail; None when it succeeds, "timeout" when silent."""
     s = tcp_socket(ns, ip, timeout)
@@ -267,10 +276,12 @@ def tcp_error(ns, ip, port, timeout=5):
         s.close()
 
 
-def udp_socket(ns, ip, port, timeout=3, connect=True):
+def udp_socket(ns, ip, port, timeout=3, connect=True, own=None):
     with within(ns):
         s = socket.socket(family(ip), socket.SOCK_DGRAM)
     s.settimeout(timeout * SLOW)
+    if own:
+        s.bind(own)
     if connect:
         s.connect((ip, port))
     return s
@@ -289,10 +300,10 @@ def udp_exchange(s, data=b"hello", to=None):
     return _parse(line)
 
 
-def udp(ns, ip, port, data=b"hello", tries=3, connect=True):
+def udp(ns, ip, port, data=b"hello", tries=3, connect=True, own=None):
     """One request on a fresh socket; tried again on silence, as UDP may lose what it likes."""
     for left in reversed(range(tries)):
-        with udp_socket(ns, ip, port, 2, connect) as s:
+        with udp_socket(ns, ip, port, 2, connect, own) as s:
             try:
                 return udp_exchange(s, data, None if connect else (ip, port))
             except socket.timeout:

@@ -6,7 +6,6 @@ import errno
 import itertools
 import os
 import socket
-import sys
 import threading
 
 import pytest
@@ -255,17 +254,9 @@ class Talker(Looping):
         peers.udp(self.source.ns, self.target.ip[FAMILIES[n % 2]], self.udp, tries=1)
         self.stop.wait(0.002)
 
-    def lost(self):
-        """Segments that were sent again and had not arrived: tcpi_total_retrans without
-        tcpi_dsack_dups, which were sent again for impatience."""
-        for s in self.conns:
-            info = s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 220)
-            yield int.from_bytes(info[100:104], sys.byteorder) - \
-                int.from_bytes(info[216:220], sys.byteorder)
-
     def end(self):
         self.join()
-        lost = list(self.lost())
+        lost = [peers.lost(s) for s in self.conns]
         for s in self.conns + self.socks:
             s.close()
         assert not self.failures, self.failures
