@@ -249,6 +249,9 @@ BN_GLOBAL int decide_mend(struct __sk_buff *skb)
 	peer = flow_peer(s, &place);
 	if (s->pkt.flags & BN_PKT_DSR) {
 		r = decide_agrees(s, peer);
+		/* nothing ends for a claim that is false */
+		if (r == BN_DROP_WRONG_DESTINATION && dsr_accept())
+			r = BN_DROP_DSR_FRONTEND;
 		if (r)
 			return r;
 	}

@@ -79,16 +79,16 @@ static __noinline bool slow_poses_as_node(struct bn_scratch *s)
 	return s->leaves_as.kind == BN_ADDR_HOST || service_owns(s, &s->fwd.to_saddr);
 }
 
-/* Makes the packet in hand what its sender sent, before it is quoted. False where it can't be. */
-static __always_inline bool slow_quotable(struct __sk_buff *skb, const struct bn_scratch *s)
+/* Makes the packet in hand what its sender sent, before it is quoted. 0 or the reason. */
+static __always_inline int slow_as_sent(struct __sk_buff *skb, const struct bn_scratch *s)
 {
 	const __u32 flags = BN_FLOW_ORIGIN | BN_FLOW_SERVICE;
 
 	/* only answers of this are translated, the client's packets are not */
 	if (!(bn_config.features & BN_FEATURE_DSR) || s->pkt.hook != BN_HOOK_FROM_UPLINK ||
 	    (s->fwd.flags & (flags | BN_FLOW_NAT)) != flags)
-		return true;
-	return !dsr_as_sent(skb);
+		return 0;
+	return dsr_as_sent(skb);
 }
 
 /* Sends the packet on as s->fwd says: TTL and MTU first, then NAT, then out. */
@@ -103,14 +103,16 @@ BN_GLOBAL int slow_send(struct __sk_buff *skb)
 	action = hook_is_egress(s->pkt.hook) ? BN_ACT_PASS : s->fwd.action;
 	hop = action == BN_ACT_PEER || action == BN_ACT_NEIGH ? action : 0;
 	if (hop) {
-		if (s->pkt.ttl <= 1)
-			return slow_quotable(skb, s) ? answer_ttl(skb, s) : TC_ACT_SHOT;
+		if (s->pkt.ttl <= 1) {
+			r = slow_as_sent(skb, s);
+			return r ? bn_drop(r) : answer_ttl(skb, s);
+		}
 		if (!slow_fits(skb, s, grows)) {
 			if (s->pkt.flags & BN_PKT_DF || s->pkt.hook == BN_HOOK_FROM_HOST ||
-			    flow_is_answered_directly(&s->fwd.hot) || slow_poses_as_node(s))
-				return slow_quotable(skb, s)
-					       ? answer_too_big(skb, s, s->fwd.mtu - grows)
-					       : TC_ACT_SHOT;
+			    flow_is_answered_directly(&s->fwd.hot) || slow_poses_as_node(s)) {
+				r = slow_as_sent(skb, s);
+				return r ? bn_drop(r) : answer_too_big(skb, s, s->fwd.mtu - grows);
+			}
 			action = BN_ACT_PASS; /* the stack fragments it */
 			hop = 0;
 		}
