@@ -26,5 +26,5 @@ if [ "${BPFNET_KVM:-0}" = 1 ]; then
 else
 	set -- --disable-kvm "--qemu-opts=-cpu max,cx16=off"
 fi
-exec timeout "${BPFNET_BOOT_LIMIT:-900}" vng --run "$kernel/boot/vmlinuz-$release" --user root \
+exec timeout "${BPFNET_BOOT_LIMIT:-1800}" vng --run "$kernel/boot/vmlinuz-$release" --user root \
 	--cpus 1 --memory 1G --append mitigations=off "$@" --cwd "$repo" --exec "$command" </dev/null
