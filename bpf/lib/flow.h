@@ -340,8 +340,9 @@ BN_GLOBAL int flow_track(void)
 		s->fwd.state |= BN_FS_SYN;
 		f->state |= BN_FS_SYN;
 	}
-	if (flow_ripens(s, tcp) && flow_is_sent_directly(&s->fwd.hot)) {
-		if (tcp) {
+	if (flow_is_sent_directly(&s->fwd.hot)) {
+		/* not UDP: on the established path its datagrams would not say where answers leave from */
+		if (tcp && flow_ripens(s, tcp)) {
 			flow_promote_direct(s, &place);
 			return 0;
 		}
