@@ -42,6 +42,41 @@ static __always_inline bool dsr_wanted(struct __sk_buff *skb, const struct bn_sc
 	return !bpf_skb_load_bytes(skb, ETH_HLEN + 6, &next, 1) && next != NEXTHDR_HOP;
 }
 
+/* `by` bytes more or less behind the IPv4 header, which add `sum` to its checksum's. 0 or the reason. */
+static __always_inline int dsr_resize4(struct __sk_buff *skb, const __s32 by, __u64 sum)
+{
+	struct iphdr ip;
+	__u16 first, len;
+
+	if (bpf_skb_adjust_room(skb, by, BPF_ADJ_ROOM_NET, BPF_F_ADJ_ROOM_FIXED_GSO) ||
+	    bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
+		return BN_DROP_CHECKSUM_UPDATE;
+	first = *(__u16 *)&ip;
+	len = ip.tot_len;
+	ip.ihl += by / 4;
+	ip.tot_len = bpf_htons(bpf_ntohs(len) + by);
+	sum += csum_u16_delta(first, *(__u16 *)&ip) + csum_u16_delta(len, ip.tot_len);
+	ip.check = csum_apply(ip.check, csum_fold16(sum));
+	if (bpf_skb_store_bytes(skb, ETH_HLEN, &ip, sizeof(ip), BPF_F_RECOMPUTE_CSUM))
+		return BN_DROP_CHECKSUM_UPDATE;
+	return 0;
+}
+
+/* The same behind the IPv6 header, which `next` follows then. */
+static __always_inline int dsr_resize6(struct __sk_buff *skb, const __s32 by, __u8 next)
+{
+	struct ipv6hdr ip;
+
+	if (bpf_skb_adjust_room(skb, by, BPF_ADJ_ROOM_NET, BPF_F_ADJ_ROOM_FIXED_GSO) ||
+	    bpf_skb_load_bytes(skb, ETH_HLEN, &ip, 8))
+		return BN_DROP_CHECKSUM_UPDATE;
+	ip.nexthdr = next;
+	ip.payload_len = bpf_htons(bpf_ntohs(ip.payload_len) + by);
+	if (bpf_skb_store_bytes(skb, ETH_HLEN, &ip, 8, BPF_F_RECOMPUTE_CSUM))
+		return BN_DROP_CHECKSUM_UPDATE;
+	return 0;
+}
+
 /* Behind the network header, of the packet in hand, whose NAT is done. 0 or the reason. */
 static __always_inline int dsr_put4(struct __sk_buff *skb, const struct bn_scratch *s)
 {
@@ -51,23 +86,12 @@ static __always_inline int dsr_put4(struct __sk_buff *skb, const struct bn_scrat
 		.port = s->pkt.tuple.dport,
 		.addr = s->pkt.tuple.daddr.w[3],
 	};
-	__u16 before[2];
-	struct iphdr ip;
-	__u64 delta;
 
 	if (s->pkt.l4_off + sizeof(o) > ETH_HLEN + 60 ||
-	    bpf_skb_adjust_room(skb, sizeof(o), BPF_ADJ_ROOM_NET, BPF_F_ADJ_ROOM_FIXED_GSO) ||
-	    bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
-		return BN_DROP_CHECKSUM_UPDATE;
-	before[0] = *(__u16 *)&ip;
-	before[1] = ip.tot_len;
-	ip.ihl += sizeof(o) / 4;
-	ip.tot_len = bpf_htons(bpf_ntohs(ip.tot_len) + sizeof(o));
-	delta = csum_u16_delta(before[0], *(__u16 *)&ip) + csum_u16_delta(before[1], ip.tot_len) +
-		(bpf_csum_diff(NULL, 0, (__be32 *)&o, sizeof(o), 0) & 0xffffffff);
-	ip.check = csum_apply(ip.check, csum_fold16(delta));
-	if (bpf_skb_store_bytes(skb, ETH_HLEN, &ip, sizeof(ip), BPF_F_RECOMPUTE_CSUM) ||
-	    bpf_skb_store_bytes(skb, ETH_HLEN + sizeof(ip), &o, sizeof(o), BPF_F_RECOMPUTE_CSUM))
+	    dsr_resize4(skb, sizeof(o),
+			bpf_csum_diff(NULL, 0, (__be32 *)&o, sizeof(o), 0) & 0xffffffff) ||
+	    bpf_skb_store_bytes(skb, ETH_HLEN + sizeof(struct iphdr), &o, sizeof(o),
+				BPF_F_RECOMPUTE_CSUM))
 		return BN_DROP_CHECKSUM_UPDATE;
 	return 0;
 }
@@ -80,19 +104,15 @@ static __always_inline int dsr_put6(struct __sk_buff *skb, const struct bn_scrat
 		.len = sizeof(o) - 4,
 		.port = s->pkt.tuple.dport,
 	};
-	struct ipv6hdr ip;
 
 	__builtin_memcpy(o.addr, &s->pkt.tuple.daddr, sizeof(o.addr));
-	if (bpf_skb_adjust_room(skb, sizeof(o), BPF_ADJ_ROOM_NET, BPF_F_ADJ_ROOM_FIXED_GSO) ||
-	    bpf_skb_load_bytes(skb, ETH_HLEN, &ip, 8))
+	if (bpf_skb_load_bytes(skb, ETH_HLEN + 6, &o.next, 1))
 		return BN_DROP_CHECKSUM_UPDATE;
-	if (ip.nexthdr == NEXTHDR_HOP)
+	if (o.next == NEXTHDR_HOP)
 		return BN_DROP_EXTENSION_HEADERS;
-	o.next = ip.nexthdr;
-	ip.nexthdr = NEXTHDR_DEST;
-	ip.payload_len = bpf_htons(bpf_ntohs(ip.payload_len) + sizeof(o));
-	if (bpf_skb_store_bytes(skb, ETH_HLEN, &ip, 8, BPF_F_RECOMPUTE_CSUM) ||
-	    bpf_skb_store_bytes(skb, ETH_HLEN + sizeof(ip), &o, sizeof(o), BPF_F_RECOMPUTE_CSUM))
+	if (dsr_resize6(skb, sizeof(o), NEXTHDR_DEST) ||
+	    bpf_skb_store_bytes(skb, ETH_HLEN + sizeof(struct ipv6hdr), &o, sizeof(o),
+				BPF_F_RECOMPUTE_CSUM))
 		return BN_DROP_CHECKSUM_UPDATE;
 	return 0;
 }
@@ -106,46 +126,41 @@ BN_GLOBAL int dsr_put(struct __sk_buff *skb)
 	return s->pkt.tuple.family == BN_IPV4 ? dsr_put4(skb, s) : dsr_put6(skb, s);
 }
 
+/* Taken out: what the parser found lies so much closer. */
+static __always_inline void dsr_taken(struct bn_packet *p, __u32 bytes)
+{
+	p->l4_off -= bytes;
+	p->len -= bytes;
+	p->flags |= BN_PKT_DSR;
+}
+
 static __always_inline int dsr_take4(struct __sk_buff *skb, struct bn_scratch *s)
 {
 	struct bn_dsr4 o;
-	__u16 before[2];
-	struct iphdr ip;
-	__u64 delta;
+	int r;
 
-	if (s->pkt.l4_off < ETH_HLEN + sizeof(ip) + sizeof(o) ||
-	    bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(ip), &o, sizeof(o)) ||
+	if (s->pkt.l4_off < ETH_HLEN + sizeof(struct iphdr) + sizeof(o) ||
+	    bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(struct iphdr), &o, sizeof(o)) ||
 	    o.type != BN_DSR_OPTION4 || o.len != sizeof(o))
 		return 0;
 	bn_addr_set_v4(&s->frontend, o.addr);
 	s->frontend_port = o.port;
-	if (bpf_skb_adjust_room(skb, -(__s32)sizeof(o), BPF_ADJ_ROOM_NET,
-				BPF_F_ADJ_ROOM_FIXED_GSO) ||
-	    bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
-		return BN_DROP_CHECKSUM_UPDATE;
-	before[0] = *(__u16 *)&ip;
-	before[1] = ip.tot_len;
-	ip.ihl -= sizeof(o) / 4;
-	ip.tot_len = bpf_htons(bpf_ntohs(ip.tot_len) - sizeof(o));
-	delta = csum_u16_delta(before[0], *(__u16 *)&ip) + csum_u16_delta(before[1], ip.tot_len) +
-		(bpf_csum_diff((__be32 *)&o, sizeof(o), NULL, 0, 0) & 0xffffffff);
-	ip.check = csum_apply(ip.check, csum_fold16(delta));
-	if (bpf_skb_store_bytes(skb, ETH_HLEN, &ip, sizeof(ip), BPF_F_RECOMPUTE_CSUM))
-		return BN_DROP_CHECKSUM_UPDATE;
-	s->pkt.l4_off -= sizeof(o);
-	s->pkt.len -= sizeof(o);
-	s->pkt.flags |= BN_PKT_DSR;
-	return 0;
+	r = dsr_resize4(skb, -(__s32)sizeof(o),
+			bpf_csum_diff((__be32 *)&o, sizeof(o), NULL, 0, 0) & 0xffffffff);
+	if (!r)
+		dsr_taken(&s->pkt, sizeof(o));
+	return r;
 }
 
 static __always_inline int dsr_take6(struct __sk_buff *skb, struct bn_scratch *s)
 {
-	struct ipv6hdr ip;
 	struct bn_dsr6 o;
+	__u8 next;
+	int r;
 
-	if (s->pkt.l4_off < ETH_HLEN + sizeof(ip) + sizeof(o) ||
-	    bpf_skb_load_bytes(skb, ETH_HLEN, &ip, 8) || ip.nexthdr != NEXTHDR_DEST ||
-	    bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(ip), &o, sizeof(o)) ||
+	if (s->pkt.l4_off < ETH_HLEN + sizeof(struct ipv6hdr) + sizeof(o) ||
+	    bpf_skb_load_bytes(skb, ETH_HLEN + 6, &next, 1) || next != NEXTHDR_DEST ||
+	    bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(struct ipv6hdr), &o, sizeof(o)) ||
 	    o.hdrlen != sizeof(o) / 8 - 1 || o.type != BN_DSR_OPTION6 || o.len != sizeof(o) - 4 ||
 	    o.reserved)
 		return 0;
@@ -153,16 +168,10 @@ static __always_inline int dsr_take6(struct __sk_buff *skb, struct bn_scratch *s
 	s->frontend_port = o.port;
 	if (bn_addr_is_v4(&s->frontend))
 		return BN_DROP_MAPPED_ADDRESS;
-	ip.nexthdr = o.next;
-	ip.payload_len = bpf_htons(bpf_ntohs(ip.payload_len) - sizeof(o));
-	if (bpf_skb_adjust_room(skb, -(__s32)sizeof(o), BPF_ADJ_ROOM_NET,
-				BPF_F_ADJ_ROOM_FIXED_GSO) ||
-	    bpf_skb_store_bytes(skb, ETH_HLEN, &ip, 8, BPF_F_RECOMPUTE_CSUM))
-		return BN_DROP_CHECKSUM_UPDATE;
-	s->pkt.l4_off -= sizeof(o);
-	s->pkt.len -= sizeof(o);
-	s->pkt.flags |= BN_PKT_DSR;
-	return 0;
+	r = dsr_resize6(skb, -(__s32)sizeof(o), o.next);
+	if (!r)
+		dsr_taken(&s->pkt, sizeof(o));
+	return r;
 }
 
 /*
