@@ -411,8 +411,8 @@ def test_nat_list(cluster, family):
     with s:
         port = s.getsockname()[1]
         entry = next(e for e in node.lines("nat", "list")
-                     if (e["source"], e["source_port"]) == (cluster.client_ip[family], port))
-        assert entry["destination"] == node.ip[family] and entry["destination_port"] == WEB
+                     if (e["source"], e["source_port"]) == (cluster.client_ip[family], port)
+                     and (e["destination"], e["destination_port"]) == (node.ip[family], WEB))
         assert entry["to_source"] == node.ip[family] == banner.client
         assert entry["to_source_port"] == banner.client_port
         assert 61000 <= entry["to_source_port"] <= 65535
