@@ -10,12 +10,14 @@ e2e-pod-off (the traffic tests again, without checksum offload), e2e-smoke (a fe
 slow machines). The last line is `N passed, N failed`; the exit code is 1 if anything failed.
 Logs: build/test/SUITE.log, or under BPFNET_TEST_LOGS.
 """
+import concurrent.futures
 import glob
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree
 
@@ -29,6 +31,8 @@ E2E = {"e2e": ([""], "as-is"), "e2e-node-off": (TRAFFIC, "node-off"),
        "e2e-pod-off": (TRAFFIC, "pod-off"), "e2e-smoke": (["test_smoke.py"], "as-is"),
        "cli": (["../unit/" + os.path.basename(f)
                 for f in sorted(glob.glob(os.path.join(ROOT, "tests/unit/test-*.py")))], "as-is")}
+SIDE_BY_SIDE = {"e2e", "e2e-node-off", "e2e-pod-off"}
+PROCESSORS = len(os.sched_getaffinity(0))
 LIMIT = 2400 * float(os.environ.get("BPFNET_TEST_SLOW", "1"))  # seconds, for one suite
 
 
@@ -38,55 +42,77 @@ class Result:
         self.notes = []
 
 
-def run(command, log, env=None):
-    """Run and show; returns (exit code, output). A suite that hangs is killed with its children."""
+def run(command, log, env=None, show=True):
+    """Run, and show it line by line; returns (exit code, output). A suite that hangs is killed with
+    its children."""
     output = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           errors="replace", cwd=ROOT, env={**os.environ, **(env or {})},
                           start_new_session=True) as p:
-        signal.signal(signal.SIGALRM, lambda *_: os.killpg(p.pid, signal.SIGKILL))
-        signal.alarm(int(LIMIT))
+        limit = threading.Timer(LIMIT, os.killpg, (p.pid, signal.SIGKILL))
+        limit.start()
         try:
             for line in p.stdout:
                 output.append(line)
-                log.write(line)
-                sys.stdout.write(line)
-                sys.stdout.flush()
+                if show:
+                    tell(log, line)
         except KeyboardInterrupt:
             os.killpg(p.pid, signal.SIGINT)
             raise
         finally:
-            signal.alarm(0)
+            limit.cancel()
     return p.returncode, "".join(output)
 
 
+def tell(log, text):
+    log.write(text)
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
 def cmocka(suite, log):
+    """The suite's binaries, as many at once as there are processors; each is told when it has ended."""
     result = Result()
     sources = sorted(glob.glob(os.path.join(ROOT, "tests", suite, "test-*.c")))
     if not sources:
         result.failed += 1
         result.notes.append(f"{suite}: there are no tests in tests/{suite}")
+    binaries = []
     for source in sources:
         name = os.path.basename(source)[:-2]
         binary = os.path.join(BUILD, "tests", suite, name)
-        if not os.path.exists(binary):
+        if os.path.exists(binary):
+            binaries.append(binary)
+        else:
             result.failed += 1
             result.notes.append(f"{suite}: {name} was not built")
-            continue
-        code, output = run([binary], log)
-        ran = len(re.findall(r"^\[ RUN      \]", output, re.M))
-        passed = len(re.findall(r"^\[       OK \]", output, re.M))
-        # the total: a test's own line stands there twice, once more in the list at the end
-        skipped = sum(map(int, re.findall(r"^ *(\d+) SKIPPED TEST\(S\)", output, re.M)))
-        failed = ran - passed - skipped  # a test that took the process with it never says OK
-        if code and not failed:
-            failed = 1
-        if failed:
-            result.notes.append(f"{suite}: {name}: {failed} failed, exit code {code}")
-        result.passed += passed
-        result.skipped += skipped
-        result.failed += failed
+    with concurrent.futures.ThreadPoolExecutor(PROCESSORS) as pool:
+        runs = [pool.submit(run, [binary], log, show=False) for binary in binaries]
+        try:
+            for binary, ended in zip(binaries, runs):
+                code, output = ended.result()
+                tell(log, output)
+                count(result, suite, os.path.basename(binary), code, output)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return result
+
+
+def count(result, suite, name, code, output):
+    """Add what a cmocka binary's output says."""
+    ran = len(re.findall(r"^\[ RUN      \]", output, re.M))
+    passed = len(re.findall(r"^\[       OK \]", output, re.M))
+    # the total: a test's own line stands there twice, once more in the list at the end
+    skipped = sum(map(int, re.findall(r"^ *(\d+) SKIPPED TEST\(S\)", output, re.M)))
+    failed = ran - passed - skipped  # a test that took the process with it never says OK
+    if code and not failed:
+        failed = 1
+    if failed:
+        result.notes.append(f"{suite}: {name}: {failed} failed, exit code {code}")
+    result.passed += passed
+    result.skipped += skipped
+    result.failed += failed
 
 
 def pytest(suite, log, arguments):
@@ -96,8 +122,11 @@ def pytest(suite, log, arguments):
         os.unlink(xml_path)
     names, offload = E2E[suite]
     files = [os.path.join("tests/e2e", f) for f in names]
+    # a file's tests share nodes, so they stay together
+    beside = ["-n", str(PROCESSORS), "--dist", "loadfile"] if suite in SIDE_BY_SIDE else []
     code, _ = run([sys.executable, "-m", "pytest", "-q", "--no-header", "-rsxfE", "--tb=short",
-                   "-p", "no:cacheprovider", f"--junitxml={xml_path}", *files, *arguments], log,
+                   "-p", "no:cacheprovider", f"--junitxml={xml_path}", *beside, *files,
+                   *arguments], log,
                   {"BPFNET_OFFLOAD": offload, "PYTHONDONTWRITEBYTECODE": "1"})
     try:
         for s in xml.etree.ElementTree.parse(xml_path).iter("testsuite"):
