@@ -7,7 +7,8 @@
 #
 # The machine is emulated: a nested /dev/kvm often boots no stock kernel. BPFNET_KVM=1 uses it.
 # cx16=off: the emulation of qemu 7.2 computes wrong flags after cmpxchg16b, and 6.12 and later die
-# of it in kmalloc. One processor and no mitigations: emulation is slow enough.
+# of it in kmalloc. Two processors, since emulation is slow and the tests run side by side; no
+# mitigations, for the same reason.
 set -eu
 # shellcheck source=tests/kernels/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -27,4 +28,4 @@ else
 	set -- --disable-kvm "--qemu-opts=-cpu max,cx16=off"
 fi
 exec timeout "${BPFNET_BOOT_LIMIT:-1800}" vng --run "$kernel/boot/vmlinuz-$release" --user root \
-	--cpus 1 --memory 1G --append mitigations=off "$@" --cwd "$repo" --exec "$command" </dev/null
+	--cpus 2 --memory 1G --append mitigations=off "$@" --cwd "$repo" --exec "$command" </dev/null
