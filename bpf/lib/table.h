@@ -19,6 +19,12 @@ static __always_inline __u64 tuple_hash(const struct bn_tuple *t)
 	return bn_hash_tuple(bn_config.hash_key, t);
 }
 
+/* The same, where a call costs less than the registers and the stack that it takes. */
+static __noinline __u64 table_hash(const struct bn_tuple *t)
+{
+	return t ? tuple_hash(t) : 0;
+}
+
 static __always_inline bool tuple_equal(const struct bn_tuple *a, const struct bn_tuple *b)
 {
 	const __u64 *x = (const __u64 *)a, *y = (const __u64 *)b;
@@ -93,7 +99,7 @@ BN_GLOBAL __u32 table_search(__u32 which, __u32 now)
 	if (!s)
 		return TABLE_NOT_FOUND;
 	t = table_key(s, which);
-	hash = tuple_hash(t);
+	hash = tuple_hash(t); /* the kernel allows no more calls within calls than there are here */
 	tag = bn_flow_tag(hash);
 	s->searched_tag = tag;
 	home = bn_flow_home(hash, bn_config.flow_mask);
@@ -163,7 +169,7 @@ static __always_inline void table_find(struct bn_scratch *s, __u32 which, __u32 
  */
 static __always_inline void table_touch(const struct bn_tuple *t)
 {
-	__u64 hash = tuple_hash(t);
+	__u64 hash = table_hash(t);
 	struct bn_flow_set *set = table_set(bn_flow_home(hash, bn_config.flow_mask));
 	__u32 way = bn_flow_way(bn_flow_tag(hash));
 
@@ -385,7 +391,7 @@ BN_GLOBAL int table_put(__u32 direction, __u32 life, __u32 owned)
 		return -22;
 	key = table_key(s, direction);
 	f = direction == BN_OPPOSITE ? &s->rev : &s->fwd;
-	hash = tuple_hash(key);
+	hash = table_hash(key);
 	now = s->pkt.now;
 	tag = bn_flow_tag(hash);
 	home = bn_flow_home(hash, bn_config.flow_mask);
@@ -522,7 +528,7 @@ BN_GLOBAL int table_yield(__u32 direction, __u32 owned)
 	if (!s)
 		return -22;
 	key = table_key(s, direction);
-	tag = bn_flow_tag(tuple_hash(key));
+	tag = bn_flow_tag(table_hash(key));
 	set = table_set(table_other(s->placed_set, tag));
 	if (!set)
 		return -22;

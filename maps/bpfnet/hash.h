@@ -11,6 +11,12 @@
 
 #define BN_HASH_KEYS 6
 
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define BN_HASH_BE32(x) __builtin_bswap32(x)
+#else
+#define BN_HASH_BE32(x) ((__u32)(x))
+#endif
+
 static inline __attribute__((always_inline)) __u64 bn_hash_finish(__u64 h, __u64 key)
 {
 	h ^= h >> 32;
@@ -18,15 +24,31 @@ static inline __attribute__((always_inline)) __u64 bn_hash_finish(__u64 h, __u64
 	return h ^ h >> 32;
 }
 
-/* `key`: BN_HASH_KEYS secret odd numbers. */
+/*
+ * Of two ends' flows, those whose ports follow each other get neighbours of the low half, which says
+ * where in a table they are: most of what a new flow costs is waiting for memory and for what translates
+ * its address, and kernels give out ports in steps of two, so four connections after each other share a
+ * page. Where all of them are is secret, as it is of any other hash: nobody can aim at others' places. The
+ * high halves of two ends' flows differ for any two pairs of ports.
+ *
+ * `key`: BN_HASH_KEYS secret odd numbers.
+ */
 static inline __attribute__((always_inline)) __u64 bn_hash_tuple(const volatile __u64 *key,
 								 const struct bn_tuple *t)
 {
 	const __u64 *w = (const __u64 *)t;
+	__u32 ports, rest, sum;
+	__u64 h;
 
-	return bn_hash_finish(w[0] * key[0] + w[1] * key[1] + w[2] * key[2] + w[3] * key[3] +
-				      w[4] * key[4],
-			      key[5]);
+	__builtin_memcpy(&ports, &t->sport, sizeof(ports));
+	__builtin_memcpy(&rest, &t->protocol, sizeof(rest));
+	h = bn_hash_finish(w[0] * key[0] + w[1] * key[1] + w[2] * key[2] + w[3] * key[3] +
+				   rest * key[4],
+			   key[5]);
+	ports = BN_HASH_BE32(ports);
+	sum = (ports >> 16) + (ports & 0xffff);
+	/* an odd port is nowhere near its even neighbours */
+	return h + ((__u64)(ports * 0x9e3779b1u) << 32) + (sum >> 1) + (sum & 1) * 0x35a7;
 }
 
 static inline __attribute__((always_inline)) __u64
