@@ -3,13 +3,15 @@
  * The established path: parse, one lookup, apply. TCP and UDP without options, extension headers
  * or fragments, whose flow is established and still holds. Everything else returns
  * BN_SLOW with the packet untouched. So does a refused flow's packet, unless all there is to do is
- * to count it: a flood of those should cost no more.
+ * to count it: a flood of those should cost no more. A pod's packets on flows that are known but not
+ * established, or that they close, go this way too once their flow has moved on (follow.h).
  */
 #pragma once
 
 #include "lib/endpoint.h"
 #include "lib/epoch.h"
 #include "lib/flow.h"
+#include "lib/follow.h"
 #include "lib/frame.h"
 #include "lib/hop.h"
 #include "lib/nat.h"
@@ -237,22 +239,139 @@ static __always_inline bool fast_is_towards_node(const struct bn_flow_hot *f)
 	return !(f->flags & BN_FLOW_ORIGIN) == !!(f->flags & BN_FLOW_NODE);
 }
 
+/*
+ * Whether the entry `f` still says what is to become of the packet, and if so, that. `follows`: it is
+ * s->fwd, and its flow moves on.
+ */
+static __always_inline int fast_apply(void *ctx, const struct bn_frame *frame,
+				      const enum bn_hook hook, const struct bn_fast *p,
+				      struct bn_flow_hot *f, const struct bn_flow_cold *cold,
+				      const __u8 family, const __u8 protocol, const bool follows)
+{
+	const __u32 check = protocol == IPPROTO_TCP ? BN_CHECK_TCP : BN_CHECK_UDP;
+	__u32 ifindex = frame->ifindex, len = frame->len - ETH_HLEN, now;
+	const struct bn_hop_mac *mac = NULL;
+	const struct bn_epochs *ep;
+	bool hop = false, host = false;
+
+	ep = epochs_get();
+	if (!ep || unlikely(f->epoch != epoch_sum(ep, f->slots)))
+		return BN_SLOW;
+	/* in the driver, what goes into a pod is the tc program's */
+	if (hook == BN_HOOK_XDP && f->action != BN_ACT_NEIGH)
+		return BN_SLOW;
+	if (hook_has_device(hook)) {
+		if (f->in_ifindex != ifindex ||
+		    (hook == BN_HOOK_FROM_POD && !mac_is_pods(p->eth, ifindex)))
+			return BN_SLOW;
+	} else if (f->in_ifindex) {
+		return BN_SLOW;
+	}
+	if (hook == BN_HOOK_TO_POD) {
+		if (f->out_ifindex != ifindex)
+			return BN_SLOW;
+	} else if (hook == BN_HOOK_TO_UPLINK) {
+		if (f->action != BN_ACT_PASS || fast_is_towards_node(f))
+			return BN_SLOW;
+	} else if (f->action == BN_ACT_PEER || f->action == BN_ACT_NEIGH) {
+		hop = true;
+		if (p->ttl <= 1 ||
+		    !fast_fits(ctx, hook, FAST_L4_OFF(family) - ETH_HLEN + p->l4_hlen, len, f->mtu))
+			return BN_SLOW;
+	} else if (f->action == BN_ACT_HOST) {
+		host = true;
+	} else if (hook == BN_HOOK_FROM_UPLINK && (f->out_ifindex || !fast_is_towards_node(f))) {
+		return BN_SLOW;
+	}
+	now = bn_now();
+	/* its time is over: the opposite direction's entry may be gone already */
+	if (unlikely(bn_expired(f->last_seen + table_lasts(protocol), now)))
+		return BN_SLOW;
+	if (hook == BN_HOOK_XDP) {
+		mac = hop_find(ctx, f, family, protocol, ifindex, ep->slot[BN_SLOT_NONE], now);
+		if (!mac || !hop_is_for(mac, p->eth))
+			return BN_SLOW;
+	}
+	if (follows) {
+		if (!follow_track())
+			return BN_SLOW;
+	} else {
+		if (protocol == IPPROTO_UDP && !fast_backend_current(f, cold, ep))
+			return BN_SLOW;
+		f->packets++;
+		f->bytes += len;
+		f->last_seen = now;
+		if (protocol == IPPROTO_TCP)
+			f->tcp_flags |= p->tcp_flags;
+	}
+
+	if (hook == BN_HOOK_XDP)
+		hop_set(mac, p->eth);
+	else if (host || (hop && f->action == BN_ACT_PEER))
+		mac_set(p->eth, f->out_ifindex);
+	nat_network(p->l3, f, family, hop);
+	if (f->flags & BN_FLOW_NAT) {
+		__be16 *ports = p->l4;
+
+		ports[0] = f->to_sport;
+		ports[1] = f->to_dport;
+		if (hook == BN_HOOK_XDP) {
+			__u16 *sum = p->l4 + check;
+
+			if (protocol == IPPROTO_TCP || *sum)
+				nat_transport_full(sum, f, protocol);
+		} else if (nat_transport(ctx, p->l4 + check, FAST_L4_OFF(family) + check, f, family,
+					 protocol)) {
+			return TC_ACT_SHOT;
+		}
+	}
+	if (hook == BN_HOOK_XDP)
+		return likely(f->out_ifindex == ifindex) ? XDP_TX : bpf_redirect(f->out_ifindex, 0);
+	if (hop && family == BN_IPV6)
+		nat_csum_complete(ctx, BN_TTL_STEP6);
+	if (!hop)
+		return host ? bpf_redirect(f->out_ifindex, BPF_F_INGRESS) : TC_ACT_UNSPEC;
+	if (f->action == BN_ACT_PEER)
+		return bpf_redirect_peer(f->out_ifindex, 0);
+	return bpf_redirect_neigh(f->out_ifindex, NULL, 0, 0);
+}
+
+/* A packet of a flow that was found where `looked` says, and that is to move on: see follow.h. */
+static __always_inline int fast_follow(void *ctx, const enum bn_hook hook,
+				       const struct bn_looked *looked, const __u8 family,
+				       const __u8 protocol)
+{
+	struct bn_scratch *s = bn_scratch_get();
+	struct bn_frame frame;
+	struct bn_tuple t;
+	struct bn_fast p;
+
+	if (!s)
+		return BN_SLOW;
+	s->pkt.looked = looked->flags;
+	s->found_set = looked->set;
+	s->found_way = looked->way;
+	s->found_tag = looked->tag;
+	if (!follow_copy())
+		return BN_SLOW;
+	/* parsed again, rather than kept on a stack that is full */
+	frame_of(&frame, ctx, hook);
+	if (!fast_parse(&frame, &p, &t, family, protocol))
+		return BN_SLOW;
+	return fast_apply(ctx, &frame, hook, &p, &s->fwd.hot, &s->fwd.cold, family, protocol, true);
+}
+
 static __always_inline int fast_flow(void *ctx, const struct bn_frame *frame,
 				     const enum bn_hook hook, struct bn_looked *looked,
 				     const __u8 family, const __u8 protocol)
 {
-	const __u32 check = protocol == IPPROTO_TCP ? BN_CHECK_TCP : BN_CHECK_UDP;
 	__u32 ifindex = frame->ifindex, len = frame->len - ETH_HLEN;
 	__u32 tag, index, way, now;
-	const struct bn_epochs *ep;
 	struct bn_flow_set *set;
 	struct bn_tuple t;
 	struct bn_fast p;
-	const struct bn_hop_mac *mac = NULL;
 	struct bn_flow_hot *f;
 	struct bn_scratch *s;
-	bool hop = false, host = false;
-	__u32 picked = 0;
 	__u64 hash;
 
 	if (unlikely(!fast_parse(frame, &p, &t, family, protocol)))
@@ -270,7 +389,7 @@ static __always_inline int fast_flow(void *ctx, const struct bn_frame *frame,
 			s = bn_scratch_get();
 			if (s && s->syn_was_new) {
 				s->pkt.tuple = t;
-				picked = fast_expect();
+				looked->flags = fast_expect();
 			} else {
 				service_touch(&t.daddr, t.dport, protocol);
 			}
@@ -293,7 +412,7 @@ static __always_inline int fast_flow(void *ctx, const struct bn_frame *frame,
 			if (hook == BN_HOOK_XDP)
 				return BN_SLOW;
 			s->syn_was_new = p.tcp_flags & TCP_SYN;
-			looked->flags = picked | fast_leave(ctx);
+			looked->flags |= fast_leave(ctx);
 			return BN_SLOW;
 		}
 		index = at >> 3;
@@ -333,84 +452,12 @@ static __always_inline int fast_flow(void *ctx, const struct bn_frame *frame,
 			return BN_SLOW;
 		s->pkt.tuple = t;
 		looked->flags |= fast_leave(ctx);
-		return BN_SLOW;
-	}
-	ep = epochs_get();
-	if (!ep || unlikely(f->epoch != epoch_sum(ep, f->slots)))
-		return BN_SLOW;
-	/* in the driver, what goes into a pod is the tc program's */
-	if (hook == BN_HOOK_XDP && f->action != BN_ACT_NEIGH)
-		return BN_SLOW;
-	if (hook_has_device(hook)) {
-		if (f->in_ifindex != ifindex ||
-		    (hook == BN_HOOK_FROM_POD && !mac_is_pods(p.eth, ifindex)))
+		if (hook != BN_HOOK_FROM_POD || looked->flags != (BN_LOOKED | BN_LOOKED_FOUND |
+								  BN_LOOKED_PARSED | BN_LOOKED_MAC))
 			return BN_SLOW;
-	} else if (f->in_ifindex) {
-		return BN_SLOW;
+		return fast_follow(ctx, hook, looked, family, protocol);
 	}
-	if (hook == BN_HOOK_TO_POD) {
-		if (f->out_ifindex != ifindex)
-			return BN_SLOW;
-	} else if (hook == BN_HOOK_TO_UPLINK) {
-		if (f->action != BN_ACT_PASS || fast_is_towards_node(f))
-			return BN_SLOW;
-	} else if (f->action == BN_ACT_PEER || f->action == BN_ACT_NEIGH) {
-		hop = true;
-		if (p.ttl <= 1 ||
-		    !fast_fits(ctx, hook, FAST_L4_OFF(family) - ETH_HLEN + p.l4_hlen, len, f->mtu))
-			return BN_SLOW;
-	} else if (f->action == BN_ACT_HOST) {
-		host = true;
-	} else if (hook == BN_HOOK_FROM_UPLINK && (f->out_ifindex || !fast_is_towards_node(f))) {
-		return BN_SLOW;
-	}
-	now = bn_now();
-	/* its time is over: the opposite direction's entry may be gone already */
-	if (unlikely(bn_expired(f->last_seen + table_lasts(protocol), now)))
-		return BN_SLOW;
-	if (hook == BN_HOOK_XDP) {
-		mac = hop_find(ctx, f, family, protocol, ifindex, ep->slot[BN_SLOT_NONE], now);
-		if (!mac || !hop_is_for(mac, p.eth))
-			return BN_SLOW;
-	}
-	if (protocol == IPPROTO_UDP && !fast_backend_current(f, &set->cold[way], ep))
-		return BN_SLOW;
-
-	f->packets++;
-	f->bytes += len;
-	f->last_seen = now;
-	if (protocol == IPPROTO_TCP)
-		f->tcp_flags |= p.tcp_flags;
-
-	if (hook == BN_HOOK_XDP)
-		hop_set(mac, p.eth);
-	else if (host || (hop && f->action == BN_ACT_PEER))
-		mac_set(p.eth, f->out_ifindex);
-	nat_network(p.l3, f, family, hop);
-	if (f->flags & BN_FLOW_NAT) {
-		__be16 *ports = p.l4;
-
-		ports[0] = f->to_sport;
-		ports[1] = f->to_dport;
-		if (hook == BN_HOOK_XDP) {
-			__u16 *sum = p.l4 + check;
-
-			if (protocol == IPPROTO_TCP || *sum)
-				nat_transport_full(sum, f, protocol);
-		} else if (nat_transport(ctx, p.l4 + check, FAST_L4_OFF(family) + check, f, family,
-					 protocol)) {
-			return TC_ACT_SHOT;
-		}
-	}
-	if (hook == BN_HOOK_XDP)
-		return likely(f->out_ifindex == ifindex) ? XDP_TX : bpf_redirect(f->out_ifindex, 0);
-	if (hop && family == BN_IPV6)
-		nat_csum_complete(ctx, BN_TTL_STEP6);
-	if (!hop)
-		return host ? bpf_redirect(f->out_ifindex, BPF_F_INGRESS) : TC_ACT_UNSPEC;
-	if (f->action == BN_ACT_PEER)
-		return bpf_redirect_peer(f->out_ifindex, 0);
-	return bpf_redirect_neigh(f->out_ifindex, NULL, 0, 0);
+	return fast_apply(ctx, frame, hook, &p, f, &set->cold[way], family, protocol, false);
 }
 
 /*

@@ -128,6 +128,10 @@ static const char *delivers(struct bn_rig *rig, int family)
 			return "the packet as it leaves is another";
 		if (!!(record.event.flags & BN_FLOW_ORIGIN) == reply)
 			return "the wrong direction";
+		/* of a known flow's packet nobody has looked for the ends */
+		if (i ? record.event.src_identity || record.event.dst_identity
+		      : !record.event.src_identity || !record.event.dst_identity)
+			return "the ends are not those that the packet's decision knew";
 		if (record.packet == packet)
 			return "two packets of one number";
 		packet = record.packet;
