@@ -418,7 +418,8 @@ static __always_inline int decide_service(struct bn_scratch *s)
 {
 	const struct bn_tuple *t = &s->pkt.tuple;
 	struct bn_flow *f = &s->fwd;
-	int r = s->pkt.looked & BN_LOOKED_PICKED ? 0 : decide_pick(s, false);
+	const bool looked = s->pkt.looked & (BN_LOOKED_PICKED | BN_LOOKED_NO_FRONTEND);
+	int r = looked ? 0 : decide_pick(s, false);
 
 	if (!s->ask.id) {
 		party_of_address(&s->dst, &t->daddr);
@@ -436,8 +437,12 @@ static __always_inline int decide_service(struct bn_scratch *s)
 		}
 	}
 	if (!s->ask.id) {
-		decide_touch_reply(s);
-		return service_owns(s, &t->daddr) ? BN_DROP_SERVICE_UNKNOWN : 0;
+		if (!looked)
+			decide_touch_reply(s);
+		/* a pod's own address is nobody else's */
+		return s->dst.kind != BN_ADDR_LOCAL_POD && service_owns(s, &t->daddr)
+			       ? BN_DROP_SERVICE_UNKNOWN
+			       : 0;
 	}
 	f->served = s->ask.id;
 	f->flags |= BN_FLOW_SERVICE;
@@ -447,7 +452,7 @@ static __always_inline int decide_service(struct bn_scratch *s)
 	service_slot_addr(&f->to_daddr, &s->ask.slot);
 	f->to_dport = s->ask.slot.port;
 	f->flags |= BN_FLOW_BACKEND | BN_FLOW_NAT;
-	if (!(s->pkt.looked & BN_LOOKED_PICKED))
+	if (!looked)
 		decide_touch_reply(s);
 	party_of_address(&s->dst, &f->to_daddr);
 	return 0;

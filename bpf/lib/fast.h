@@ -220,15 +220,15 @@ BN_GLOBAL int fast_expect(void)
 		return 0;
 	pick_ask(s);
 	s->ask.early = 1;
-	if (pick_backend() || !s->ask.id)
+	if (pick_backend())
 		return 0;
+	bn_tuple_reverse(&s->peer, &s->pkt.tuple);
+	if (!s->ask.id) {
+		table_touch(&s->peer);
+		return BN_LOOKED_NO_FRONTEND;
+	}
 	service_slot_addr(&s->peer.saddr, &s->ask.slot);
-	s->peer.daddr = s->pkt.tuple.saddr;
 	s->peer.sport = s->ask.slot.port;
-	s->peer.dport = s->pkt.tuple.sport;
-	s->peer.protocol = s->pkt.tuple.protocol;
-	s->peer.family = s->pkt.tuple.family;
-	s->peer.pad = 0;
 	table_touch(&s->peer);
 	return BN_LOOKED_PICKED;
 }

@@ -228,7 +228,21 @@ static void policy_off(struct bn_rig *rig, int family)
 	bn_rig_policy_clear(rig);
 }
 
+/* Somebody has made a pod's address an external one of his service. */
+static void claim_pod(struct bn_rig *rig, int family)
+{
+	union bn_addr addr = bn_rig_addr("C", family);
+
+	bn_rig_own_address(rig, &addr);
+}
+
 static const struct bn_case cases[] = {
+	{"a service's claim to a pod's address leaves the pod its other ports",
+	 .prepare = claim_pod,
+	 .step = {{"TCP", FROM(BN_POD_A), TCP("A", 40000, "C", 8080, SYN), .outcome = BN_FORWARDED,
+		   .count = {OPENED}},
+		  {"UDP", FROM(BN_POD_A), UDP("A", 40000, "C", 5353), .outcome = BN_FORWARDED,
+		   .count = {OPENED}}}},
 	{"the choice covers all backends", .run = all_backends},
 	{"several ports: another port, another backend",
 	 .step = {{"tcp/443", FROM(BN_POD_A), TCP("A", 40000, "VIP2", 443, SYN), DNAT("C", 8443),
