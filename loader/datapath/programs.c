@@ -171,9 +171,12 @@ static bool pinned_node(const char *bpffs, struct bn_node *ret)
 	return ok;
 }
 
-/* Gives the object the pinned maps that fit. found[i]: the pinned descriptor, owned, or -1. */
-static int reuse_maps(struct bpf_object *obj, const char *bpffs, int found[BN_MAP_MAX],
-		      bool fits[BN_MAP_MAX], struct bn_error *err)
+/*
+ * Gives the object the pinned maps that fit. `hash`: the node's. found[i]: the pinned descriptor,
+ * owned, or -1.
+ */
+static int reuse_maps(struct bpf_object *obj, const char *bpffs, uint32_t hash,
+		      int found[BN_MAP_MAX], bool fits[BN_MAP_MAX], struct bn_error *err)
 {
 	for (int i = 0; i < BN_MAP_MAX; i++) {
 		struct bpf_map *m = bpf_object__find_map_by_name(obj, bn_map_names[i]);
@@ -188,7 +191,8 @@ static int reuse_maps(struct bpf_object *obj, const char *bpffs, int found[BN_MA
 		found[i] = bpf_obj_get(path);
 		if (found[i] < 0)
 			continue;
-		fits[i] = same_shape(found[i], m);
+		fits[i] = same_shape(found[i], m) &&
+			  (i != BN_MAP_bn_flows || hash == BN_HASH_VERSION);
 		if (fits[i] && bpf_map__reuse_fd(m, found[i]))
 			return bn_error_set(err, -errno, "can't take over the map %s: %m",
 					    bn_map_names[i]);
@@ -363,7 +367,7 @@ int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *c
 	memcpy((void *)&xdp->rodata->bn_config, &c, sizeof(c));
 	r = size_maps(pod->obj, &config->sizes, err);
 	if (!r && known)
-		r = reuse_maps(pod->obj, config->bpffs, found, fits, err);
+		r = reuse_maps(pod->obj, config->bpffs, node.hash, found, fits, err);
 	if (!r)
 		r = load_object(pod->obj, "pod", err);
 	if (r)
@@ -380,6 +384,9 @@ int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *c
 		r = pin_maps(pod->obj, config->bpffs, found, fits, &ret->old_flows, err);
 	if (r)
 		goto out;
+	/* who dies before this leaves flows that are put anew once more */
+	node.hash = BN_HASH_VERSION;
+	bpf_map_update_elem(bpf_map__fd(pod->maps.bn_node), &zero, &node, BPF_ANY);
 	for (int i = 0; i < BN_MAP_MAX; i++) {
 		struct bpf_map *m = bpf_object__find_map_by_name(pod->obj, bn_map_names[i]);
 

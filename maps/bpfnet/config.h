@@ -92,6 +92,6 @@ struct bn_node {
 	__u32 abi;        /* 40  BN_ABI_VERSION */
 	__u32 host_ifindex; /* 44 the node's end of its pair (net/host-device.h), 0: none */
 	__u32 peer_ifindex; /* 48 the far end, where the node's own packets are decided */
-	__u32 pad;          /* 52 */
+	__u32 hash;         /* 52 BN_HASH_VERSION by which bn_flows is laid out */
 };
 BN_ASSERT_SIZE(struct bn_node, 56);

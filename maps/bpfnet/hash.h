@@ -10,6 +10,8 @@
 #include <bpfnet/types.h>
 
 #define BN_HASH_KEYS 6
+/* Of bn_hash_tuple(): another's entries are looked for where they are not, so they are put anew. */
+#define BN_HASH_VERSION 1
 
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define BN_HASH_BE32(x) __builtin_bswap32(x)
