@@ -215,8 +215,18 @@ static bool same_entries(int fd, const struct bpf_map *m)
 	       was.value_size == bpf_map__value_size(m);
 }
 
-static int pin_maps(struct bpf_object *obj, const char *bpffs, const int found[BN_MAP_MAX],
-		    const bool fits[BN_MAP_MAX], int *ret_old_flows, struct bn_error *err)
+/* The predecessor's table of flows, where another takes its place that can take them; owned, or -1. */
+static int flows_to_carry(struct bpf_object *obj, const int found[BN_MAP_MAX],
+			  const bool fits[BN_MAP_MAX])
+{
+	const int fd = found[BN_MAP_bn_flows];
+	struct bpf_map *m = bpf_object__find_map_by_name(obj, bn_map_names[BN_MAP_bn_flows]);
+
+	return fd >= 0 && m && !fits[BN_MAP_bn_flows] && same_entries(fd, m) ? keep_fd(fd) : -1;
+}
+
+static int pin_maps(struct bpf_object *obj, const char *bpffs, const bool fits[BN_MAP_MAX],
+		    struct bn_error *err)
 {
 	for (int i = 0; i < BN_MAP_MAX; i++) {
 		struct bpf_map *m = bpf_object__find_map_by_name(obj, bn_map_names[i]);
@@ -227,8 +237,6 @@ static int pin_maps(struct bpf_object *obj, const char *bpffs, const int found[B
 			continue;
 		fd = bpf_map__fd(m);
 		pin_path(path, sizeof(path), bpffs, i);
-		if (i == BN_MAP_bn_flows && found[i] >= 0 && same_entries(found[i], m))
-			*ret_old_flows = keep_fd(found[i]);
 		/* bpffs replaces by rename, so that a pin is there at every moment */
 		snprintf(fresh, sizeof(fresh), "%s_new", path);
 		unlink(fresh);
@@ -380,13 +388,8 @@ int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *c
 		r = load_beside(sweep->obj, pod->obj, "sweep", &config->sizes, err);
 	if (!r)
 		r = share_data(sweep->maps.bss, sweep->bss, sizeof(*sweep->bss), err);
-	if (!r)
-		r = pin_maps(pod->obj, config->bpffs, found, fits, &ret->old_flows, err);
 	if (r)
 		goto out;
-	/* who dies before this leaves flows that are put anew once more */
-	node.hash = BN_HASH_VERSION;
-	bpf_map_update_elem(bpf_map__fd(pod->maps.bn_node), &zero, &node, BPF_ANY);
 	for (int i = 0; i < BN_MAP_MAX; i++) {
 		struct bpf_map *m = bpf_object__find_map_by_name(pod->obj, bn_map_names[i]);
 
@@ -408,8 +411,16 @@ int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *c
 	ret->node = c;
 	ret->sweep = sweep;
 	sweep = NULL;
+	ret->old_flows = flows_to_carry(pod->obj, found, fits);
+	/* before it loses its name: who dies from here on has lost none of them */
 	if (ret->old_flows >= 0)
 		bn_flows_adopt(ret, ret->old_flows);
+	r = pin_maps(pod->obj, config->bpffs, fits, err);
+	if (r)
+		goto out;
+	/* who dies before this leaves flows that are put anew once more */
+	node.hash = BN_HASH_VERSION;
+	bpf_map_update_elem(ret->maps[BN_MAP_bn_node], &zero, &node, BPF_ANY);
 out:
 	for (int i = 0; i < BN_MAP_MAX; i++) {
 		if (found[i] >= 0)
