@@ -16,9 +16,10 @@ LIBBPF_MIN=1.3 # tcx links
 BUILD_DEPS="gcc make pkg-config libelf-dev zlib1g-dev libbpf-dev libjansson-dev libyaml-dev
 	libmnl-dev libsystemd-dev uthash-dev libsqlite3-dev libxxhash-dev
 	libmicrohttpd-dev libncurses-dev"
-TEST_DEPS="libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-pyte python3-scapy python3-yaml nginx-light curl iperf3
-	dnsmasq-base bind9-dnsutils iproute2 ethtool iputils-ping iputils-tracepath traceroute tcpdump nftables iptables
-	netcat-openbsd socat procps util-linux kmod prometheus tshark"
+TEST_DEPS="libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-pyte python3-scapy
+	python3-yaml nginx-light curl iperf3 wrk dnsmasq-base bind9-dnsutils iproute2 ethtool
+	iputils-ping iputils-tracepath traceroute tcpdump nftables iptables netcat-openbsd socat
+	procps util-linux kmod prometheus tshark"
 
 fail() {
 	echo "deps: $*" >&2
