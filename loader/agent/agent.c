@@ -8,6 +8,7 @@
 #include "agent/agent.h"
 
 #include "datapath/dry-run.h"
+#include "datapath/pins.h"
 #include "health/health.h"
 #include "log.h"
 #include "net/attach-cgroup.h"
@@ -493,7 +494,7 @@ int bn_agent_uninstall(const struct bn_agent_config *config, struct bn_error *er
 	if (access(links, F_OK) == 0)
 		keep(bn_attach_uninstall(&attach, err), &r);
 	if (access(config->bpffs, F_OK) == 0)
-		keep(bn_programs_unpin(config->bpffs, err), &r);
+		keep(bn_pins_remove(config->bpffs, err), &r);
 	if (access(config->state_dir, F_OK) == 0) {
 		keep(bn_sysctl_new(config->state_dir, &sysctl, err), &r);
 		if (sysctl) {

@@ -1,14 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/*
- * Loading and taking over. A pinned map of a predecessor is used if its shape is what we would
- * create and its ABI is ours; otherwise ours takes its pin's place, and since the links still run
- * the predecessor's programs on its map until they are updated, nothing is interrupted. Flows are
- * carried over into a map of another size.
- */
+/* Loading, with a predecessor's maps (pins.h) where they can be taken over. */
 #include "datapath/programs.h"
 
 #include "datapath/clock.h"
 #include "datapath/flow-table.h"
+#include "datapath/pins.h"
 #include "host.skel.h"
 #include "log.h"
 #include "pod.skel.h"
@@ -18,8 +14,7 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <bpfnet/access.h>
-#include <bpfnet/frontends.h>
+#include <bpfnet/service.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -27,7 +22,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 const char *const bn_map_names[BN_MAP_MAX] = {
@@ -69,184 +63,11 @@ int bn_programs_probe(struct bn_error *err)
 	return 0;
 }
 
-static uint32_t or_default(uint32_t v, uint32_t fallback)
-{
-	return v ? v : fallback;
-}
-
-/* What is configured, by map; 0 leaves what the object says. */
-static uint32_t configured_size(const struct bn_sizes *s, enum bn_map_id id)
-{
-	switch (id) {
-	case BN_MAP_bn_flows:
-		return bn_flow_sets(or_default(s->flows, BN_DEFAULT_FLOWS));
-	case BN_MAP_bn_services:
-		return BN_SERVICE_GROUP *
-		       bn_frontends_groups(or_default(s->services, BN_DEFAULT_SERVICES));
-	case BN_MAP_bn_maglev:
-		return or_default(s->maglev, BN_DEFAULT_MAGLEV);
-	case BN_MAP_bn_affinity:
-		return or_default(s->affinity, BN_DEFAULT_AFFINITY);
-	case BN_MAP_bn_service_slots:
-		return or_default(s->service_slots, BN_DEFAULT_SERVICE_SLOTS);
-	case BN_MAP_bn_backends:
-		return or_default(s->backends, BN_DEFAULT_BACKENDS);
-	case BN_MAP_bn_addresses:
-		return or_default(s->addresses, BN_DEFAULT_ADDRESSES);
-	case BN_MAP_bn_ranges:
-		return or_default(s->ranges, BN_DEFAULT_RANGES);
-	case BN_MAP_bn_sources:
-		return or_default(s->source_ranges, BN_DEFAULT_SOURCE_RANGES);
-	case BN_MAP_bn_fragments:
-		return or_default(s->fragments, BN_DEFAULT_FRAGMENTS);
-	case BN_MAP_bn_sock_dgram:
-		return or_default(s->datagram_peers, BN_DEFAULT_DATAGRAM_PEERS);
-	case BN_MAP_bn_policy:
-		return or_default(s->policy_tables, BN_DEFAULT_POLICY_TABLES);
-	case BN_MAP_bn_policy_pages:
-		return or_default(s->policy_pages, BN_DEFAULT_POLICY_PAGES);
-	case BN_MAP_bn_policy_ports:
-		return or_default(s->policy_lines, BN_DEFAULT_POLICY_LINES);
-	case BN_MAP_bn_policy_hits:
-		return or_default(s->policy_rules, BN_DEFAULT_POLICY_RULES);
-	case BN_MAP_bn_policy_cidrs:
-		return or_default(s->policy_cidrs, BN_DEFAULT_POLICY_CIDRS);
-	case BN_MAP_bn_events:
-		return or_default(s->event_bytes, BN_DEFAULT_EVENT_BYTES);
-	default:
-		return 0;
-	}
-}
-
-static int size_maps(struct bpf_object *obj, const struct bn_sizes *sizes, struct bn_error *err)
-{
-	for (int i = 0; i < BN_MAP_MAX; i++) {
-		struct bpf_map *m = bpf_object__find_map_by_name(obj, bn_map_names[i]);
-		uint32_t n = configured_size(sizes, i);
-
-		if (m && n && bpf_map__set_max_entries(m, n))
-			return bn_error_set(err, -errno, "can't size the map %s to %u entries: %m",
-					    bn_map_names[i], n);
-	}
-	return 0;
-}
-
-static bool same_shape(int fd, const struct bpf_map *m)
-{
-	struct bn_map_shape s;
-
-	return bn_map_shape(fd, &s) == 0 && s.type == bpf_map__type(m) &&
-	       s.key_size == bpf_map__key_size(m) && s.value_size == bpf_map__value_size(m) &&
-	       s.max_entries == bpf_map__max_entries(m) && s.flags == bpf_map__map_flags(m);
-}
-
-static int pin_path(char *buf, size_t size, const char *bpffs, enum bn_map_id id)
-{
-	int n = snprintf(buf, size, "%s/maps/%s", bpffs, bn_map_names[id]);
-
-	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
-}
-
-/* The predecessor's bn_node, if it is of this ABI. */
-static bool pinned_node(const char *bpffs, struct bn_node *ret)
-{
-	char path[4096];
-	struct bn_map_shape shape;
-	/* one of before its last member is shorter */
-	struct bn_node node = {0};
-	uint32_t zero = 0;
-	bool ok;
-	int fd;
-
-	if (pin_path(path, sizeof(path), bpffs, BN_MAP_bn_node))
-		return false;
-	fd = bpf_obj_get(path);
-	if (fd < 0)
-		return false;
-	ok = bn_map_shape(fd, &shape) == 0 && shape.value_size <= sizeof(node) &&
-	     bpf_map_lookup_elem(fd, &zero, &node) == 0 && node.abi == BN_ABI_VERSION;
-	close(fd);
-	if (ok)
-		*ret = node;
-	return ok;
-}
-
-/*
- * Gives the object the pinned maps that fit. `hash`: the node's. found[i]: the pinned descriptor,
- * owned, or -1.
- */
-static int reuse_maps(struct bpf_object *obj, const char *bpffs, uint32_t hash,
-		      int found[BN_MAP_MAX], bool fits[BN_MAP_MAX], struct bn_error *err)
-{
-	for (int i = 0; i < BN_MAP_MAX; i++) {
-		struct bpf_map *m = bpf_object__find_map_by_name(obj, bn_map_names[i]);
-		char path[4096];
-		int r;
-
-		if (!m)
-			continue;
-		r = pin_path(path, sizeof(path), bpffs, i);
-		if (r)
-			return bn_error_set(err, r, "the bpffs path '%s' is too long", bpffs);
-		found[i] = bpf_obj_get(path);
-		if (found[i] < 0)
-			continue;
-		fits[i] = same_shape(found[i], m) &&
-			  (i != BN_MAP_bn_flows || hash == BN_HASH_VERSION);
-		if (fits[i] && bpf_map__reuse_fd(m, found[i]))
-			return bn_error_set(err, -errno, "can't take over the map %s: %m",
-					    bn_map_names[i]);
-	}
-	return 0;
-}
-
 static int keep_fd(int fd)
 {
 	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 
 	return copy < 0 ? -errno : copy;
-}
-
-static bool same_entries(int fd, const struct bpf_map *m)
-{
-	struct bn_map_shape was;
-
-	return bn_map_shape(fd, &was) == 0 && was.key_size == bpf_map__key_size(m) &&
-	       was.value_size == bpf_map__value_size(m);
-}
-
-/* The predecessor's table of flows, where another takes its place that can take them; owned, or -1. */
-static int flows_to_carry(struct bpf_object *obj, const int found[BN_MAP_MAX],
-			  const bool fits[BN_MAP_MAX])
-{
-	const int fd = found[BN_MAP_bn_flows];
-	struct bpf_map *m = bpf_object__find_map_by_name(obj, bn_map_names[BN_MAP_bn_flows]);
-
-	return fd >= 0 && m && !fits[BN_MAP_bn_flows] && same_entries(fd, m) ? keep_fd(fd) : -1;
-}
-
-static int pin_maps(struct bpf_object *obj, const char *bpffs, const bool fits[BN_MAP_MAX],
-		    struct bn_error *err)
-{
-	for (int i = 0; i < BN_MAP_MAX; i++) {
-		struct bpf_map *m = bpf_object__find_map_by_name(obj, bn_map_names[i]);
-		char path[4096], fresh[4096 + 8];
-		int fd;
-
-		if (!m || fits[i])
-			continue;
-		fd = bpf_map__fd(m);
-		pin_path(path, sizeof(path), bpffs, i);
-		/* bpffs replaces by rename, so that a pin is there at every moment */
-		snprintf(fresh, sizeof(fresh), "%s_new", path);
-		unlink(fresh);
-		if (bpf_obj_pin(fd, fresh) || rename(fresh, path)) {
-			unlink(fresh);
-			return bn_error_set(err, -errno, "can't pin the map %s at %s: %m",
-					    bn_map_names[i], path);
-		}
-	}
-	return 0;
 }
 
 static int load_object(struct bpf_object *obj, const char *what, struct bn_error *err)
@@ -268,16 +89,6 @@ static void to_jiffies(struct bn_config *c, uint32_t hz)
 #undef BN_X
 }
 
-static int make_folder(const char *bpffs, struct bn_error *err)
-{
-	char path[4096];
-
-	snprintf(path, sizeof(path), "%s/maps", bpffs);
-	if (mkdir(path, 0700) && errno != EEXIST)
-		return bn_error_set(err, -errno, "can't make the folder %s: %m", path);
-	return 0;
-}
-
 /*
  * A skeleton's variables are the kernel's only once its own load has mapped them, which goes by the
  * object here; libbpf does it by itself since 1.5.
@@ -294,7 +105,7 @@ static int share_data(struct bpf_map *map, void *data, size_t size, struct bn_er
 static int load_beside(struct bpf_object *obj, struct bpf_object *first, const char *what,
 		       const struct bn_sizes *sizes, struct bn_error *err)
 {
-	int r = size_maps(obj, sizes, err);
+	int r = bn_pins_size_maps(obj, sizes, err);
 
 	for (int i = 0; i < BN_MAP_MAX && !r; i++) {
 		struct bpf_map *m = bpf_object__find_map_by_name(obj, bn_map_names[i]);
@@ -329,24 +140,24 @@ int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *c
 	struct bn_xdp *xdp = NULL;
 	struct bn_node node = {0};
 	struct bn_config c = config->node;
-	int found[BN_MAP_MAX];
-	bool fits[BN_MAP_MAX] = {false};
+	struct bn_pins pins;
 	bool known;
 	uint32_t hz, zero = 0;
-	int r;
+	int r, old;
 
 	for (int i = 0; i < BN_MAP_MAX; i++)
-		ret->maps[i] = found[i] = -1;
+		ret->maps[i] = -1;
 	for (int i = 0; i < BN_PROGRAM_MAX; i++)
 		ret->programs[i] = -1;
 	ret->old_flows = -1;
-	r = make_folder(config->bpffs, err);
+	bn_pins_none(&pins);
+	r = bn_pins_folder(config->bpffs, err);
 	if (r)
 		return r;
 	r = bn_clock_hz(&hz, err);
 	if (r)
 		return r;
-	known = pinned_node(config->bpffs, &node);
+	known = bn_pins_node(config->bpffs, &node);
 	if (!known) {
 		memset(&node, 0, sizeof(node));
 		if (getrandom(&node.hash_seed, sizeof(node.hash_seed), 0) != sizeof(node.hash_seed))
@@ -355,8 +166,8 @@ int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *c
 	}
 	c.hz = hz;
 	bn_hash_keys(node.hash_seed, c.hash_key);
-	c.service_groups = configured_size(&config->sizes, BN_MAP_bn_services) / BN_SERVICE_GROUP;
-	c.flow_mask = configured_size(&config->sizes, BN_MAP_bn_flows) - 1;
+	c.service_groups = bn_pins_size(&config->sizes, BN_MAP_bn_services) / BN_SERVICE_GROUP;
+	c.flow_mask = bn_pins_size(&config->sizes, BN_MAP_bn_flows) - 1;
 	to_jiffies(&c, hz);
 
 	pod = bn_pod__open();
@@ -373,9 +184,9 @@ int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *c
 	memcpy((void *)&host->rodata->bn_config, &c, sizeof(c));
 	memcpy((void *)&sweep->rodata->bn_config, &c, sizeof(c));
 	memcpy((void *)&xdp->rodata->bn_config, &c, sizeof(c));
-	r = size_maps(pod->obj, &config->sizes, err);
+	r = bn_pins_size_maps(pod->obj, &config->sizes, err);
 	if (!r && known)
-		r = reuse_maps(pod->obj, config->bpffs, node.hash, found, fits, err);
+		r = bn_pins_reuse(&pins, pod->obj, config->bpffs, node.hash, err);
 	if (!r)
 		r = load_object(pod->obj, "pod", err);
 	if (r)
@@ -407,25 +218,24 @@ int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *c
 		keep_fd(bpf_program__fd(host->progs.bn_host_egress));
 	ret->programs[BN_PROGRAM_XDP] = load_xdp(xdp, pod->obj, &config->sizes);
 	ret->hz = hz;
-	ret->adopted = known && fits[BN_MAP_bn_flows];
+	ret->adopted = known && pins.fits[BN_MAP_bn_flows];
 	ret->node = c;
 	ret->sweep = sweep;
 	sweep = NULL;
-	ret->old_flows = flows_to_carry(pod->obj, found, fits);
+	old = bn_pins_flows(&pins, pod->obj);
+	if (old >= 0)
+		ret->old_flows = keep_fd(old);
 	/* before it loses its name: who dies from here on has lost none of them */
 	if (ret->old_flows >= 0)
 		bn_flows_adopt(ret, ret->old_flows);
-	r = pin_maps(pod->obj, config->bpffs, fits, err);
+	r = bn_pins_replace(&pins, pod->obj, config->bpffs, err);
 	if (r)
 		goto out;
 	/* who dies before this leaves flows that are put anew once more */
 	node.hash = BN_HASH_VERSION;
 	bpf_map_update_elem(ret->maps[BN_MAP_bn_node], &zero, &node, BPF_ANY);
 out:
-	for (int i = 0; i < BN_MAP_MAX; i++) {
-		if (found[i] >= 0)
-			close(found[i]);
-	}
+	bn_pins_done(&pins);
 	bn_pod__destroy(pod);
 	bn_uplink__destroy(uplink);
 	bn_host__destroy(host);
@@ -491,21 +301,4 @@ void bn_programs_done(struct bn_programs *p)
 			close(p->programs[i]);
 		p->programs[i] = -1;
 	}
-}
-
-int bn_programs_unpin(const char *bpffs, struct bn_error *err)
-{
-	char path[4096];
-
-	for (int i = 0; i < BN_MAP_MAX; i++) {
-		if (pin_path(path, sizeof(path), bpffs, i))
-			return bn_error_set(err, -ENAMETOOLONG, "the bpffs path '%s' is too long",
-					    bpffs);
-		if (unlink(path) && errno != ENOENT)
-			return bn_error_set(err, -errno, "can't remove the pin %s: %m", path);
-	}
-	snprintf(path, sizeof(path), "%s/maps", bpffs);
-	if (rmdir(path) && errno != ENOENT)
-		return bn_error_set(err, -errno, "can't remove the folder %s: %m", path);
-	return 0;
 }

@@ -106,5 +106,3 @@ int bn_programs_share_maps(struct bpf_object *obj, const struct bn_programs *pro
 uint32_t bn_programs_id(const struct bn_programs *p, enum bn_program_id program);
 /* Closes descriptors; pins and attached programs stay. */
 void bn_programs_done(struct bn_programs *p);
-/* Removes the maps' pins under bpffs and the folder. */
-int bn_programs_unpin(const char *bpffs, struct bn_error *err);
