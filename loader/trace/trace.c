@@ -210,8 +210,6 @@ static int start(struct bn_tracing *t, struct bn_error *err)
 	if (r >= 0)
 		r = sd_event_add_time_relative(t->loop, &t->renew, CLOCK_MONOTONIC, RENEW_USEC,
 					       1000, on_renew, t);
-	if (r >= 0)
-		r = t->config.place(t->config.user, t->tracers, err);
 	if (r < 0) {
 		bn_error_set(err, r, "can't trace: %s", strerror(-r));
 		stop(t);
@@ -240,6 +238,7 @@ static void on_closed(void *user)
 
 static int begin(struct bn_tracing *t, struct reader *r, struct bn_error *err)
 {
+	const bool first = !t->tracers;
 	int res;
 
 	for (r->slot = 0; r->slot < BN_TRACE_SLOTS && t->readers[r->slot]; r->slot++)
@@ -248,7 +247,7 @@ static int begin(struct bn_tracing *t, struct reader *r, struct bn_error *err)
 		return bn_error_set(err, -EBUSY,
 				    "can't trace: %d traces run already, which is as many as may",
 				    BN_TRACE_SLOTS);
-	if (!t->tracers) {
+	if (first) {
 		res = start(t, err);
 		if (res < 0)
 			return res;
@@ -258,8 +257,12 @@ static int begin(struct bn_tracing *t, struct reader *r, struct bn_error *err)
 	r->since = now_ns();
 	(void)bn_tracers_missed(t->tracers, r->slot, &r->suppressed, &r->lost);
 	res = renew(r);
-	return res < 0 ? bn_error_set(err, res, "can't set a trace's filter: %s", strerror(-res))
-		       : 0;
+	if (res < 0)
+		return bn_error_set(err, res, "can't set a trace's filter: %s", strerror(-res));
+	/* behind the filter: a CPU whose packets nobody wants does not look again for a second */
+	if (first)
+		res = t->config.place(t->config.user, t->tracers, err);
+	return res < 0 ? bn_error_set(err, res, "can't trace: %s", strerror(-res)) : 0;
 }
 
 int bn_tracing_method(struct bn_request *request, void *user)

@@ -4,6 +4,7 @@ takes, and nothing of it where nobody reads."""
 import base64
 import contextlib
 import json
+import os
 import signal
 import subprocess
 
@@ -105,6 +106,22 @@ def test_the_way_of_a_connection(node, family):
     assert frame[12:14] == {4: b"\x08\x00", 6: b"\x86\xdd"}[family]
     numbers = [p["trace"]["packet"] for p in trace.lines]
     assert len(set(numbers)) == len(numbers) and numbers == sorted(numbers)
+
+
+def test_tells_from_the_first_packet_on(node):
+    """However much passes on every CPU while the programs that trace take their places."""
+    floods = [node.popen(node.client.ns, "taskset", "-c", str(cpu), "ping", "-q", "-f",
+                         node.web.ip[4], stdout=subprocess.DEVNULL)
+              for cpu in os.sched_getaffinity(0)]
+    try:
+        for _ in range(5):
+            with tracing(node, "--pod", "client", "--port", 80) as trace:
+                peers.tcp(node.client.ns, node.vip[4], 80)
+                trace.wait(lambda p: flags(p) == {"SYN"})
+    finally:
+        for flood in floods:
+            flood.kill()
+            flood.wait()
 
 
 def test_one_packet_at_several_hooks(node):
