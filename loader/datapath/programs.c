@@ -63,6 +63,22 @@ int bn_programs_probe(struct bn_error *err)
 	return 0;
 }
 
+/*
+ * An object's bytes have been read, and are not needed again: half a megabyte of pages each, which are the
+ * executable's and would come back.
+ */
+static void forget(const void *(*bytes_of)(size_t *))
+{
+	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	size_t size;
+	const uintptr_t bytes = (uintptr_t)bytes_of(&size);
+	const uintptr_t begin = (bytes + page - 1) & ~(page - 1),
+			end = (bytes + size) & ~(page - 1);
+
+	if (begin < end)
+		(void)madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
 static int keep_fd(int fd)
 {
 	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
@@ -236,6 +252,11 @@ int bn_programs_load(struct bn_programs *ret, const struct bn_programs_config *c
 	bpf_map_update_elem(ret->maps[BN_MAP_bn_node], &zero, &node, BPF_ANY);
 out:
 	bn_pins_done(&pins);
+	forget(bn_pod__elf_bytes);
+	forget(bn_uplink__elf_bytes);
+	forget(bn_host__elf_bytes);
+	forget(bn_sweep__elf_bytes);
+	forget(bn_xdp__elf_bytes);
 	bn_pod__destroy(pod);
 	bn_uplink__destroy(uplink);
 	bn_host__destroy(host);
