@@ -143,10 +143,13 @@ static void entry_leave(struct bn_service_entry *e)
 	__atomic_store_n(&e->seq, e->seq + 2, __ATOMIC_SEQ_CST);
 }
 
-static int free_in(const struct bn_frontends *t, uint32_t group)
+/* A free entry of the group, the one that readers look at first if it is; -1: there is none. */
+static int free_in(const struct bn_frontends *t, uint32_t group, uint64_t hash)
 {
-	uint32_t used = BN_GROUP_USED(group_of(t, group)->group);
+	uint32_t used = BN_GROUP_USED(group_of(t, group)->group), way = bn_service_way(hash);
 
+	if (!(used & 1u << way))
+		return (int)way;
 	return used == USED_MASK ? -1 : __builtin_ctz(~used);
 }
 
@@ -189,11 +192,11 @@ static bool make_room(struct bn_frontends *t, uint32_t group, int depth)
 			uint32_t to = group == home ? bn_service_elsewhere(hash, t->groups) : home;
 			struct bn_service_key key = {.port = g[i].port, .protocol = g[i].protocol};
 			struct bn_service value = g[i].value;
-			int at = to == group ? -1 : free_in(t, to);
+			int at = to == group ? -1 : free_in(t, to, hash);
 
 			key.addr = g[i].addr;
 			if (at < 0 && deep && to != group && make_room(t, to, deep - 1))
-				at = free_in(t, to);
+				at = free_in(t, to, hash);
 			/* what made room further on may have taken this very entry along */
 			if (at < 0 || find_in(t, group, &key) != &g[i])
 				continue;
@@ -205,23 +208,35 @@ static bool make_room(struct bn_frontends *t, uint32_t group, int depth)
 	return false;
 }
 
-static void replace(struct bn_frontends *t, uint32_t home, uint32_t other,
+/* A new value in an entry that is free, and one store takes the old one away and the new one in. */
+static void exchange(struct bn_frontends *t, uint32_t group, uint32_t from, uint32_t to,
+		     const struct bn_service_key *key, const struct bn_service *value)
+{
+	struct bn_service_entry *g = group_of(t, group);
+
+	entry_write(&g[to], key, value);
+	group_change(t, group, (BN_GROUP_USED(g->group) | 1u << to) & ~(1u << from), 0);
+	entry_leave(&g[from]);
+}
+
+static void replace(struct bn_frontends *t, uint64_t hash, uint32_t home, uint32_t other,
 		    const struct bn_service_key *key, const struct bn_service *value)
 {
 	struct bn_service_entry *e = find_in(t, home, key);
 	uint32_t group = e ? home : other, to = e ? other : home;
 	struct bn_service_entry *g = group_of(t, group);
-	int at = free_in(t, group);
+	int at = free_in(t, group, hash);
 
 	e = e ? e : find_in(t, other, key);
 	if (at >= 0) {
-		entry_write(&g[at], key, value);
-		/* one store takes the old one away and the new one in */
-		group_change(t, group, (BN_GROUP_USED(g->group) | 1u << at) & ~(1u << (e - g)), 0);
-		entry_leave(e);
+		uint32_t from = (uint32_t)(e - g), spare = (uint32_t)at;
+
+		exchange(t, group, from, spare, key, value);
+		if (from == bn_service_way(hash))
+			exchange(t, group, spare, from, key, value);
 		return;
 	}
-	at = to == group ? -1 : free_in(t, to);
+	at = to == group ? -1 : free_in(t, to, hash);
 	if (at < 0) {
 		entry_write(e, key, value);
 		return;
@@ -239,18 +254,19 @@ int bn_frontends_set(struct bn_frontends *t, const struct bn_service_key *key,
 
 	if (find(t, key)) {
 		/* of the two groups one is to have a free entry */
-		if (free_in(t, home) < 0 && free_in(t, other) < 0 && !make_room(t, home, BN_MOVES))
+		if (free_in(t, home, hash) < 0 && free_in(t, other, hash) < 0 &&
+		    !make_room(t, home, BN_MOVES))
 			make_room(t, other, BN_MOVES);
-		replace(t, home, other, key, value);
+		replace(t, hash, home, other, key, value);
 		return 0;
 	}
-	if (free_in(t, home) < 0 && free_in(t, other) < 0 && !make_room(t, home, BN_MOVES) &&
-	    !make_room(t, other, BN_MOVES))
+	if (free_in(t, home, hash) < 0 && free_in(t, other, hash) < 0 &&
+	    !make_room(t, home, BN_MOVES) && !make_room(t, other, BN_MOVES))
 		return -ENOSPC;
-	if (free_in(t, home) >= 0)
-		put(t, home, free_in(t, home), home, key, value);
+	if (free_in(t, home, hash) >= 0)
+		put(t, home, free_in(t, home, hash), home, key, value);
 	else
-		put(t, other, free_in(t, other), home, key, value);
+		put(t, other, free_in(t, other, hash), home, key, value);
 	return 0;
 }
 

@@ -21,29 +21,32 @@ static __always_inline struct bn_service_entry *service_slot(__u32 group, __u32 
 	return bpf_map_lookup_elem(&bn_services, &at);
 }
 
-/* Its place + 1, or 0. */
-static __always_inline __u32 service_in_group(__u32 group, const union bn_addr *addr, __be16 port,
-					      __u8 protocol, __u32 *ret_word)
+static __always_inline bool service_is(const struct bn_service_entry *e, const union bn_addr *addr,
+				       __be16 port, __u8 protocol)
 {
-	struct bn_service_entry *e[BN_SERVICE_GROUP];
+	return e->port == port && e->protocol == protocol && bn_addr_equal(&e->addr, addr);
+}
+
+/* Its place + 1, or 0. `way` is where it most likely is. */
+static __always_inline __u32 service_in_group(__u32 group, __u32 way, const union bn_addr *addr,
+					      __be16 port, __u8 protocol, __u32 *ret_word)
+{
+	struct bn_service_entry *first = service_slot(group, 0), *e = service_slot(group, way);
 	__u32 word;
 	int i;
 
-	/* all of the group at once, not what is looked at next when this is known to be wrong */
-#pragma unroll
-	for (i = 0; i < BN_SERVICE_GROUP; i++) {
-		e[i] = service_slot(group, i);
-		if (!e[i])
-			return 0;
-		bn_touch(e[i]);
-		bn_touch((void *)e[i] + 64);
-	}
-	word = *(volatile __u32 *)&e[0]->group;
+	if (!first || !e)
+		return 0;
+	bn_touch(e);
+	bn_touch((void *)e + 64);
+	word = *(volatile __u32 *)&first->group;
 	*ret_word = word;
+	if (likely(word & 1u << way && service_is(e, addr, port, protocol)))
+		return group * BN_SERVICE_GROUP + way + 1;
 #pragma unroll
 	for (i = 0; i < BN_SERVICE_GROUP; i++) {
-		if (word & 1u << i && e[i]->port == port && e[i]->protocol == protocol &&
-		    bn_addr_equal(&e[i]->addr, addr))
+		e = service_slot(group, i);
+		if (e && word & 1u << i && service_is(e, addr, port, protocol))
 			return group * BN_SERVICE_GROUP + i + 1;
 	}
 	return 0;
@@ -66,11 +69,11 @@ BN_GLOBAL int service_find(__u64 d0, __u64 d1, __u32 port_, __u32 protocol_)
 	hash = service_hash(addr, port, protocol);
 	home = bn_service_home(hash, bn_config.service_groups);
 	for (i = 0; i < 2; i++) {
-		at = service_in_group(home, addr, port, protocol, &word);
+		at = service_in_group(home, bn_service_way(hash), addr, port, protocol, &word);
 		if (at || likely(!BN_GROUP_SPILLED(word)))
 			return at;
-		at = service_in_group(bn_service_elsewhere(hash, bn_config.service_groups), addr,
-				      port, protocol, &other);
+		at = service_in_group(bn_service_elsewhere(hash, bn_config.service_groups),
+				      bn_service_way(hash), addr, port, protocol, &other);
 		if (at)
 			return at;
 		/* it may have moved from one to the other behind our back */
@@ -270,11 +273,13 @@ static __always_inline int service_from(struct bn_ask *ask, const struct bn_serv
 static __always_inline void service_touch(const union bn_addr *addr, __be16 port, __u8 protocol)
 {
 	__u64 hash = service_hash(addr, port, protocol);
-	struct bn_service_entry *e =
-		service_slot(bn_service_home(hash, bn_config.service_groups), 0);
+	__u32 home = bn_service_home(hash, bn_config.service_groups);
+	struct bn_service_entry *first = service_slot(home, 0);
+	struct bn_service_entry *e = service_slot(home, bn_service_way(hash));
 
-	if (!e)
+	if (!first || !e)
 		return;
+	bn_touch(first);
 	bn_touch(e);
 	bn_touch((void *)e + 64);
 }

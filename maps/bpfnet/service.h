@@ -106,6 +106,12 @@ static inline __attribute__((always_inline)) __u32 bn_service_elsewhere(__u64 ha
 	return (__u32)((hash & 0xffffffff) * groups >> 32);
 }
 
+/* Of a group, where it is looked for first. */
+static inline __attribute__((always_inline)) __u32 bn_service_way(__u64 hash)
+{
+	return (__u32)hash & (BN_SERVICE_GROUP - 1);
+}
+
 /* bn_maglev: lines of the tables (Eisenbud et al. 2016), places relative to the list's first. */
 #define BN_MAGLEV_LINE 32
 struct bn_maglev_line {

@@ -151,7 +151,7 @@ static void test_random(void **state)
 		assert_int_equal(table.entries[i].seq % 2, 0);
 }
 
-/* A value that readers may be at is left as it is, also by a writer that is stopped half-way. */
+/* A value that readers may be at is left as it is until none is sent there, and then they look again. */
 static void test_replaced(void **state)
 {
 	uint32_t in_place = 0;
@@ -180,10 +180,41 @@ static void test_replaced(void **state)
 		in_place += group->group == word;
 		if (as_the_datapath(&key) != old)
 			assert_memory_equal(old, &copy, sizeof(copy));
+		else
+			assert_true((group->group >> 16) - (word >> 16) >= 2);
 		assert_int_not_equal(entry->seq, seq);
 	}
 	assert_int_equal(in_place, 0);
 	assert_int_equal(total(), FRONTENDS);
+}
+
+/* Most stand where a reader looks first, whatever changes; the others where another one stood there. */
+static void test_way(void **state)
+{
+	uint32_t there = 0, away = 0;
+
+	fresh(FRONTENDS);
+	for (int change = 0; change < 3; change++) {
+		for (uint32_t i = 0; i < FRONTENDS / 4; i++) {
+			struct bn_service_key key = key_of(i);
+			struct bn_service value = value_of(i);
+
+			assert_int_equal(bn_frontends_set(&table, &key, &value), 0);
+		}
+	}
+	for (uint32_t i = 0; i < FRONTENDS / 4; i++) {
+		struct bn_service_key key = key_of(i);
+		__u64 hash = bn_hash_frontend((const volatile __u64 *)table.key, &key.addr,
+					      key.port, key.protocol);
+		size_t at = (size_t)bn_service_home(hash, table.groups) * BN_SERVICE_GROUP +
+			    bn_service_way(hash);
+
+		if (as_the_datapath(&key) == &table.entries[at].value)
+			there++;
+		else
+			away++;
+	}
+	assert_in_range(away, 1, there / 5);
 }
 
 /* A writer died in an entry: nobody finds that, and the next one to write it ends even. */
@@ -260,8 +291,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_full),   cmocka_unit_test(test_no_room),
 		cmocka_unit_test(test_random), cmocka_unit_test(test_replaced),
-		cmocka_unit_test(test_died),   cmocka_unit_test(test_twice),
-		cmocka_unit_test(test_drop),
+		cmocka_unit_test(test_way),    cmocka_unit_test(test_died),
+		cmocka_unit_test(test_twice),  cmocka_unit_test(test_drop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
