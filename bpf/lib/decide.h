@@ -404,10 +404,13 @@ static __always_inline int decide_pick(struct bn_scratch *s, bool any)
 }
 
 /* Where the reply's entry will be, unless the source changes too. */
-static __always_inline void decide_touch_reply(struct bn_scratch *s)
+static __noinline int decide_touch_reply(struct bn_scratch *s)
 {
+	if (!s)
+		return 0;
 	flow_peer_key(&s->peer, &s->pkt.tuple, &s->fwd);
 	table_touch(&s->peer);
+	return 0;
 }
 
 /*
@@ -418,8 +421,7 @@ static __always_inline int decide_service(struct bn_scratch *s)
 {
 	const struct bn_tuple *t = &s->pkt.tuple;
 	struct bn_flow *f = &s->fwd;
-	const bool looked = s->pkt.looked & (BN_LOOKED_PICKED | BN_LOOKED_NO_FRONTEND);
-	int r = looked ? 0 : decide_pick(s, false);
+	int r = decide_pick(s, false);
 
 	if (!s->ask.id) {
 		party_of_address(&s->dst, &t->daddr);
@@ -437,8 +439,7 @@ static __always_inline int decide_service(struct bn_scratch *s)
 		}
 	}
 	if (!s->ask.id) {
-		if (!looked)
-			decide_touch_reply(s);
+		decide_touch_reply(s);
 		/* a pod's own address is nobody else's */
 		return s->dst.kind != BN_ADDR_LOCAL_POD && service_owns(s, &t->daddr)
 			       ? BN_DROP_SERVICE_UNKNOWN
@@ -452,8 +453,7 @@ static __always_inline int decide_service(struct bn_scratch *s)
 	service_slot_addr(&f->to_daddr, &s->ask.slot);
 	f->to_dport = s->ask.slot.port;
 	f->flags |= BN_FLOW_BACKEND | BN_FLOW_NAT;
-	if (!looked)
-		decide_touch_reply(s);
+	decide_touch_reply(s);
 	party_of_address(&s->dst, &f->to_daddr);
 	return 0;
 }

@@ -208,29 +208,22 @@ static __always_inline bool fast_backend_current(struct bn_flow_hot *f,
 }
 
 /*
- * A SYN's backend, before anybody knows that the flow is new: what both its directions need of the
- * flow table comes from memory together. In vain if the table has the flow, so it is done while the
- * last SYN's flow was new. Returns what of enum bn_looked_flag that makes true.
+ * What the slow path will want of memory for a first packet, all on its way together: both directions'
+ * places, of which neither depends on the backend (bn_hash_tuple()), and with `service` the frontend. `at`:
+ * low half of the hash of s->pkt.tuple. In vain if the table has the flow, so for a SYN it is done while the
+ * last SYN's flow was new. The frontend comes last, since stores wait for loads that came before.
  */
-BN_GLOBAL int fast_expect(void)
+BN_GLOBAL int fast_expect(__u32 at, __u32 service)
 {
 	struct bn_scratch *s = bn_scratch_get();
 
 	if (!s)
 		return 0;
-	pick_ask(s);
-	s->ask.early = 1;
-	if (pick_backend())
-		return 0;
-	bn_tuple_reverse(&s->peer, &s->pkt.tuple);
-	if (!s->ask.id) {
-		table_touch(&s->peer);
-		return BN_LOOKED_NO_FRONTEND;
-	}
-	service_slot_addr(&s->peer.saddr, &s->ask.slot);
-	s->peer.sport = s->ask.slot.port;
-	table_touch(&s->peer);
-	return BN_LOOKED_PICKED;
+	table_touch_at(at);
+	table_touch_at(at ^ BN_HASH_OPPOSITE);
+	if (service)
+		service_touch(&s->pkt.tuple.daddr, s->pkt.tuple.dport, s->pkt.tuple.protocol);
+	return 0;
 }
 
 /* Of the two directions of a flow that the node itself is an end of, its firewall being on. */
@@ -379,26 +372,23 @@ static __always_inline int fast_flow(void *ctx, const struct bn_frame *frame,
 	hash = tuple_hash(&t);
 	tag = bn_flow_tag(hash);
 	index = bn_flow_home(hash, bn_config.flow_mask);
-	way = bn_flow_way(tag);
+	way = bn_flow_way(hash);
 	set = table_set(index);
 	if (!set || way >= BN_WAYS)
 		return BN_SLOW;
-	/* a first packet, most likely: what the slow path will want of it, all at once */
+	f = &set->entry[way].flow;
 	if (hook != BN_HOOK_XDP && protocol == IPPROTO_TCP && unlikely(p.tcp_flags & TCP_SYN)) {
-		if (hook == BN_HOOK_FROM_POD && !(p.tcp_flags & TCP_ACK)) {
-			s = bn_scratch_get();
-			if (s && s->syn_was_new) {
-				s->pkt.tuple = t;
-				looked->flags = fast_expect();
-			} else {
-				service_touch(&t.daddr, t.dport, protocol);
-			}
+		s = bn_scratch_get();
+		if (!s)
+			return BN_SLOW;
+		if (s->syn_was_new || p.tcp_flags & TCP_ACK) {
+			s->pkt.tuple = t;
+			fast_expect((__u32)hash,
+				    hook == BN_HOOK_FROM_POD && !(p.tcp_flags & TCP_ACK));
 		}
-		*(volatile __u8 *)&set->zero = 0;
-		*(volatile __u8 *)&set->entry[way].flow.zero = 0;
-		bn_touch(&set->cold[way]);
 	}
 	if (unlikely(!tuple_equal(&set->entry[way].key, &t))) {
+		__u64 found;
 		__u32 at;
 
 		s = bn_scratch_get();
@@ -406,7 +396,7 @@ static __always_inline int fast_flow(void *ctx, const struct bn_frame *frame,
 			return BN_SLOW;
 		s->pkt.tuple = t;
 		if (protocol == IPPROTO_UDP && hook_has_device(hook))
-			service_touch(&t.daddr, t.dport, protocol);
+			fast_expect((__u32)hash, true);
 		at = table_search(BN_THIS, bn_now());
 		if (at == TABLE_NOT_FOUND) {
 			if (hook == BN_HOOK_XDP)
@@ -416,12 +406,17 @@ static __always_inline int fast_flow(void *ctx, const struct bn_frame *frame,
 			return BN_SLOW;
 		}
 		index = at >> 3;
+		way = at & 7;
 		set = table_set(index);
-		way = table_way(at); /* behind the call, or 5.10 loses its bound in a spill */
-		if (!set || way >= BN_WAYS)
+		if (!set)
 			return BN_SLOW;
+		/* another number than `way`, whose bound 5.10 loses in a spill */
+		found = way;
+		bn_opaque(found);
+		if (found >= BN_WAYS)
+			return BN_SLOW;
+		f = &set->entry[found].flow;
 	}
-	f = &set->entry[way].flow;
 	if (unlikely(!flow_established(f->state) ||
 		     (protocol == IPPROTO_TCP && p.tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST)))) {
 		now = bn_now();

@@ -88,10 +88,8 @@ struct bn_hop {
 enum bn_looked_flag {
 	BN_LOOKED = 1 << 0, /* in the flow table */
 	BN_LOOKED_FOUND = 1 << 1,
-	BN_LOOKED_PARSED = 1 << 2,      /* all of the packet that bn_parse() fills */
-	BN_LOOKED_MAC = 1 << 3,         /* from the pod's own MAC, to no group */
-	BN_LOOKED_PICKED = 1 << 4,      /* for a backend, which s->ask has */
-	BN_LOOKED_NO_FRONTEND = 1 << 5, /* for a backend: there is no such frontend */
+	BN_LOOKED_PARSED = 1 << 2, /* all of the packet that bn_parse() fills */
+	BN_LOOKED_MAC = 1 << 3,    /* from the pod's own MAC, to no group */
 };
 
 struct bn_looked {
@@ -106,6 +104,8 @@ struct bn_pick {
 	__s64 left; /* eighths of jiffies that what is there has to live */
 	__u32 way;
 	__u32 same; /* its key is the newcomer's */
+	__u32 best; /* where it is looked for first */
+	__u32 pad;
 };
 #define BN_PICK_NEVER 0x7ffffffffll
 
@@ -122,7 +122,6 @@ struct bn_ask {
 	__u8 protocol;
 	__u8 outside; /* from outside the node: other traffic policy, consistent choice */
 	__u32 hash;   /* of the flow */
-	__u32 early; /* nothing is to be remembered of it: SERVICE_NOT_EARLY where something would have to be */
 	/* the answer */
 	__u32 id; /* of the service; 0: there is none */
 	struct bn_service_slot slot;
@@ -133,7 +132,6 @@ struct bn_ask {
 	__u16 port_index;
 	__u8 local;
 	__u8 pad2;
-	__u32 pad3;
 };
 
 struct bn_scratch {

@@ -24,7 +24,6 @@ static __always_inline void pick_ask(struct bn_scratch *s)
 	ask->protocol = t->protocol;
 	ask->outside = 0;
 	ask->hash = 0;
-	ask->early = 0;
 }
 
 /* Which service s->ask's frontend is, without a backend of it; see service_name(). */

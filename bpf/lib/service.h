@@ -6,8 +6,6 @@
 
 /* Reading an entry that the agent writes meanwhile: as often as this, at most. */
 #define SERVICE_TRIES 3
-/* Not a reason: who asks early is to ask again. */
-#define SERVICE_NOT_EARLY (-1)
 
 static __always_inline __u64 service_hash(const union bn_addr *addr, __be16 port, __u8 protocol)
 {
@@ -242,8 +240,6 @@ static __always_inline int service_from(struct bn_ask *ask, const struct bn_serv
 	ask->port_index = v->port_index;
 	ask->local =
 		!!(flags & (ask->outside ? BN_SERVICE_LOCAL_OUTSIDE : BN_SERVICE_LOCAL_INSIDE));
-	if (ask->early && ask->affinity)
-		return SERVICE_NOT_EARLY;
 	if (flags & BN_SERVICE_RESTRICTED && ask->outside && !service_admits(ask))
 		return BN_DROP_SOURCE_RANGE;
 	if (ask->affinity && affinity_find(ask))

@@ -163,15 +163,14 @@ static __always_inline void table_find(struct bn_scratch *s, __u32 which, __u32 
 }
 
 /*
- * Has the places on their way where the key is, or would be put, to be written. A load that misses
+ * Has the places on their way where a key is, or would be put, to be written; `hash`: its low half. A load that misses
  * holds up what comes after it as soon as the CPU's window is full; a store doesn't, until a locked
  * instruction. So each line has a byte that is always zero and may be written without the lock.
  */
-static __always_inline void table_touch(const struct bn_tuple *t)
+static __always_inline void table_touch_at(__u32 hash)
 {
-	__u64 hash = table_hash(t);
 	struct bn_flow_set *set = table_set(bn_flow_home(hash, bn_config.flow_mask));
-	__u32 way = bn_flow_way(bn_flow_tag(hash));
+	__u32 way = bn_flow_way(hash);
 
 	bn_opaque(way);
 	if (!set || way >= BN_WAYS)
@@ -180,6 +179,11 @@ static __always_inline void table_touch(const struct bn_tuple *t)
 	*(volatile __u8 *)&set->entry[way].key.pad = 0;
 	*(volatile __u8 *)&set->entry[way].flow.zero = 0;
 	bn_touch(&set->cold[way]);
+}
+
+static __always_inline void table_touch(const struct bn_tuple *t)
+{
+	table_touch_at((__u32)table_hash(t));
 }
 
 /* Copies the entry out; false if it was replaced meanwhile. */
@@ -213,13 +217,25 @@ static BN_SHARED int table_flag(const struct bn_place *p, __u32 flags)
 	return 0;
 }
 
-/* The number of an entry's home that counts those which live elsewhere. */
+/*
+ * The number of an entry's home that counts those which live elsewhere. A client that has hundreds of
+ * flows from one port has them all there, more than a byte counts. So a number that has come far stays far:
+ * it can only cost a look too many, and of CPUs that change it at a time there are fewer than lie between
+ * where nothing is taken off any more, where nothing is added, and the byte's end.
+ */
+#define TABLE_SPILLED_STAYS 128
+#define TABLE_SPILLED_MOST 192
+
 static __always_inline void table_spilled(__u32 home, __s32 change)
 {
 	struct bn_flow_set *set = table_set(home);
+	__u8 n;
 
+	if (!set)
+		return;
+	n = *(volatile __u8 *)&set->spilled;
 	/* with its neighbours, which only change under the lock and a byte at a time */
-	if (set)
+	if (n < (change > 0 ? TABLE_SPILLED_MOST : TABLE_SPILLED_STAYS))
 		__sync_fetch_and_add((__u32 *)&set->established, (__u32)change << 16);
 }
 
@@ -393,9 +409,9 @@ BN_GLOBAL int table_put(__u32 direction, __u32 life, __u32 owned)
 	f = direction == BN_OPPOSITE ? &s->rev : &s->fwd;
 	hash = table_hash(key);
 	now = s->pkt.now;
-	tag = bn_flow_tag(hash);
+	s->pick.best = bn_flow_way(hash);
 	home = bn_flow_home(hash, bn_config.flow_mask);
-	best = bn_flow_way(tag);
+	tag = bn_flow_tag(hash);
 	set = table_set(home);
 	if (!set)
 		return -22;
@@ -426,6 +442,7 @@ BN_GLOBAL int table_put(__u32 direction, __u32 life, __u32 owned)
 		if (!set->tag[i])
 			pick->way = i;
 	}
+	best = pick->best;
 	if (best < BN_WAYS && !set->tag[best])
 		pick->way = best;
 	if (likely(!alike && pick->way < BN_WAYS))
@@ -446,7 +463,7 @@ BN_GLOBAL int table_put(__u32 direction, __u32 life, __u32 owned)
 		if (!set->tag[i])
 			left = -BN_PICK_NEVER;
 		/* of those that are free, the one where it is looked for first */
-		if (left < 0 && (__u32)i == best)
+		if (left < 0 && (__u32)i == pick->best)
 			left = -BN_PICK_NEVER - 1;
 		if ((__u32)i == keep)
 			left = BN_PICK_NEVER;

@@ -276,9 +276,10 @@ static inline __attribute__((always_inline)) __u32 bn_flow_other(__u32 set, __u3
 	return (set ^ (tag >> 9 | (mask + 1) >> 1)) & mask;
 }
 
-static inline __attribute__((always_inline)) __u32 bn_flow_way(__u32 tag)
+/* Of a set, where an entry is looked for first; of the low half, so that it is known when the set is. */
+static inline __attribute__((always_inline)) __u32 bn_flow_way(__u64 hash)
 {
-	return ((tag >> 1 & 0xffff) * BN_WAYS) >> 16;
+	return (((__u32)hash * 0x9e3779b1u >> 16) * BN_WAYS) >> 16;
 }
 
 /* bn_epochs: one element. [BN_SLOT_NONE] is the node's own: routes, addresses, devices. */

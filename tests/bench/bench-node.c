@@ -46,7 +46,7 @@ static __u16 port_of(const struct bench_node *node, unsigned int service, enum b
 /* Each another one, all over the range: how far policy has to look depends on it. */
 static __u16 backend_port(unsigned int backend)
 {
-	return 1024 + backend * 40507 % (65536 - 1024);
+	return 1024 + backend * 40507 % (32768 - 1024);
 }
 
 void bench_services(struct bench_node *node, enum bench_protocol p)
@@ -140,8 +140,8 @@ void bench_flow_draw(struct bench_node *node, enum bench_protocol p, struct benc
 
 	memset(ret, 0, sizeof(*ret));
 	/* the first BENCH_FLOWS ports are the established flows' own; the last are hairpins' */
-	ret->sport = 1024 + node->next_port++;
-	if (node->next_port == 59000)
+	ret->sport = 32768 + node->next_port++;
+	if (node->next_port == 60999 - 32768)
 		node->next_port = BENCH_FLOWS;
 	service = random_next() % node->services;
 	ret->dport = port_of(node, service, p);

@@ -152,7 +152,7 @@ SEC("xdp") int xdp_access(struct xdp_md *xdp)
 	hash *= 0x9e3779b97f4a7c15ull;
 	hash = (hash ^ hash >> 32) * 0xd6e8feb86659fd93ull;
 	at = bn_flow_home(hash >> 24, BN_DEFAULT_FLOW_SETS - 1);
-	way = bn_flow_way(bn_flow_tag(hash));
+	way = bn_flow_way(hash);
 	set = bpf_map_lookup_elem(&sets, &at);
 	if (!set || way >= BN_WAYS || set->entry[way].key.family)
 		return XDP_PASS;

@@ -120,7 +120,7 @@ def test_a_table_of_another_hash_keeps_its_flows(make_node):
     assert bpftool("show", "pinned", flows)["id"] == table
     node.stop()
     value = [b[2:] for b in bpftool("dump", *at)[0]["value"]]
-    assert value[HASH] == ["01", "00", "00", "00"]
+    assert value[HASH] != ["00"] * 4
     value[HASH] = ["00"] * 4
     bpftool("update", *at, "key", "0", "0", "0", "0", "value", "hex", *value)
     node.start()

@@ -271,10 +271,11 @@ void bn_rig_flows_fill_random(struct bn_rig *rig, __u32 n, __u32 (*random)(void)
 	struct bn_flow_set *sets = sets_read(rig);
 
 	while (n) {
-		__u32 tag = random() | 1, home = bn_flow_home(random(), mask);
+		__u64 hash = (__u64)random() << 32 | random();
+		__u32 tag = bn_flow_tag(hash), home = bn_flow_home(hash, mask);
 		__u32 other = bn_flow_other(home, tag, mask), index = home;
 		int have = __builtin_popcount(sets[home].established);
-		unsigned int way = bn_flow_way(tag);
+		unsigned int way = bn_flow_way(hash);
 
 		if (have >= BN_WAYS_CROWDED && __builtin_popcount(sets[other].established) < have)
 			index = other;

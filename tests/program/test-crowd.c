@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * As many translated flows towards one destination as there are ports: pods' own by masquerade, and
- * others' through a NodePort to a backend elsewhere.
+ * others' through a NodePort to a backend elsewhere. And as many flows from one port as a poller has,
+ * which the table's hash has in one set.
  */
 #include "lib/program.h"
 
@@ -148,11 +149,75 @@ static const char *node_port_udp(struct bn_rig *rig, int family)
 	return node_port(rig, family, IPPROTO_UDP, 30054, 5354);
 }
 
+#define POLLED 600 /* more than a set counts of those that are elsewhere */
+#define POLLER 40000
+
+static const char *poll(struct bn_rig *rig, int family, struct bn_step ask, struct bn_step answer,
+			int rounds)
+{
+	struct bn_counts before, after;
+	struct bn_result result;
+
+	bn_rig_counts(rig, &before);
+	for (int round = 0; round < rounds; round++) {
+		for (__u16 port = 1; port <= POLLED; port++) {
+			ask.in.dport = port;
+			if (bn_step_send(rig, &ask, family, &result) != 7)
+				return "not sent on";
+			answer.in.dport = port_at(&result, 0);
+			answer.in.sport = port;
+			if (bn_step_send(rig, &answer, family, &result) != 7)
+				return "an answer is not sent on";
+			if (port_at(&result, 2) != POLLER)
+				return "an answer reaches another port";
+			/* is found again, however many there are by now */
+			ask.in.dport = port / 2 + 1;
+			if (bn_step_send(rig, &ask, family, &result) != 7)
+				return "not sent on again";
+		}
+		ask.in.tcp_flags = ACK;
+		answer.in.tcp_flags = ACK;
+	}
+	bn_rig_counts(rig, &after);
+	if (after.counter[BN_CNT_FLOWS_OPENED] - before.counter[BN_CNT_FLOWS_OPENED] != POLLED)
+		return "not as many flows as there are ends";
+	if (after.counter[BN_CNT_FLOWS_EVICTED] != before.counter[BN_CNT_FLOWS_EVICTED])
+		return "one was thrown out for another";
+	return NULL;
+}
+
+static const char *one_port(struct bn_rig *rig, int family, __u8 protocol)
+{
+	return poll(rig, family,
+		    (struct bn_step){FROM(BN_POD_A), .in = {.protocol = protocol,
+							    .src = "A",
+							    .sport = POLLER,
+							    .dst = "WORLD",
+							    .tcp_flags = SYN}},
+		    (struct bn_step){UPLINK, .in = {.protocol = protocol,
+						    .src = "WORLD",
+						    .dst = "NODE",
+						    .tcp_flags = SYN | ACK}},
+		    3);
+}
+
+static const char *one_port_tcp(struct bn_rig *rig, int family)
+{
+	return one_port(rig, family, IPPROTO_TCP);
+}
+
+static const char *one_port_udp(struct bn_rig *rig, int family)
+{
+	return one_port(rig, family, IPPROTO_UDP);
+}
+
 static const struct bn_case cases[] = {
 	{"masqueraded TCP", .run = masqueraded_tcp},
 	{"masqueraded UDP", .run = masqueraded_udp},
 	{"TCP through a NodePort", .run = node_port_tcp},
 	{"UDP through a NodePort", .run = node_port_udp},
+	{"TCP from one port to many", .run = one_port_tcp},
+	{"UDP from one port to many", .run = one_port_udp},
 };
 
 int main(void)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Where the flow table's hash puts entries: neighbours side by side, and all others anywhere. */
+/* Where the flow table's hash puts entries: what belongs together side by side, and all else anywhere. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -51,7 +51,7 @@ static __u32 any(void)
 	return (__u32)rand() << 16 ^ (__u32)rand();
 }
 
-/* One client's connections after each other, and their answers, each in the set behind the last one's. */
+/* One client's connections after each other, and their answers, each in the set beside the last one's. */
 static void follows(void **state)
 {
 	for (int pair = 0; pair < 100; pair++) {
@@ -65,11 +65,70 @@ static void follows(void **state)
 			bn_tuple_reverse(&r, &t);
 			bn_tuple_reverse(&next_r, &next);
 			assert_int_equal((home(&t) + 1) % HOMES, home(&next));
-			assert_int_equal((home(&r) + 1) % HOMES, home(&next_r));
+			assert_int_equal(home(&r), home(&t) ^ 1);
+			assert_int_equal(home(&next_r), home(&next) ^ 1);
 			pages += home(&t) / SETS_PER_PAGE != home(&next) / SETS_PER_PAGE;
 		}
 		assert_in_range(pages, 0, (PORT_LAST - PORT_FIRST) / 2 / SETS_PER_PAGE + 1);
 	}
+}
+
+/* Where the answers will be looked for is known from the client's first packet, whoever answers. */
+static void answers(void **state)
+{
+	for (int i = 0; i < 10000; i++) {
+		struct bn_tuple t = tuple(any(), (__u16)any() | 0x8000, any(), any() & 0x7fff);
+		struct bn_tuple reply = tuple(any(), any() & 0x7fff, 0, ntohs(t.sport));
+		__u32 at = (__u32)bn_hash_tuple(keys, &t), expected = at ^ BN_HASH_OPPOSITE;
+
+		reply.daddr = t.saddr;
+		assert_int_equal((__u32)bn_hash_tuple(keys, &reply), expected);
+		assert_int_not_equal(bn_flow_home(at, SETS - 1), bn_flow_home(expected, SETS - 1));
+	}
+}
+
+/* Two clients' ports, or two servers': both ends count, and the directions are far from each other. */
+static void both_ends(void **state)
+{
+	static const __u16 ports[][2] = {{1025, 80}, {50051, 40000}, {32767, 0}, {65535, 32768}};
+	unsigned int same = 0, beside = 0;
+
+	for (size_t k = 0; k < sizeof(ports) / sizeof(ports[0]); k++) {
+		for (int i = 0; i < 1000; i++) {
+			__u32 client = any(), server = any();
+			struct bn_tuple t = tuple(client, ports[k][0], server, ports[k][1]);
+			struct bn_tuple other = tuple(client, ports[k][0], any(), ports[k][1]);
+			struct bn_tuple reply;
+
+			bn_tuple_reverse(&reply, &t);
+			same += home(&t) == home(&other);
+			beside += home(&reply) / 2 == home(&t) / 2;
+		}
+	}
+	assert_in_range(same, 0, 5);
+	assert_in_range(beside, 0, 8);
+}
+
+/* A client with many flows from one port: in one set, but what spills from there is all over the rest. */
+static void one_port(void **state)
+{
+	static unsigned int n[SETS];
+	__u32 client = any(), most = 0;
+	struct bn_tuple t = tuple(client, 40000, any(), 161);
+	__u32 first = home(&t);
+
+	memset(n, 0, sizeof(n));
+	for (int i = 0; i < HOMES; i++) {
+		t = tuple(client, 40000, 0x0a000000 + (__u32)i, 161);
+		assert_int_equal(home(&t), first);
+		n[bn_flow_other(first, bn_flow_tag(bn_hash_tuple(keys, &t)), SETS - 1)]++;
+	}
+	for (int i = 0; i < SETS; i++) {
+		if (i < HOMES)
+			assert_int_equal(n[i], 0);
+		most = n[i] > most ? n[i] : most;
+	}
+	assert_in_range(most, 3, 9); /* one a set, Poisson */
 }
 
 /* All that one pair of addresses can have towards one port: no set gets more than its share. */
@@ -125,7 +184,7 @@ static void spreads(void **state)
 		__u32 tag = bn_flow_tag(hash);
 
 		n[home(&t)]++;
-		way[bn_flow_way(tag)]++;
+		way[bn_flow_way(hash)]++;
 		others[bn_flow_other(home(&t), tag, SETS - 1)]++;
 	}
 	for (int i = 0; i < HOMES; i++) {
@@ -164,8 +223,13 @@ static void secret(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(follows, setup),     cmocka_unit_test_setup(shares, setup),
-		cmocka_unit_test_setup(tags_differ, setup), cmocka_unit_test_setup(spreads, setup),
+		cmocka_unit_test_setup(follows, setup),
+		cmocka_unit_test_setup(answers, setup),
+		cmocka_unit_test_setup(both_ends, setup),
+		cmocka_unit_test_setup(one_port, setup),
+		cmocka_unit_test_setup(shares, setup),
+		cmocka_unit_test_setup(tags_differ, setup),
+		cmocka_unit_test_setup(spreads, setup),
 		cmocka_unit_test_setup(secret, setup),
 	};
 
