@@ -36,9 +36,14 @@ bench-policy: $(BUILD)/tests/bench/bench ## the same without policy, with one ru
 	$(Q)$< policy $(BENCH_ROUNDS) > $(BUILD)/bench/policy.jsonl
 	$(Q)$(PYTHON) tests/bench/report.py $(BUILD)/bench/policy.jsonl $(BUILD)/bench/policy.json
 
+bench-packets: $(BUILD)/tests/bench/bench ## 10,000 services against 10, packet by packet: 80 rounds of TCP over IPv4 (root)
+	@mkdir -p $(BUILD)/bench
+	$(Q)$< services 80 tcp4 > $(BUILD)/bench/services.jsonl
+	$(Q)$(PYTHON) tests/bench/report.py $(BUILD)/bench/services.jsonl $(BUILD)/bench/services.json
+
 -include $(BENCH_OBJ:.o=.d) $(BUILD)/tests/bench/wrap.bpf.d
 
-.PHONY: bench-policy bench-quiet bench-quiet-sockets bench-idle bench-scale bench-restart bench-churn \
+.PHONY: bench-policy bench-packets bench-quiet bench-quiet-sockets bench-idle bench-scale bench-restart bench-churn \
 	bench-policies-scale bench-policies-gap bench-netns bench-services bench-flows
 bench-quiet: $(BUILD)/tests/bench/bench ## one quiet connection among 2 million short ones and DNS
 	@mkdir -p $(BUILD)/bench

@@ -139,10 +139,10 @@ void bench_flow_draw(struct bench_node *node, enum bench_protocol p, struct benc
 	unsigned int service;
 
 	memset(ret, 0, sizeof(*ret));
-	/* the first BENCH_FLOWS ports are the established flows' own; the last are hairpins' */
+	/* what Linux gives out; the first BENCH_FLOWS are the established flows' own, if there are such */
 	ret->sport = 32768 + node->next_port++;
-	if (node->next_port == 60999 - 32768)
-		node->next_port = BENCH_FLOWS;
+	if (node->next_port == 61000 - 32768)
+		node->next_port = node->table == BENCH_EMPTY ? 0 : BENCH_FLOWS;
 	service = random_next() % node->services;
 	ret->dport = port_of(node, service, p);
 	ret->vip = vip_of(node, service, bench_family(p));

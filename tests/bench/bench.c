@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Packet costs as ratios to an empty program of the same kind, tc's or XDP's. Every round times, one
- * after the other for each node: the empty program, and for each row the datapath under the wrapper
- * and the empty program under the wrapper. A row's cost is wrapped - base + empty; its ratio to
+ * Packet costs as ratios to an empty program of the same kind, tc's or XDP's. Every round times, for each
+ * group of rows and in it one node after the other, so that what is compared stands close together: the
+ * empty program, and for each row the datapath under the wrapper and the empty program under the wrapper. A row's cost is wrapped - base + empty; its ratio to
  * `empty` of the same round is what is reported. One JSON object a line goes to stdout; report.py
  * makes the table.
  *
  * Usage: bench [ROUNDS [PROTOCOL...]]
  *        bench policy [ROUNDS [PROTOCOL...]]
+ *        bench services [ROUNDS [PROTOCOL...]]
  *        bench xdp [ROUNDS [PROTOCOL...]]
  *        bench quiet [CONNECTIONS [EXCHANGES]]
  */
@@ -23,8 +24,10 @@
 /* Rounds with the same programs and tables: where the JIT happens to put a program moves its cost
  * by half a percent, so comparing nodes needs several loads of each. */
 #define GENERATION 4
-/* Batches of first packets that are averaged. */
-#define BENCH_FIRST 4
+/* Batches of first packets that are averaged, and of those before them that are not. */
+#define BENCH_FIRST 8
+#define BENCH_WARM 2
+#define BENCH_WARM_EMPTY 16 /* as many as there are ports for */
 
 static const char *const protocol_names[] = {"tcp4", "tcp6", "udp4", "udp6"};
 static const struct bench_packet tcp_data = {false, BN_TCP_ACK | BN_TCP_PSH, 64};
@@ -188,39 +191,31 @@ static void opening(struct bench_node *node, enum bench_protocol p, double empty
 }
 
 /*
- * First packets of batch after batch of flows. The first batch is not reported: whatever went on
- * before has left cold what a node that new connections keep coming to has warm, such as code, page
- * tables and the ring buffer.
+ * First packets of batch after batch of flows. The first ones are not reported: whatever went on
+ * before has left cold what a node that new connections keep coming to has as warm as its caches allow,
+ * such as code, page tables, the ring buffer and the services.
  */
 static void row_first(struct bench_node *node, enum bench_protocol p, double empty)
 {
 	const struct bench_packet *packet = bench_ipproto(p) == 6 ? connection : exchange;
 	static struct bench_flow flows[BENCH_BATCH];
+	const unsigned int warm = node->table == BENCH_EMPTY ? BENCH_WARM_EMPTY : BENCH_WARM;
 	struct bench_time t, sum = {};
 	__u64 opened = counted(node, BN_CNT_FLOWS_OPENED);
 
-	for (unsigned int batch = 0; batch <= BENCH_FIRST; batch++) {
+	for (unsigned int batch = 0; batch < warm + BENCH_FIRST; batch++) {
 		for (unsigned int i = 0; i < BENCH_BATCH; i++)
 			bench_flow_draw(node, p, &flows[i]);
 		bench_tape(node, p, packet, flows, BENCH_BATCH, "A");
 		bench_run(node, p, BENCH_BATCH, &t);
 		bench_drain(node);
-		if (!batch)
+		if (batch < warm)
 			continue;
 		sum.wrapped += t.wrapped / BENCH_FIRST;
 		sum.base += t.base / BENCH_FIRST;
 	}
 	bench_record("first packet", node, p, empty, &sum);
-	expect_counter(node, BN_CNT_FLOWS_OPENED, opened, (BENCH_FIRST + 1) * BENCH_BATCH);
-}
-
-static void rows_opening(struct bench_node *node, enum bench_protocol p, double empty)
-{
-	bn_rig_forget_transient(&node->rig);
-	bench_drain(node);
-	row_first(node, p, empty);
-	bn_rig_forget_transient(&node->rig);
-	opening(node, p, empty);
+	expect_counter(node, BN_CNT_FLOWS_OPENED, opened, (warm + BENCH_FIRST) * BENCH_BATCH);
 }
 
 static void rows_denied(struct bench_node *node, enum bench_protocol p, double empty)
@@ -279,6 +274,12 @@ static const struct suite {
 	  {10, BENCH_EMPTY, BENCH_FROM_POD, 1},
 	  {10, BENCH_EMPTY, BENCH_FROM_POD, 10000}},
 	 5},
+	{"services",
+	 {{10, BENCH_EMPTY, BENCH_FROM_POD, 0},
+	  {10000, BENCH_EMPTY, BENCH_FROM_POD, 0},
+	  {10, BENCH_ESTABLISHED, BENCH_FROM_POD, 0},
+	  {10000, BENCH_ESTABLISHED, BENCH_FROM_POD, 0}},
+	 4},
 	{"xdp", {{10, BENCH_ESTABLISHED, BENCH_XDP, 0}}, 1},
 };
 
@@ -293,24 +294,29 @@ static void node_new(struct bench_node *node, const struct kind *kind, enum benc
 		bench_policy(node, p, kind->rules);
 	if (kind->table != BENCH_EMPTY)
 		bench_flows_establish(node, p);
-	else
-		node->next_port = BENCH_FLOWS;
 	if (xdp)
 		bench_xdp_begin(node);
 }
 
-static void rows(struct bench_node *node, enum bench_protocol p)
-{
-	double empty = bench_empty(node, REPEAT_EMPTY);
+/* Rows that are timed together, by what a node needs to be for them. */
+static const struct group {
+	void (*rows)(struct bench_node *node, enum bench_protocol p, double empty);
+	bool xdp, established; /* in the driver; with flows that stand */
+} groups[] = {
+	{rows_established, .established = true},       {row_first}, {opening}, {rows_denied},
+	{bench_xdp, .xdp = true, .established = true},
+};
+#define GROUPS (sizeof(groups) / sizeof(groups[0]))
 
-	if (node->path == BENCH_XDP) {
-		bench_xdp(node, p, empty);
+static void group_run(const struct group *g, struct bench_node *node, enum bench_protocol p)
+{
+	if (g->xdp != (node->path == BENCH_XDP) || (g->established && node->table == BENCH_EMPTY))
 		return;
+	if (!g->established) {
+		bn_rig_forget_transient(&node->rig);
+		bench_drain(node);
 	}
-	if (node->table != BENCH_EMPTY)
-		rows_established(node, p, empty);
-	rows_opening(node, p, empty);
-	rows_denied(node, p, empty);
+	g->rows(node, p, bench_empty(node, REPEAT_EMPTY));
 }
 
 /* What ran before leaves caches as they are for what runs next: nobody is to have the same neighbour. */
@@ -334,9 +340,11 @@ static void protocol_run(const struct suite *suite, enum bench_protocol p, int r
 		shuffle(order, n);
 		for (size_t i = 0; i < n && bench_round % GENERATION == 0; i++)
 			node_new(&nodes[order[i]], &suite->kinds[order[i]], p);
-		shuffle(order, n);
-		for (size_t i = 0; i < n; i++)
-			rows(&nodes[order[i]], p);
+		for (size_t g = 0; g < GROUPS; g++) {
+			shuffle(order, n);
+			for (size_t i = 0; i < n; i++)
+				group_run(&groups[g], &nodes[order[i]], p);
+		}
 		fflush(stdout);
 		fprintf(stderr, "\r%s: round %d of %d ", protocol_names[p], bench_round + 1,
 			rounds);
