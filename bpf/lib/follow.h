@@ -32,17 +32,11 @@ BN_GLOBAL int follow_copy(void)
  */
 BN_GLOBAL int follow_track(void)
 {
-	const __u8 chosen = BN_FLOW_ORIGIN | BN_FLOW_BACKEND,
-		   translated = BN_FLOW_ORIGIN | BN_FLOW_NAT;
+	const __u8 translated = BN_FLOW_ORIGIN | BN_FLOW_NAT;
 	struct bn_scratch *s = bn_scratch_get();
 	struct bn_place place;
-	bool held;
 
-	if (!s)
-		return 0;
-	held = s->pkt.tuple.protocol == IPPROTO_TCP &&
-	       s->fwd.state & (BN_FS_ESTABLISHED | BN_FS_CLOSING);
-	if (!held && (s->fwd.flags & chosen) == chosen && !service_backend_current(&s->fwd.cold))
+	if (!s || !service_backend_serves(s))
 		return 0;
 	if (!flow_established(s->fwd.state) && (s->fwd.flags & translated) == translated) {
 		flow_peer_key(&s->peer, &s->pkt.tuple, &s->fwd);

@@ -139,6 +139,16 @@ static __always_inline bool service_backend_current(const struct bn_flow_cold *f
 	return b && bn_flow_backend(index, b->gen) == f->backend;
 }
 
+/* Whether the flow in s->fwd goes on with the backend that it has: a connection that stands does. */
+static __always_inline bool service_backend_serves(const struct bn_scratch *s)
+{
+	const __u8 chosen = BN_FLOW_ORIGIN | BN_FLOW_BACKEND;
+
+	return (s->pkt.tuple.protocol == IPPROTO_TCP &&
+		s->fwd.state & (BN_FS_ESTABLISHED | BN_FS_CLOSING)) ||
+	       (s->fwd.flags & chosen) != chosen || service_backend_current(&s->fwd.cold);
+}
+
 static __always_inline void affinity_key(struct bn_affinity_key *ret, const struct bn_ask *ask)
 {
 	ret->client = ask->client;

@@ -196,13 +196,8 @@ BN_GLOBAL int slow_entry_serves(struct __sk_buff *skb)
 				 (flow_is_sent_directly(&f->hot) ? BN_FS_ESTABLISHED : 0);
 		bool fresh = (s->pkt.tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN &&
 			     f->state & over_with;
-		bool held = s->pkt.tuple.protocol == IPPROTO_TCP &&
-			    f->state & (BN_FS_ESTABLISHED | BN_FS_CLOSING);
 
-		if (!fresh && (held ||
-			       (f->flags & (BN_FLOW_ORIGIN | BN_FLOW_BACKEND)) !=
-				       (BN_FLOW_ORIGIN | BN_FLOW_BACKEND) ||
-			       service_backend_current(&f->cold))) {
+		if (!fresh && service_backend_serves(s)) {
 			over = flow_established(f->state) &&
 			       bn_expired(f->last_seen + table_lasts(s->pkt.tuple.protocol),
 					  s->pkt.now);
