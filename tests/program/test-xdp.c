@@ -6,6 +6,8 @@
  */
 #include "lib/program.h"
 
+#include <errno.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -407,10 +409,23 @@ static const struct bn_case cases[] = {
 	{"what is odd for another uplink is for tc", ESTABLISH_OTHER, .run = other_odd},
 };
 
+/* Next hops are each CPU's own: where the test is moved to another one, the hop is asked for anew. */
+static void stay(void)
+{
+	int cpu = sched_getcpu();
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu < 0 ? 0 : cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		bn_rig_die("sched_setaffinity", errno);
+}
+
 int main(void)
 {
 	static const struct bn_rig_options options = {
 		.flow_sets = 64, .masquerade = true, .configure = one_port};
 
+	stay();
 	return bn_program_main("xdp", cases, sizeof(cases) / sizeof(cases[0]), &options);
 }
