@@ -5,9 +5,10 @@
  * once more if that word has changed meanwhile. So an entry that moves is in both places for a
  * while, and the word changes before it leaves the old one.
  *
- * An entry that readers may be at is not written, since its writer can lose the processor, or die,
- * in the middle: a new value goes to a free entry, which the word then names instead. Only where
- * no entry is free far and wide is one written in its place.
+ * An entry that the word names is not written, since its writer can lose the processor, or die, in
+ * the middle: a new value goes to a free entry, which the word then names instead, and from there to
+ * the entry's way again, where readers who were still at it see by `seq` that they have to look anew.
+ * Only where no entry is free far and wide is one written in its place.
  */
 #include <bpfnet/frontends.h>
 

@@ -163,9 +163,10 @@ static __always_inline void table_find(struct bn_scratch *s, __u32 which, __u32 
 }
 
 /*
- * Has the places on their way where a key is, or would be put, to be written; `hash`: its low half. A load that misses
- * holds up what comes after it as soon as the CPU's window is full; a store doesn't, until a locked
- * instruction. So each line has a byte that is always zero and may be written without the lock.
+ * Has the places on their way where a key is, or would be put, to be written; `hash`: its low half. A
+ * load that misses holds up what comes after it as soon as the CPU's window is full; a store doesn't,
+ * until a locked instruction. So each line has a byte that is always zero and may be written without
+ * the lock.
  */
 static __always_inline void table_touch_at(__u32 hash)
 {
