@@ -25,6 +25,14 @@ static __always_inline bool service_is(const struct bn_service_entry *e, const u
 	return e->port == port && e->protocol == protocol && bn_addr_equal(&e->addr, addr);
 }
 
+/* The group's word, which changes with whatever the agent does to one of its entries. */
+static __always_inline __u32 service_word(__u32 group)
+{
+	const struct bn_service_entry *first = service_slot(group, 0);
+
+	return first ? *(const volatile __u32 *)&first->group : 0;
+}
+
 /* Its place + 1, or 0. `way` is where it most likely is. */
 static __always_inline __u32 service_in_group(__u32 group, __u32 way, const union bn_addr *addr,
 					      __be16 port, __u8 protocol, __u32 *ret_word)
@@ -57,8 +65,7 @@ static __always_inline __u32 service_in_group(__u32 group, __u32 way, const unio
 BN_GLOBAL int service_find(__u64 d0, __u64 d1, __u32 port_, __u32 protocol_)
 {
 	const union bn_addr address = {.d = {d0, d1}}, *addr = &address;
-	__u32 home, word = 0, other = 0, again, at;
-	const struct bn_service_entry *e;
+	__u32 home, elsewhere = 0, word = 0, other = 0, at;
 	__be16 port = (__be16)port_;
 	__u8 protocol = (__u8)protocol_;
 	__u64 hash;
@@ -66,18 +73,20 @@ BN_GLOBAL int service_find(__u64 d0, __u64 d1, __u32 port_, __u32 protocol_)
 
 	hash = service_hash(addr, port, protocol);
 	home = bn_service_home(hash, bn_config.service_groups);
-	for (i = 0; i < 2; i++) {
+	for (i = 0; i < SERVICE_TRIES; i++) {
 		at = service_in_group(home, bn_service_way(hash), addr, port, protocol, &word);
-		if (at || likely(!BN_GROUP_SPILLED(word)))
-			return at;
-		at = service_in_group(bn_service_elsewhere(hash, bn_config.service_groups),
-				      bn_service_way(hash), addr, port, protocol, &other);
 		if (at)
 			return at;
-		/* it may have moved from one to the other behind our back */
-		e = service_slot(home, 0);
-		again = e ? *(volatile __u32 *)&e->group : word;
-		if (again == word)
+		if (unlikely(BN_GROUP_SPILLED(word))) {
+			elsewhere = bn_service_elsewhere(hash, bn_config.service_groups);
+			at = service_in_group(elsewhere, bn_service_way(hash), addr, port, protocol,
+					      &other);
+			if (at)
+				return at;
+		}
+		/* it may have moved behind our back, within a group or from one to the other */
+		if (likely(service_word(home) == word &&
+			   (!BN_GROUP_SPILLED(word) || service_word(elsewhere) == other)))
 			return 0;
 	}
 	return 0;
