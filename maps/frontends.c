@@ -2,7 +2,7 @@
 /*
  * Invariant: a key that is in the table can be found by a reader that starts at any moment and
  * looks at the home group, at the other one if the home's word says that some have spilled, and
- * once more if that word has changed meanwhile. So an entry that moves is in both places for a
+ * once more if the word of either has changed meanwhile. So an entry that moves is in both places for a
  * while, and the word changes before it leaves the old one.
  *
  * An entry that the word names is not written, since its writer can lose the processor, or die, in
@@ -220,6 +220,26 @@ static void exchange(struct bn_frontends *t, uint32_t group, uint32_t from, uint
 	entry_leave(&g[from]);
 }
 
+/* Whether readers find the entry where they look first. What says that an address is owned they want last. */
+static bool is_in_its_way(const struct bn_frontends *t, const struct bn_service_entry *e)
+{
+	uint64_t hash = hash_of(t, &e->addr, e->port, e->protocol);
+
+	return e->port && group_of(t, bn_service_home(hash, t->groups)) + bn_service_way(hash) == e;
+}
+
+/* The way of a new frontend is its own, if the entry there would not be found at once even so. */
+static void clear_way(struct bn_frontends *t, uint32_t home, uint64_t hash)
+{
+	struct bn_service_entry *g = group_of(t, home), *e = g + bn_service_way(hash);
+	uint32_t used = BN_GROUP_USED(g->group), way = bn_service_way(hash);
+	struct bn_service_key key = {.addr = e->addr, .port = e->port, .protocol = e->protocol};
+	struct bn_service value = e->value;
+
+	if (used & 1u << way && used != USED_MASK && !is_in_its_way(t, e))
+		exchange(t, home, way, (uint32_t)__builtin_ctz(~used), &key, &value);
+}
+
 static void replace(struct bn_frontends *t, uint64_t hash, uint32_t home, uint32_t other,
 		    const struct bn_service_key *key, const struct bn_service *value)
 {
@@ -264,6 +284,8 @@ int bn_frontends_set(struct bn_frontends *t, const struct bn_service_key *key,
 	if (free_in(t, home, hash) < 0 && free_in(t, other, hash) < 0 &&
 	    !make_room(t, home, BN_MOVES) && !make_room(t, other, BN_MOVES))
 		return -ENOSPC;
+	if (key->port)
+		clear_way(t, home, hash);
 	if (free_in(t, home, hash) >= 0)
 		put(t, home, free_in(t, home, hash), home, key, value);
 	else

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Two CPUs that have the same new flow at the same moment, in a table where every set is crowded: an
- * entry's key stands in it once, whichever of its two sets either of them chose.
+ * Two CPUs at the same moment. The same new flow on both, in a table where every set is crowded: an
+ * entry's key stands in it once, whichever of its two sets either of them chose. And a packet on one
+ * while the agent, on the other, moves what the packet looks for.
  */
 #include "lib/program.h"
 
+#include <arpa/inet.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -109,8 +111,101 @@ static const char *raced(struct bn_rig *rig, int family)
 	return wrong;
 }
 
+#define MOVED_PACKETS 1000000
+#define MOVED_BATCH 1000
+
+struct moves {
+	struct bn_frontends *table;
+	/* of the group where the address's entry is, by the way that each of them wants */
+	struct bn_service_key frontends[BN_SERVICE_GROUP];
+	atomic_bool over;
+};
+
+/* As the agent does when services come and go; the address stays owned all the time. */
+static void *agent_moves(void *data)
+{
+	static const struct bn_service value = {.id = 2, .flags = BN_SERVICE_INLINE};
+	struct moves *m = data;
+
+	on_cpu(1);
+	for (unsigned int i = 0; !atomic_load(&m->over); i++) {
+		const struct bn_service_key *key = &m->frontends[i % BN_SERVICE_GROUP];
+
+		if (bn_frontends_set(m->table, key, &value))
+			return "no room";
+		bn_frontends_delete(m->table, key);
+	}
+	return NULL;
+}
+
+/* Another four frontends whose home is the group. */
+static void frontends_of(const struct bn_frontends *t, __u32 group,
+			 struct bn_service_key ret[BN_SERVICE_GROUP])
+{
+	unsigned int found = 0;
+
+	for (__u32 i = 1; found != (1u << BN_SERVICE_GROUP) - 1; i++) {
+		struct bn_service_key key = {.port = 80, .protocol = IPPROTO_TCP};
+		__u64 hash;
+		__u32 way;
+
+		bn_addr_set_v4(&key.addr, htonl(0x0a700000 + i));
+		hash = bn_hash_frontend((const volatile __u64 *)t->key, &key.addr, key.port,
+					key.protocol);
+		way = bn_service_way(hash);
+		if (bn_service_home(hash, t->groups) != group || found & 1u << way)
+			continue;
+		ret[way] = key;
+		found |= 1u << way;
+	}
+}
+
+static const char *moved(struct bn_rig *rig, int family)
+{
+	struct bn_step s = {FROM(BN_POD_A), TCP("A", 40000, "WORLD", 9, RST)};
+	int fd = bpf_program__fd(bn_rig_program(rig, BN_HOOK_FROM_POD));
+	union bn_addr address = bn_rig_addr(s.in.dst, family);
+	struct moves m = {.table = &rig->frontends};
+	const char *slow = getenv("BPFNET_TEST_SLOW");
+	unsigned int packets = MOVED_PACKETS;
+	struct bn_counts before, after;
+	struct bn_result result;
+	struct bn_packet packet;
+	cpu_set_t cpus;
+	pthread_t thread;
+	void *wrong;
+
+	if (slow && atoi(slow) > 1)
+		packets /= atoi(slow);
+	bn_rig_own_address(rig, &address);
+	frontends_of(m.table,
+		     bn_service_home(
+			     bn_hash_frontend((const volatile __u64 *)m.table->key, &address, 0, 0),
+			     m.table->groups),
+		     m.frontends);
+	bn_step_packet(rig, &s, family, &packet);
+	bn_rig_counts(rig, &before);
+	pthread_getaffinity_np(pthread_self(), sizeof(cpus), &cpus);
+	if (pthread_create(&thread, NULL, agent_moves, &m))
+		return "no second thread";
+	on_cpu(0);
+	for (unsigned int i = 0; i < packets; i += MOVED_BATCH)
+		bn_rig_run_fd(rig, fd, rig->dev[BN_POD_A].ifindex, 0, &packet, MOVED_BATCH,
+			      &result);
+	atomic_store(&m.over, true);
+	pthread_join(thread, &wrong);
+	pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus);
+	bn_rig_counts(rig, &after);
+	if (wrong)
+		return wrong;
+	return after.drop[BN_DROP_SERVICE_UNKNOWN] - before.drop[BN_DROP_SERVICE_UNKNOWN] == packets
+		       ? NULL
+		       : "a packet did not find what was there";
+}
+
 static const struct bn_case cases[] = {
 	{"the same new flow on two CPUs", .run = raced},
+	{"an entry that moves while a packet looks for it", .run = moved},
 };
 
 int main(void)
