@@ -134,14 +134,36 @@ void bench_node_free(struct bench_node *node)
 	bn_rig_free(&node->rig);
 }
 
+/*
+ * The ports that Linux gives out, in no order: of a datagram's socket it is drawn at random, of a
+ * connection each destination's ports begin somewhere else (RFC 6056, 3.3.4). One after the other would
+ * have the CPU foresee where the next flow is.
+ */
+#define CLIENT_PORTS (61000 - 32768)
+
+static __u16 client_port(__u32 i)
+{
+	static __u16 ports[CLIENT_PORTS];
+
+	if (!ports[0]) {
+		for (__u32 n = 0; n < CLIENT_PORTS; n++) {
+			__u32 k = random_next() % (n + 1);
+
+			ports[n] = ports[k];
+			ports[k] = 32768 + n;
+		}
+	}
+	return ports[i];
+}
+
 void bench_flow_draw(struct bench_node *node, enum bench_protocol p, struct bench_flow *ret)
 {
 	unsigned int service;
 
 	memset(ret, 0, sizeof(*ret));
-	/* what Linux gives out; the first BENCH_FLOWS are the established flows' own, if there are such */
-	ret->sport = 32768 + node->next_port++;
-	if (node->next_port == 61000 - 32768)
+	/* the first BENCH_FLOWS are the established flows' own, if there are such */
+	ret->sport = client_port(node->next_port++);
+	if (node->next_port == CLIENT_PORTS)
 		node->next_port = node->table == BENCH_EMPTY ? 0 : BENCH_FLOWS;
 	service = random_next() % node->services;
 	ret->dport = port_of(node, service, p);
