@@ -2,9 +2,9 @@
 /*
  * Packet costs as ratios to an empty program of the same kind, tc's or XDP's. Every round times, for each
  * group of rows and in it one node after the other, so that what is compared stands close together: the
- * empty program, and for each row the datapath under the wrapper and the empty program under the wrapper. A row's cost is wrapped - base + empty; its ratio to
- * `empty` of the same round is what is reported. One JSON object a line goes to stdout; report.py
- * makes the table.
+ * empty program, and for each row the datapath under the wrapper and the empty program under the wrapper.
+ * A row's cost is wrapped - base + empty; its ratio to `empty` of the same round is what is reported. One
+ * JSON object a line goes to stdout; report.py makes the table.
  *
  * Usage: bench [ROUNDS [PROTOCOL...]]
  *        bench policy [ROUNDS [PROTOCOL...]]
