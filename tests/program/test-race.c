@@ -13,7 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROUNDS 50000 /* divided by what the machine is slower by */
+/* both divided by what the machine is slower by */
+#define ROUNDS 50000
+#define MOVED_BATCHES 1000
+#define MOVED_BATCH 1000 /* packets */
 
 struct race {
 	struct bn_rig *rig;
@@ -35,6 +38,13 @@ static void on_cpu(int cpu)
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
 	pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+}
+
+static unsigned int fewer(unsigned int n)
+{
+	const char *slow = getenv("BPFNET_TEST_SLOW");
+
+	return slow && atoi(slow) > 1 ? n / (unsigned int)atoi(slow) : n;
 }
 
 static void wait_for(atomic_uint *n, unsigned int value)
@@ -83,14 +93,11 @@ static const char *once(struct race *r, __u16 port)
 
 static const char *raced(struct bn_rig *rig, int family)
 {
-	const char *slow = getenv("BPFNET_TEST_SLOW");
-	struct race r = {.rig = rig, .family = family, .rounds = ROUNDS};
+	struct race r = {.rig = rig, .family = family, .rounds = fewer(ROUNDS)};
 	const char *wrong = NULL;
 	cpu_set_t before;
 	pthread_t thread;
 
-	if (slow && atoi(slow) > 1)
-		r.rounds /= atoi(slow);
 	pthread_getaffinity_np(pthread_self(), sizeof(before), &before);
 	if (pthread_create(&thread, NULL, other_cpu, &r))
 		return "no second thread";
@@ -111,11 +118,8 @@ static const char *raced(struct bn_rig *rig, int family)
 	return wrong;
 }
 
-#define MOVED_PACKETS 1000000
-#define MOVED_BATCH 1000
-
 struct moves {
-	struct bn_frontends *table;
+	struct bn_rig *rig;
 	/* of the group where the address's entry is, by the way that each of them wants */
 	struct bn_service_key frontends[BN_SERVICE_GROUP];
 	atomic_bool over;
@@ -127,13 +131,13 @@ static void *agent_moves(void *data)
 	static const struct bn_service value = {.id = 2, .flags = BN_SERVICE_INLINE};
 	struct moves *m = data;
 
-	on_cpu(1);
+	on_cpu(m->rig->cpus - 1);
 	for (unsigned int i = 0; !atomic_load(&m->over); i++) {
 		const struct bn_service_key *key = &m->frontends[i % BN_SERVICE_GROUP];
 
-		if (bn_frontends_set(m->table, key, &value))
+		if (bn_frontends_set(&m->rig->frontends, key, &value))
 			return "no room";
-		bn_frontends_delete(m->table, key);
+		bn_frontends_delete(&m->rig->frontends, key);
 	}
 	return NULL;
 }
@@ -165,9 +169,9 @@ static const char *moved(struct bn_rig *rig, int family)
 	struct bn_step s = {FROM(BN_POD_A), TCP("A", 40000, "WORLD", 9, RST)};
 	int fd = bpf_program__fd(bn_rig_program(rig, BN_HOOK_FROM_POD));
 	union bn_addr address = bn_rig_addr(s.in.dst, family);
-	struct moves m = {.table = &rig->frontends};
-	const char *slow = getenv("BPFNET_TEST_SLOW");
-	unsigned int packets = MOVED_PACKETS;
+	const struct bn_frontends *t = &rig->frontends;
+	const unsigned int batches = fewer(MOVED_BATCHES);
+	struct moves m = {.rig = rig};
 	struct bn_counts before, after;
 	struct bn_result result;
 	struct bn_packet packet;
@@ -175,21 +179,19 @@ static const char *moved(struct bn_rig *rig, int family)
 	pthread_t thread;
 	void *wrong;
 
-	if (slow && atoi(slow) > 1)
-		packets /= atoi(slow);
 	bn_rig_own_address(rig, &address);
-	frontends_of(m.table,
-		     bn_service_home(
-			     bn_hash_frontend((const volatile __u64 *)m.table->key, &address, 0, 0),
-			     m.table->groups),
-		     m.frontends);
+	frontends_of(
+		t,
+		bn_service_home(bn_hash_frontend((const volatile __u64 *)t->key, &address, 0, 0),
+				t->groups),
+		m.frontends);
 	bn_step_packet(rig, &s, family, &packet);
 	bn_rig_counts(rig, &before);
 	pthread_getaffinity_np(pthread_self(), sizeof(cpus), &cpus);
 	if (pthread_create(&thread, NULL, agent_moves, &m))
 		return "no second thread";
 	on_cpu(0);
-	for (unsigned int i = 0; i < packets; i += MOVED_BATCH)
+	for (unsigned int i = 0; i < batches; i++)
 		bn_rig_run_fd(rig, fd, rig->dev[BN_POD_A].ifindex, 0, &packet, MOVED_BATCH,
 			      &result);
 	atomic_store(&m.over, true);
@@ -198,7 +200,8 @@ static const char *moved(struct bn_rig *rig, int family)
 	bn_rig_counts(rig, &after);
 	if (wrong)
 		return wrong;
-	return after.drop[BN_DROP_SERVICE_UNKNOWN] - before.drop[BN_DROP_SERVICE_UNKNOWN] == packets
+	return after.drop[BN_DROP_SERVICE_UNKNOWN] - before.drop[BN_DROP_SERVICE_UNKNOWN] ==
+			       batches * MOVED_BATCH
 		       ? NULL
 		       : "a packet did not find what was there";
 }
